@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Fail the n-th. Tests arm a countdown; every allocation that goes through fault_alloc() and every
+ * call site that asks fault_point() counts; the n-th one fails. Disarmed (the default) it costs one
+ * predictable branch. Used by the `fault` suite.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* The n-th point from now fails, n >= 1; 0 disarms. Not thread safe: tests are single-threaded. */
+void fault_arm(unsigned int n);
+
+/* Points passed since the last arming; whether the armed one was reached. */
+unsigned int fault_points(void);
+bool fault_fired(void);
+
+/* True when this point is the one that must fail. */
+bool fault_point(void);
+
+/* calloc that can be made to fail. */
+void *fault_alloc(size_t count, size_t bytes);

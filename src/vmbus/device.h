@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a virtual service provider (VSP) implements, and what it may ask of its channels.
+ *
+ * A VSP embeds struct vmbus_device, fills in its offer and its table, and hands it to the bus. The
+ * guest's driver (VSC) opens the channel; from then on the VSP is called on the channel's I/O loop
+ * and nowhere else, so it needs no lock:
+ *
+ *            bus_offer()                  guest: OPEN_CHANNEL
+ *   offered ─────────────► (guest sees it) ─────► open ──► packet … batch_end, writable ─┐
+ *      ▲                                           ▲  └──────────────◄───────────────────┘
+ *      │         vmbus_channel_closed()            │
+ *      └────────────────────────── close ◄─────────┘ guest: CLOSE_CHANNEL, UNLOAD, reset, rescind
+ *
+ * Invariants:
+ *   D1  packet() is called only between open() and close().
+ *   D2  After close() the VSP may use the channel until it calls vmbus_channel_closed(), once, when
+ *       none of its I/O touches guest memory any more. It may do so inside close().
+ *   D3  Every packet that asks for a completion gets exactly one, unless the channel is closed.
+ *
+ *   owner   the VSP belongs to vm; a channel belongs to the bus
+ *   thread  the channel's I/O loop, except where it says otherwise
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/check.h"
+#include "base/guid.h"
+#include "dev/inspect.h"
+#include "loop/loop.h"
+#include "mem/gpa_range.h"
+#include "mem/mem.h"
+#include "proto/vmbus_msg.h"
+#include "proto/vmbus_ring.h"
+#include "state/load.h"
+#include "state/save.h"
+#include "vmbus/gpadl.h"
+
+struct vmbus_bus;
+struct vmbus_channel;
+struct vmbus_device;
+
+/* A packet from the guest, in memory of our own that the guest cannot change. */
+struct vmbus_packet {
+	uint16_t type; /* VMBUS_PACKET_* */
+	bool wants_completion;
+	uint64_t transaction_id;
+	const uint8_t *descriptor; /* what lies between the 16-byte header and the payload */
+	uint32_t descriptor_bytes;
+	const uint8_t *payload; /* 8-aligned; its length is rounded up to 8 by the protocol */
+	uint32_t payload_bytes;
+};
+
+struct vmbus_device_ops {
+	const char *name; /* "storvsp"; for inspect and the log */
+
+	/* A packet with descriptor and payload longer than this breaks the ring. ≤ 64 KiB. */
+	uint32_t packet_bytes_max;
+
+	/*
+	 * The guest opened a channel. user_data: 120 bytes from OPEN_CHANNEL. 0, or a negative errno:
+	 * the guest gets a failure and the channel stays closed.
+	 */
+	int (*open)(struct vmbus_device *device, struct vmbus_channel *channel,
+		    const uint8_t *user_data);
+
+	/*
+	 * A packet, valid during the call. Returns
+	 *   0         taken
+	 *   -EAGAIN   not now: it stays in the ring, and reading stops until
+	 *             vmbus_channel_resume(); for back-pressure
+	 *   -EBADMSG  nonsense that was answered as the protocol prescribes: counted, logged
+	 *   -EPROTO   the guest has broken the protocol beyond answering: the channel is dead until
+	 *             it is closed and opened again
+	 */
+	int (*packet)(struct vmbus_device *device, struct vmbus_channel *channel,
+		      const struct vmbus_packet *packet);
+
+	/* Optional: the ring was drained (or reading stopped) after at least one packet. */
+	void (*batch_end)(struct vmbus_device *device, struct vmbus_channel *channel);
+
+	/* Optional: a ring that vmbus_channel_send() found full has room again. */
+	void (*writable)(struct vmbus_device *device, struct vmbus_channel *channel);
+
+	/* See D2. */
+	void (*close)(struct vmbus_device *device, struct vmbus_channel *channel);
+
+	/*
+	 * The machine was reset or the guest unloaded the bus; all channels are closed. Forget what
+	 * was negotiated beyond a channel's life. Optional.
+	 */
+	void (*reset)(struct vmbus_device *device);
+
+	/*
+	 * The VSP's half of the saved state, while the device is quiet (paused: nothing in flight).
+	 * load runs after the channels have been restored, before packets flow; 0 or -EBADMSG.
+	 */
+	void (*save)(struct vmbus_device *device, struct save *save);
+	int (*load)(struct vmbus_device *device, struct load *load);
+
+	/* Counters and state, for people. */
+	void (*inspect)(struct vmbus_device *device, struct inspect *at);
+};
+
+struct vmbus_offer {
+	struct guid interface_type;
+	struct guid interface_instance;
+	uint16_t flags; /* VMBUS_OFFER_FLAG_* */
+	uint16_t mmio_mib;
+	uint8_t user_defined[VMBUS_OFFER_USER_DEFINED_BYTES];
+};
+
+/* Embedded in a VSP; the VSP fills ops, offer and loop before bus_offer(). */
+struct vmbus_device {
+	const struct vmbus_device_ops *ops;
+	struct vmbus_offer offer;
+	struct loop *loop;	       /* the I/O loop that its channels live on */
+	struct vmbus_channel *channel; /* the primary channel; the bus's */
+};
+
+/* ---- a channel, for its VSP ------------------------------------------------------------------ */
+
+struct loop *vmbus_channel_loop(const struct vmbus_channel *channel);
+const struct mem *vmbus_channel_mem(const struct vmbus_channel *channel);
+uint32_t vmbus_channel_relid(const struct vmbus_channel *channel);
+
+/* 0 for the primary channel. */
+uint16_t vmbus_channel_index(const struct vmbus_channel *channel);
+
+bool vmbus_channel_is_open(const struct vmbus_channel *channel);
+
+/* The bus version that the guest negotiated: VMBUS_VERSION_*. */
+uint32_t vmbus_channel_version(const struct vmbus_channel *channel);
+
+struct vmbus_send {
+	uint16_t type; /* VMBUS_PACKET_* */
+	bool wants_completion;
+	uint64_t transaction_id;
+	const void *descriptor; /* NULL when there is none; a multiple of 8 bytes */
+	uint32_t descriptor_bytes;
+	const struct iovec *payload;
+	int payload_count;
+};
+
+/*
+ * Puts a packet into the host → guest ring. 0; -EAGAIN when there is no room: writable() is called
+ * when the guest has made some (the caller keeps what it wanted to send); -E2BIG when it would not
+ * even fit an empty ring; -EPIPE when the channel is dead or closed. The guest is told once, at the
+ * end of the loop's round, and only if it wants to be.
+ */
+MUST_CHECK int vmbus_channel_send(struct vmbus_channel *channel, const struct vmbus_send *send);
+
+/* The two commonest forms of it. */
+MUST_CHECK int vmbus_channel_send_inband(struct vmbus_channel *channel, uint64_t transaction_id,
+					 bool wants_completion, const void *payload, uint32_t bytes);
+MUST_CHECK int vmbus_channel_complete(struct vmbus_channel *channel, uint64_t transaction_id,
+				      const void *payload, uint32_t bytes);
+
+/* Whether a packet with so many bytes of descriptor and payload would fit now. */
+bool vmbus_channel_has_room(const struct vmbus_channel *channel, uint32_t bytes);
+
+/* After packet() returned -EAGAIN: read on (from the loop, not inside this call). */
+void vmbus_channel_resume(struct vmbus_channel *channel);
+
+/* See D2. */
+void vmbus_channel_closed(struct vmbus_channel *channel);
+
+/*
+ * The GPADL that the guest calls `id` on this channel, with a reference for the caller, who gives it
+ * back with gpadl_put() at the latest before vmbus_channel_closed(). 0 or -ENOENT.
+ */
+MUST_CHECK int vmbus_channel_gpadl_get(struct vmbus_channel *channel, uint32_t id,
+				       struct gpadl **ret);
+
+/* Counts a guest's nonsense against this channel and logs it, rate-limited. */
+__attribute__((format(printf, 2, 3))) void vmbus_channel_fault(struct vmbus_channel *channel,
+							       const char *fmt, ...);
+
+/* ---- packets ----------------------------------------------------------------------------------- */
+
+/*
+ * The ranges of a VMBUS_PACKET_GPA_DIRECT: their number (≥ 0), at most max; -EBADMSG when the
+ * descriptor does not hold what it says or there are more than max. Each is checked
+ * (gpa_range_check()). The page lists borrow from the packet.
+ */
+MUST_CHECK int vmbus_packet_gpa_ranges(const struct vmbus_packet *packet,
+				       struct gpa_range *ret_ranges, int max);
