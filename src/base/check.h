@@ -9,7 +9,7 @@
 #pragma once
 
 /* Logs "file:line: function: broken: condition" and aborts. */
-[[noreturn]] void check_failed(const char *file, int line, const char *func, const char *cond);
+_Noreturn void check_failed(const char *file, int line, const char *func, const char *cond);
 
 #define check(cond)                                                                                \
 	do {                                                                                       \

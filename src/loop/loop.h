@@ -153,7 +153,10 @@ struct loop_request {
  */
 struct io_uring_sqe *loop_sqe(struct loop *loop, struct loop_request *request);
 
-/* Adds 1 to an eventfd at the end of this round, without a system call of its own. */
+/*
+ * Adds 1 to an eventfd at the end of this round, without a system call of its own. The eventfd must
+ * be EFD_NONBLOCK: io_uring hands a blocking one to a kernel thread, which costs far more.
+ */
 void loop_signal_eventfd(struct loop *loop, int fd);
 
 /*

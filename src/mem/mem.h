@@ -10,6 +10,9 @@
  * Every access by guest physical address (gpa) is checked here. The guest can change any byte at
  * any time: copy once, check, then use.
  *
+ * Huge pages are advised: with /sys/kernel/mm/transparent_hugepage/shmem_enabled at "advise" the
+ * guest costs a fraction of the nested page faults.
+ *
  *   owner   vm; lives longer than anything that uses it
  *   thread  any: the map never changes after mem_create()
  */
@@ -37,7 +40,6 @@ struct mem;
 
 struct mem_config {
 	uint64_t bytes; /* a multiple of 2 MiB, MEM_BYTES_MIN to MEM_BYTES_MAX */
-	bool hugetlb;	/* take pages from the host's hugetlbfs pool */
 };
 
 /* A run of guest RAM, for KVM's memory slots and for sharing. */

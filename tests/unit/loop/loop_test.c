@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <liburing.h>
+
+#include "base/num.h"
+#include "loop/loop.h"
+
+struct probe {
+	struct loop_work work;
+	struct loop_timer timer;
+	struct loop_watch watch;
+	struct loop_request request;
+	struct loop *loop;
+	int runs, fired, edges, result;
+};
+
+static void on_work(struct loop_work *work)
+{
+	container_of(work, struct probe, work)->runs++;
+}
+
+static void on_timer(struct loop_timer *timer)
+{
+	container_of(timer, struct probe, timer)->fired++;
+}
+
+static void on_edge(struct loop_watch *watch, uint32_t events)
+{
+	assert_true(events & POLLIN);
+	container_of(watch, struct probe, watch)->edges++;
+}
+
+static void on_request(struct loop_request *request, int result)
+{
+	container_of(request, struct probe, request)->result = result;
+}
+
+static struct loop *make_loop(void)
+{
+	struct loop *loop;
+	struct diag diag;
+
+	assert_int_equal(loop_create("test", &loop, &diag), 0);
+	return loop;
+}
+
+static void turn_some(struct loop *loop)
+{
+	for (int i = 0; i < 5; i++) {
+		loop_turn(loop);
+	}
+}
+
+static void posted_work_runs_once(void **state)
+{
+	struct loop *loop = make_loop();
+	struct probe p = { 0 };
+
+	loop_work_init(&p.work, on_work);
+	loop_post(loop, &p.work);
+	loop_post(loop, &p.work);
+	turn_some(loop);
+	assert_int_equal(p.runs, 1);
+	loop_post(loop, &p.work);
+	turn_some(loop);
+	assert_int_equal(p.runs, 2);
+	loop_destroy(loop);
+}
+
+static void deferred_work_can_be_cancelled(void **state)
+{
+	struct loop *loop = make_loop();
+	struct probe p = { 0 }, q = { 0 };
+
+	loop_work_init(&p.work, on_work);
+	loop_work_init(&q.work, on_work);
+	loop_defer(loop, &p.work);
+	loop_defer(loop, &q.work);
+	loop_defer_cancel(loop, &q.work);
+	turn_some(loop);
+	assert_int_equal(p.runs, 1);
+	assert_int_equal(q.runs, 0);
+	loop_defer(loop, &q.work);
+	turn_some(loop);
+	assert_int_equal(q.runs, 1);
+	loop_destroy(loop);
+}
+
+static void timers_fire_in_order_and_can_be_cancelled(void **state)
+{
+	struct loop *loop = make_loop();
+	struct probe p = { 0 }, q = { 0 };
+
+	loop_timer_init(&p.timer, loop, on_timer);
+	loop_timer_init(&q.timer, loop, on_timer);
+	loop_timer_arm(&p.timer, 1000000);
+	loop_timer_arm(&q.timer, 500000);
+	loop_timer_cancel(&q.timer);
+	usleep(2000);
+	turn_some(loop);
+	assert_int_equal(p.fired, 1);
+	assert_int_equal(q.fired, 0);
+	assert_false(loop_timer_is_armed(&p.timer));
+	loop_destroy(loop);
+}
+
+static void an_eventfd_that_is_never_read_gives_an_edge_per_write(void **state)
+{
+	struct loop *loop = make_loop();
+	struct probe p = { 0 };
+	int fd = eventfd(0, EFD_NONBLOCK);
+	uint64_t one = 1;
+
+	assert_int_equal(loop_watch_start(loop, &p.watch, fd, POLLIN, on_edge), 0);
+	turn_some(loop);
+	for (int i = 1; i <= 3; i++) {
+		assert_int_equal(write(fd, &one, sizeof(one)), sizeof(one));
+		turn_some(loop);
+		assert_int_equal(p.edges, i);
+	}
+	loop_watch_stop(&p.watch);
+	assert_int_equal(write(fd, &one, sizeof(one)), sizeof(one));
+	turn_some(loop);
+	assert_int_equal(p.edges, 3);
+	close(fd);
+	loop_destroy(loop);
+}
+
+static void an_eventfd_is_signalled_and_requests_complete(void **state)
+{
+	struct loop *loop = make_loop();
+	struct probe p = { .request = { on_request }, .result = -1 };
+	int fd = eventfd(0, EFD_NONBLOCK);
+	uint64_t value = 0;
+
+	turn_some(loop);
+	loop_signal_eventfd(loop, fd);
+	loop_signal_eventfd(loop, fd);
+	turn_some(loop);
+	struct io_uring_sqe *sqe = loop_sqe(loop, &p.request);
+
+	io_uring_prep_read(sqe, fd, &value, sizeof(value), 0);
+	turn_some(loop);
+	assert_int_equal(p.result, 8);
+	assert_int_equal(value, 2);
+	close(fd);
+	loop_destroy(loop);
+}
+
+static void set_to_seven(void *arg)
+{
+	*(int *)arg = 7;
+}
+
+static void a_call_runs_on_the_loops_thread_and_waits(void **state)
+{
+	struct loop *loop = make_loop();
+	struct diag diag;
+	int value = 0;
+
+	assert_int_equal(loop_start_thread(loop, &diag), 0);
+	assert_false(loop_is_here(loop));
+	for (int i = 0; i < 1000; i++) {
+		value = 0;
+		loop_call(loop, set_to_seven, &value);
+		assert_int_equal(value, 7);
+	}
+	loop_stop_thread(loop);
+	assert_true(loop_is_here(loop));
+	loop_destroy(loop);
+}
+
+#define POSTS 20000
+static _Atomic(int) posts_run;
+
+static void on_post(struct loop_work *work)
+{
+	(void)work;
+	posts_run++;
+}
+
+static void *poster(void *arg)
+{
+	struct loop_work work;
+
+	loop_work_init(&work, on_post);
+	for (int i = 0; i < POSTS; i++) {
+		loop_post(arg, &work);
+		while (work.queued) {
+			sched_yield();
+		}
+	}
+	/* queued is cleared before fn runs: let it finish before our stack goes. */
+	int seven;
+
+	loop_call(arg, set_to_seven, &seven);
+	return NULL;
+}
+
+static void posts_from_many_threads_all_arrive(void **state)
+{
+	struct loop *loop = make_loop();
+	pthread_t threads[3];
+	struct diag diag;
+
+	assert_int_equal(loop_start_thread(loop, &diag), 0);
+	for (int i = 0; i < 3; i++) {
+		pthread_create(&threads[i], NULL, poster, loop);
+	}
+	for (int i = 0; i < 3; i++) {
+		pthread_join(threads[i], NULL);
+	}
+	loop_stop_thread(loop);
+	assert_int_equal(posts_run, 3 * POSTS);
+	loop_destroy(loop);
+}
+
+struct fake_source {
+	struct loop_poller poller;
+	int left, arms;
+};
+
+static bool source_poll(struct loop_poller *poller)
+{
+	struct fake_source *s = container_of(poller, struct fake_source, poller);
+
+	return s->left > 0 && s->left--;
+}
+
+static bool source_arm(struct loop_poller *poller)
+{
+	container_of(poller, struct fake_source, poller)->arms++;
+	return false;
+}
+
+static void a_poller_is_armed_before_sleep(void **state)
+{
+	static const struct loop_poller_ops ops = { source_poll, source_arm };
+	struct fake_source source = { .poller = { .ops = &ops }, .left = 3 };
+	struct loop *loop = make_loop();
+
+	loop_poller_add(loop, &source.poller);
+	turn_some(loop);
+	assert_int_equal(source.left, 0);
+	assert_true(source.arms > 0);
+	loop_poller_remove(loop, &source.poller);
+	loop_destroy(loop);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(posted_work_runs_once),
+		cmocka_unit_test(deferred_work_can_be_cancelled),
+		cmocka_unit_test(timers_fire_in_order_and_can_be_cancelled),
+		cmocka_unit_test(an_eventfd_that_is_never_read_gives_an_edge_per_write),
+		cmocka_unit_test(an_eventfd_is_signalled_and_requests_complete),
+		cmocka_unit_test(a_call_runs_on_the_loops_thread_and_waits),
+		cmocka_unit_test(posts_from_many_threads_all_arrive),
+		cmocka_unit_test(a_poller_is_armed_before_sleep),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
