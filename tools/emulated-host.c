@@ -323,14 +323,22 @@ static void mount_shares(char **shares, uint32_t count)
 	}
 }
 
-static void bind_modules(const char *modules)
+/* Lets modprobe, run by hand or by the kernel, find the modules of this kernel. */
+static void offer_modules(const char *modules)
 {
 	struct stat st;
+	int fd = open("/run/modprobe", O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
 
-	/* Where the outer machine has no such directory, MODPROBE_OPTIONS does it alone. */
+	/* Where the outer machine has no /lib/modules, -d does it alone. */
 	if (*modules != 0 && stat("/lib/modules", &st) == 0 &&
 	    mount(modules, "/lib/modules", NULL, MS_BIND, NULL) < 0) {
 		printf("emulated-host: %s: %s\n", modules, strerror(errno));
+	}
+	if (fd >= 0) {
+		dprintf(fd, "#!/bin/sh\nexec /sbin/modprobe -d '%.*s' \"$@\"\n",
+			(int)strlen(modules) - (int)strlen("/lib/modules"), modules);
+		close(fd);
+		put_file("/proc/sys/kernel/modprobe", "/run/modprobe");
 	}
 }
 
@@ -680,7 +688,7 @@ __attribute__((noreturn)) static void inside(void)
 
 	mount_root();
 	mount_shares(s->share, s->shares);
-	bind_modules(s->modules);
+	offer_modules(s->modules);
 	start_command(s, &command);
 	send_frame(port_fd, 'R', NULL, 0);
 	inside_serve(&command, &frames);
