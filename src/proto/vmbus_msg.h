@@ -102,7 +102,7 @@ struct vmbus_msg_offer_channel {
 	struct vmbus_msg_header header;
 	struct guid interface_type;
 	struct guid interface_instance;
-	uint64_t reserved1[2];
+	uint32_t reserved1[4];
 	uint16_t flags; /* VMBUS_OFFER_FLAG_* */
 	uint16_t mmio_mib;
 	uint8_t user_defined[VMBUS_OFFER_USER_DEFINED_BYTES];
