@@ -3,7 +3,7 @@
  * The chipset: emulated devices behind ports and MMIO, and the dispatch of a vCPU's accesses to
  * them. No device of speed lives here; what Linux' boot touches often is answered in few exits.
  *
- *     vCPU thread ── chipset_pio_*() ──► [chipset lock] ──► region's ops ──► irq_line_set()
+ *     vCPU thread ── chipset_pio() ────► [chipset lock] ──► region's ops ──► irq_line_set()
  *     loop thread ── timers, input ────► [chipset lock] ──► device       ──► irq_line_set()
  *
  * One lock, the chipset lock, protects every device of this directory. Devices take it themselves
@@ -38,20 +38,20 @@ void chipset_destroy(struct chipset *chipset);
 MUST_CHECK int chipset_pio_add(struct chipset *chipset, const struct io_region *region);
 MUST_CHECK int chipset_mmio_add(struct chipset *chipset, const struct io_region *region);
 
+/* Takes away all regions of this ctx: the first thing that a device's destroy does. */
+void chipset_remove(struct chipset *chipset, const void *ctx);
+
 /*
  * vCPU threads: an access to a port, `count` times in a row (string instructions), each of `bytes`
- * (1, 2, 4) at data, little-endian. A port that nobody answers reads as all ones. An access that
- * crosses the end of its region is answered by nobody.
+ * (1, 2, 4) at data, little-endian. False when nobody answers: then a read gives all ones. An
+ * access that crosses the end of its region is answered by nobody.
  */
-void chipset_pio_read(struct chipset *chipset, uint16_t port, unsigned int bytes, void *ret_data,
-		      uint32_t count);
-void chipset_pio_write(struct chipset *chipset, uint16_t port, unsigned int bytes, const void *data,
-		       uint32_t count);
+bool chipset_pio(struct chipset *chipset, uint16_t port, bool is_write, void *data,
+		 unsigned int bytes, unsigned int count);
 
-/* vCPU threads: 1 to 8 bytes at gpa. False when nobody answers; then reads give all ones. */
-bool chipset_mmio_read(struct chipset *chipset, uint64_t gpa, unsigned int bytes, void *ret_data);
-bool chipset_mmio_write(struct chipset *chipset, uint64_t gpa, unsigned int bytes,
-			const void *data);
+/* vCPU threads: 1, 2, 4 or 8 bytes at gpa, likewise. */
+bool chipset_mmio(struct chipset *chipset, uint64_t gpa, bool is_write, void *data,
+		  unsigned int bytes);
 
 /* For the devices: the chipset lock. */
 void chipset_lock(struct chipset *chipset);
