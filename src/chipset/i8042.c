@@ -9,23 +9,23 @@
 #include "proto/board.h"
 
 /* Status register: output buffer full; system flag (self test passed); last byte was a command. */
-#define STATUS_OUTPUT_FULL 0x01U
-#define STATUS_SYSTEM	   0x04U
-#define STATUS_COMMAND	   0x08U
+#define STATUS_OUTPUT_FULL    0x01U
+#define STATUS_SYSTEM         0x04U
+#define STATUS_COMMAND        0x08U
 
 #define COMMAND_SELF_TEST     0xaaU
 #define COMMAND_TEST_KEYBOARD 0xabU
 #define COMMAND_READ_MODE     0x20U
 #define COMMAND_WRITE_OUTPUT  0xd1U
-#define COMMAND_PULSE	      0xf0U /* to 0xff: bits 0 to 3 that are 0 pulse; bit 0 is the reset */
-#define PULSE_NOT_RESET	      0x01U
+#define COMMAND_PULSE         0xf0U /* to 0xff: bits 0 to 3 that are 0 pulse; bit 0 is the reset */
+#define PULSE_NOT_RESET       0x01U
 
-#define SELF_TEST_PASSED 0x55U
-#define OUTPUT_NOT_RESET 0x01U
+#define SELF_TEST_PASSED      0x55U
+#define OUTPUT_NOT_RESET      0x01U
 
-#define RESET_CONTROL_CPU 0x04U
+#define RESET_CONTROL_CPU     0x04U
 
-#define CONFIG_ADDRESS_MASK 0x80fffffcU
+#define CONFIG_ADDRESS_MASK   0x80fffffcU
 
 enum {
 	I8042_STATE_OUTPUT = 1,
