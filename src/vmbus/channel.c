@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: MIT */
+/* One channel on its I/O loop: ring to VSP, VSP to ring, doorbell and interrupt. */
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fault.h"
+#include "base/num.h"
+#include "dev/synic.h"
+#include "vmbus/channel_internal.h"
+
+/* Packets taken in one go before others on the loop have their turn. */
+#define BATCH_PACKETS 64
+
+/* How often to look for room when the guest does not signal it. */
+#define ROOM_POLL_NS 1000000ULL
+
+static void bump(_Atomic(uint64_t) *counter)
+{
+	/* One writer: no locked instruction needed. */
+	atomic_store_explicit(counter,
+			      atomic_load_explicit(counter, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+}
+
+static const struct vmbus_device_ops *ops_of(const struct vmbus_channel *channel)
+{
+	return channel->device->ops;
+}
+
+/* ---- telling the guest ---- */
+
+static void signal_guest(struct vmbus_channel *channel)
+{
+	struct synic *synic = channel->synic;
+	uint32_t vp = atomic_load_explicit(&channel->target_vp, memory_order_relaxed);
+	int fd = synic->ops->sint_eventfd(synic, vp, VMBUS_SINT);
+
+	if (fd >= 0 && synic->ops->set_event_flag(synic, vp, VMBUS_SINT, channel->relid)) {
+		bump(&channel->interrupts);
+		loop_signal_eventfd(channel->loop, fd);
+	}
+}
+
+/* At the end of the round: shows all that was written, and signals once for all of it. */
+static void on_flush(struct loop_work *work)
+{
+	struct vmbus_channel *channel = container_of(work, struct vmbus_channel, flush);
+
+	if (!channel->is_open) {
+		return;
+	}
+	if (vmbus_ring_publish(&channel->out) || channel->must_signal) {
+		channel->must_signal = false;
+		signal_guest(channel);
+	}
+}
+
+static void kill_channel(struct vmbus_channel *channel, const char *why)
+{
+	if (!channel->is_dead) {
+		channel->is_dead = true;
+		vmbus_channel_fault(channel, "%s: the channel is dead until it is closed", why);
+	}
+}
+
+/* ---- packets from the guest ---- */
+
+/* One packet to the device. Whether to go on reading. */
+static bool deliver(struct vmbus_channel *channel, const struct vmbus_packet *packet,
+		    uint32_t packet_at)
+{
+	int err = ops_of(channel)->packet(channel->device, channel, packet);
+
+	if (err == -EAGAIN) {
+		vmbus_ring_unread(&channel->in, packet_at);
+		channel->is_stopped = true;
+		return false;
+	}
+	bump(&channel->packets_in);
+	if (err == -EBADMSG || err == -EOPNOTSUPP) {
+		vmbus_channel_fault(channel, "packet of type %u and %u bytes refused: %s",
+				    packet->type, packet->payload_bytes, strerror(-err));
+	} else if (err) {
+		kill_channel(channel, "protocol broken");
+		return false;
+	}
+	return !channel->is_closing;
+}
+
+static bool may_read(const struct vmbus_channel *channel)
+{
+	return channel->is_open && !channel->is_closing && !channel->is_dead &&
+	       !channel->is_stopped && !channel->is_paused;
+}
+
+/* Drains the ring, up to a batch. Whether there was anything. */
+static bool drain(struct vmbus_channel *channel)
+{
+	unsigned int taken = 0;
+
+	if (!may_read(channel) || !vmbus_ring_has_packets(&channel->in)) {
+		return false;
+	}
+	for (; taken < BATCH_PACKETS; taken++) {
+		struct vmbus_packet packet;
+		uint32_t at = channel->in.read;
+		int err = vmbus_ring_read(&channel->in, channel->packet_buf,
+					  ops_of(channel)->packet_bytes_max, &packet);
+
+		if (err == -EAGAIN) {
+			break;
+		}
+		if (err) {
+			kill_channel(channel, "guest → host ring broken");
+			break;
+		}
+		if (!deliver(channel, &packet, at)) {
+			taken += !channel->is_stopped;
+			break;
+		}
+	}
+	if (taken == 0) {
+		return false;
+	}
+	bump(&channel->batches);
+	if (ops_of(channel)->batch_end && !channel->is_closing) {
+		ops_of(channel)->batch_end(channel->device, channel);
+	}
+	if (vmbus_ring_commit(&channel->in)) {
+		channel->must_signal = true; /* the guest waits for room in its ring */
+		loop_defer(channel->loop, &channel->flush);
+	}
+	return true;
+}
+
+/* The guest has made room that send() lacked. Whether it had. */
+static bool look_for_room(struct vmbus_channel *channel)
+{
+	if (channel->room_wanted == 0 || !channel->is_open || channel->is_dead ||
+	    channel->is_paused || !vmbus_ring_has_room(&channel->out, channel->room_wanted)) {
+		return false;
+	}
+	channel->room_wanted = 0;
+	(void)vmbus_ring_wait_room(&channel->out, 0);
+	loop_timer_cancel(&channel->room_timer);
+	if (ops_of(channel)->writable) {
+		ops_of(channel)->writable(channel->device, channel);
+	}
+	return true;
+}
+
+static bool on_poll(struct loop_poller *poller)
+{
+	struct vmbus_channel *channel = container_of(poller, struct vmbus_channel, poller);
+
+	if (!channel->is_masked && may_read(channel)) {
+		/* As long as we look by ourselves the guest need not signal. */
+		vmbus_ring_mask(&channel->in);
+		channel->is_masked = true;
+	}
+	bool any = drain(channel);
+
+	any |= look_for_room(channel);
+	return any;
+}
+
+static bool on_arm(struct loop_poller *poller)
+{
+	struct vmbus_channel *channel = container_of(poller, struct vmbus_channel, poller);
+
+	if (!may_read(channel)) {
+		return false;
+	}
+	channel->is_masked = false;
+	return vmbus_ring_arm(&channel->in) || look_for_room(channel);
+}
+
+static void on_doorbell(struct loop_watch *watch, uint32_t poll_events)
+{
+	struct vmbus_channel *channel = container_of(watch, struct vmbus_channel, doorbell);
+
+	(void)poll_events;
+	bump(&channel->doorbells); /* the poller does the work, later in this round */
+}
+
+static void on_room_timer(struct loop_timer *timer)
+{
+	struct vmbus_channel *channel = container_of(timer, struct vmbus_channel, room_timer);
+
+	if (!look_for_room(channel) && channel->room_wanted) {
+		loop_timer_arm(timer, ROOM_POLL_NS);
+	}
+}
+
+/* ---- life ---- */
+
+static int start(struct vmbus_channel *channel)
+{
+	static const struct loop_poller_ops poller_ops = { on_poll, on_arm };
+	int err = vmbus_ring_reader_init(&channel->in);
+
+	if (!err) {
+		err = vmbus_ring_writer_init(&channel->out);
+	}
+	if (err) {
+		return err;
+	}
+	channel->packet_buf = fault_alloc(1, num_align_up(ops_of(channel)->packet_bytes_max, 8));
+	if (!channel->packet_buf) {
+		return -ENOMEM;
+	}
+	err = loop_watch_start(channel->loop, &channel->doorbell, channel->doorbell_fd, POLLIN,
+			       on_doorbell);
+	if (err) {
+		free(channel->packet_buf);
+		channel->packet_buf = NULL;
+		return err;
+	}
+	channel->is_open = true;
+	channel->is_closing = channel->is_dead = channel->is_stopped = false;
+	channel->must_signal = channel->is_masked = false;
+	channel->room_wanted = 0;
+	channel->poller.ops = &poller_ops;
+	loop_work_init(&channel->flush, on_flush);
+	loop_timer_init(&channel->room_timer, channel->loop, on_room_timer);
+	loop_poller_add(channel->loop, &channel->poller);
+	return 0;
+}
+
+static void stop(struct vmbus_channel *channel)
+{
+	channel->is_open = false;
+	loop_watch_stop(&channel->doorbell);
+	loop_poller_remove(channel->loop, &channel->poller);
+	loop_timer_cancel(&channel->room_timer);
+	loop_defer_cancel(channel->loop, &channel->flush);
+	free(channel->packet_buf);
+	channel->packet_buf = NULL;
+}
+
+int channel_open(struct vmbus_channel *channel, const uint8_t *user_data)
+{
+	int err = start(channel);
+
+	if (err) {
+		return err;
+	}
+	err = ops_of(channel)->open(channel->device, channel, user_data);
+	if (err) {
+		stop(channel);
+	}
+	return err;
+}
+
+int channel_restore(struct vmbus_channel *channel)
+{
+	return start(channel);
+}
+
+void channel_close(struct vmbus_channel *channel)
+{
+	check(channel->is_open && !channel->is_closing);
+	channel->is_closing = true;
+	channel->room_wanted = 0;
+	ops_of(channel)->close(channel->device, channel);
+}
+
+void vmbus_channel_closed(struct vmbus_channel *channel)
+{
+	loop_check_here(channel->loop);
+	check(channel->is_open && channel->is_closing);
+	stop(channel);
+	/* The control loop takes the rings away. */
+	loop_post(channel->control_loop, &channel->closed);
+}
+
+void channel_set_paused(struct vmbus_channel *channel, bool paused)
+{
+	channel->is_paused = paused;
+}
+
+/* ---- for VSPs ---- */
+
+struct loop *vmbus_channel_loop(const struct vmbus_channel *channel)
+{
+	return channel->loop;
+}
+
+const struct mem *vmbus_channel_mem(const struct vmbus_channel *channel)
+{
+	return channel->mem;
+}
+
+uint32_t vmbus_channel_relid(const struct vmbus_channel *channel)
+{
+	return channel->relid;
+}
+
+uint16_t vmbus_channel_index(const struct vmbus_channel *channel)
+{
+	return channel->index;
+}
+
+bool vmbus_channel_is_open(const struct vmbus_channel *channel)
+{
+	return channel->is_open && !channel->is_closing;
+}
+
+uint32_t vmbus_channel_version(const struct vmbus_channel *channel)
+{
+	return channel->version;
+}
+
+static uint64_t content_bytes(const struct vmbus_send *send)
+{
+	uint64_t bytes = send->descriptor_bytes;
+
+	for (int i = 0; i < send->payload_count; i++) {
+		bytes += send->payload[i].iov_len;
+	}
+	return bytes;
+}
+
+/* No room: ask the guest to signal when there is. Whether there is now after all. */
+static bool wait_for_room(struct vmbus_channel *channel, uint64_t bytes)
+{
+	bump(&channel->ring_full);
+	/* The guest makes room only from what it has been shown. */
+	loop_defer(channel->loop, &channel->flush);
+	if (vmbus_ring_publish(&channel->out)) {
+		channel->must_signal = true;
+	}
+	if (vmbus_ring_wait_room(&channel->out, bytes)) {
+		return true;
+	}
+	channel->room_wanted = bytes;
+	if (!vmbus_ring_signals_room(&channel->out)) {
+		loop_timer_arm(&channel->room_timer, ROOM_POLL_NS);
+	}
+	return false;
+}
+
+int vmbus_channel_send(struct vmbus_channel *channel, const struct vmbus_send *send)
+{
+	loop_check_here(channel->loop);
+	if (!channel->is_open || channel->is_dead) {
+		return -EPIPE;
+	}
+	int err = vmbus_ring_write(&channel->out, send);
+
+	if (err == -EAGAIN && wait_for_room(channel, content_bytes(send))) {
+		err = vmbus_ring_write(&channel->out, send);
+	}
+	if (err == -EPROTO) {
+		kill_channel(channel, "host → guest ring broken");
+		return -EPIPE;
+	}
+	if (!err) {
+		bump(&channel->packets_out);
+		loop_defer(channel->loop, &channel->flush);
+	}
+	return err;
+}
+
+int vmbus_channel_send_inband(struct vmbus_channel *channel, uint64_t transaction_id,
+			      bool wants_completion, const void *payload, uint32_t bytes)
+{
+	struct iovec iov = { .iov_base = (void *)payload, .iov_len = bytes };
+	struct vmbus_send send = { .type = VMBUS_PACKET_INBAND,
+				   .wants_completion = wants_completion,
+				   .transaction_id = transaction_id,
+				   .payload = &iov,
+				   .payload_count = 1 };
+
+	return vmbus_channel_send(channel, &send);
+}
+
+int vmbus_channel_complete(struct vmbus_channel *channel, uint64_t transaction_id,
+			   const void *payload, uint32_t bytes)
+{
+	struct iovec iov = { .iov_base = (void *)payload, .iov_len = bytes };
+	struct vmbus_send send = { .type = VMBUS_PACKET_COMPLETION,
+				   .transaction_id = transaction_id,
+				   .payload = &iov,
+				   .payload_count = bytes ? 1 : 0 };
+
+	return vmbus_channel_send(channel, &send);
+}
+
+bool vmbus_channel_has_room(const struct vmbus_channel *channel, uint32_t bytes)
+{
+	return channel->is_open &&
+	       vmbus_ring_has_room(&((struct vmbus_channel *)channel)->out, bytes);
+}
+
+void vmbus_channel_resume(struct vmbus_channel *channel)
+{
+	loop_check_here(channel->loop);
+	channel->is_stopped = false; /* the poller looks in this round or the next */
+}
+
+int vmbus_channel_gpadl_get(struct vmbus_channel *channel, uint32_t id, struct gpadl **ret)
+{
+	return gpadl_table_get(channel->gpadls, channel->relid, id, ret);
+}
+
+void vmbus_channel_fault(struct vmbus_channel *channel, const char *fmt, ...)
+{
+	char text[160];
+	va_list args;
+
+	bump(&channel->faults);
+	va_start(args, fmt);
+	vsnprintf(text, sizeof(text), fmt, args);
+	va_end(args);
+	log_guest(&channel->log_rate, ops_of(channel)->name, "channel %u: %s", channel->relid,
+		  text);
+}
+
+/* ---- for people ---- */
+
+static void inspect_ring(struct inspect *at, const char *name, const struct vmbus_ring *ring)
+{
+	struct inspect child = inspect_child(at, name);
+
+	inspect_u64(&child, "bytes", ring->data_bytes);
+	inspect_u64(&child, "write_index", atomic_load(&ring->control->write_index));
+	inspect_u64(&child, "read_index", atomic_load(&ring->control->read_index));
+	inspect_u64(&child, "interrupt_mask", atomic_load(&ring->control->interrupt_mask));
+	inspect_u64(&child, "pending_send_bytes", atomic_load(&ring->control->pending_send_bytes));
+}
+
+void channel_inspect(struct vmbus_channel *channel, struct inspect *at)
+{
+	inspect_u64(at, "target_vp", channel->target_vp);
+	inspect_u64(at, "packets_in", channel->packets_in);
+	inspect_u64(at, "packets_out", channel->packets_out);
+	inspect_u64(at, "batches", channel->batches);
+	inspect_u64(at, "doorbells", channel->doorbells);
+	inspect_u64(at, "interrupts", channel->interrupts);
+	inspect_u64(at, "ring_full", channel->ring_full);
+	inspect_u64(at, "faults", channel->faults);
+	if (channel->is_open) {
+		inspect_bool(at, "dead", channel->is_dead);
+		inspect_bool(at, "stopped", channel->is_stopped);
+		inspect_ring(at, "guest_to_host", &channel->in.ring);
+		inspect_ring(at, "host_to_guest", &channel->out.ring);
+	}
+}
