@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Disks on the host, for their users (front ends such as a SCSI disk).
+ *
+ * A block is an array of bytes with a sector size. It is opened on the control thread, started on one
+ * loop, and from then on takes requests from that loop only. Back ends take iovecs and never learn
+ * that a guest exists. Layers (fail, delay) are blocks over a block, with the same contract.
+ *
+ *      block_open()        block_start()          block_stop(): drains, posts done
+ *   ─────────────► open ─────────────────► started ────────────────────► open ──► block_close()
+ *
+ * Invariants:
+ *   B1  A request that was submitted is completed exactly once, from the loop, after block_submit()
+ *       has returned.
+ *   B2  Transfers are whole: what the host splits is continued here. A file that turns out shorter
+ *       than it was gives -EIO.
+ *   B3  A flush covers every write that completed before it was submitted; a write with fua is on
+ *       stable storage when it completes.
+ *
+ *   owner   vm   thread  as each section says
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/check.h"
+#include "base/diag.h"
+#include "base/list.h"
+#include "loop/loop.h"
+
+struct block;
+
+#define BLOCK_IDENTITY_BYTES 40
+
+/* iovecs in one request: the kernel's own limit (UIO_MAXIOV). */
+#define BLOCK_IOVECS_MAX 1024
+
+enum block_kind {
+	BLOCK_RAW,  /* a file or a block device, byte for byte */
+	BLOCK_NULL, /* reads zeroes, forgets writes; for tests and measurements */
+};
+
+struct block_config {
+	enum block_kind kind;
+	const char *path; /* BLOCK_RAW; borrowed for the call */
+	bool read_only;
+	bool buffered;	    /* go through the host's page cache even where direct I/O works */
+	uint64_t null_bytes; /* BLOCK_NULL: its size, a multiple of 512 */
+};
+
+struct block_info {
+	uint64_t bytes;
+	uint32_t logical_block_bytes;  /* the unit of addresses: requests are multiples of it */
+	uint32_t physical_block_bytes; /* below it, writes cost a read */
+	bool read_only;
+	bool rotational;
+	bool can_discard;
+	bool can_write_zeroes;
+	char identity[BLOCK_IDENTITY_BYTES]; /* a GUID; the same disk has the same one */
+};
+
+/* ---- life: the control thread ------------------------------------------------------------------ */
+
+/*
+ * Opens and locks: one writer or many readers, also against other processes (OFD locks). A negative
+ * errno and a sentence that names the file, the trouble and the remedy.
+ */
+MUST_CHECK int block_open(const struct block_config *config, struct block **ret,
+			  struct diag *reterr);
+
+/* Stopped, or never started. NULL is fine. Closes the layers below too. */
+void block_close(struct block *block);
+
+/* Constant until block_close(); any thread. */
+const struct block_info *block_info(const struct block *block);
+
+/* ---- activity: the loop's thread ---------------------------------------------------------------- */
+
+/* Binds to the loop; requests are accepted from now on. 0 or a negative errno. */
+MUST_CHECK int block_start(struct block *block, struct loop *loop);
+
+/* No more submissions follow; posts done to the loop when nothing is in flight any more. */
+void block_stop(struct block *block, struct loop_work *done);
+
+enum block_op { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD, BLOCK_WRITE_ZEROES };
+
+struct block_request;
+
+/* result: 0 or a negative errno: -EIO, -ENOSPC, -EROFS, -EINVAL (range), -EOPNOTSUPP… */
+typedef void block_done_fn(struct block_request *request, int result);
+
+struct block_request {
+	/* The caller's; constant while in flight. */
+	enum block_op op;
+	bool fua;	       /* BLOCK_WRITE */
+	bool may_unmap;	       /* BLOCK_WRITE_ZEROES: may give the space back */
+	uint64_t offset_bytes; /* multiples of the logical block */
+	uint64_t length_bytes; /* the sum of the iovecs for BLOCK_READ and BLOCK_WRITE */
+	/*
+	 * BLOCK_READ, BLOCK_WRITE: memory that stays valid until done. The array itself is the back
+	 * end's until then, and it may change it.
+	 */
+	struct iovec *iov;
+	int iov_count;
+	block_done_fn *done;
+
+	/* The layers', while in flight. */
+	struct block *top; /* where it was submitted, whose counters it moves */
+	struct block *at;  /* who has it now */
+	struct loop_request ring;
+	struct list link;
+	uint64_t done_bytes;
+	uint64_t ready_ns; /* delay layer */
+	int result;	   /* of a completion that waits for the loop */
+	int bounce;	   /* slot of a bounce buffer, or -1 */
+	uint32_t asked_bytes;
+	uint8_t retries;
+};
+
+/* Takes the request until its done is called (B1). Nonsense (range, read-only) fails by done. */
+void block_submit(struct block *block, struct block_request *request);
+
+struct loop *block_loop(const struct block *block);
+
+/* Counters since block_open(). */
+struct block_stats {
+	uint64_t reads, writes, flushes, discards, zeroes; /* completed, errors included */
+	uint64_t read_bytes, written_bytes;		   /* of those without error */
+	uint64_t errors;
+	uint64_t bounced;    /* transfers that needed a copy because of their alignment */
+	uint32_t in_flight, in_flight_max;
+};
+
+const struct block_stats *block_read_stats(const struct block *block);
+
+/* "raw", "null", "fail(raw)"…: literal of the topmost layer. Whether direct I/O is used. */
+const char *block_name(const struct block *block);
+bool block_is_direct(const struct block *block);

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: MIT */
+/* A layer that holds requests back for a while before it passes them on. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/num.h"
+#include "block/block_impl.h"
+#include "block/layers.h"
+
+struct block_delay {
+	struct block block;
+	struct block *lower; /* owned */
+	uint64_t delay_ns;
+	struct list held; /* by ready_ns unless the delay was changed meanwhile */
+	unsigned int held_count;
+	struct loop_timer timer;
+};
+
+static void delay_pass(struct block_delay *delay, uint64_t now_ns)
+{
+	struct block_request *first;
+
+	while ((first = list_first(&delay->held, struct block_request, link)) != NULL &&
+	       first->ready_ns <= now_ns) {
+		list_remove(&first->link);
+		delay->held_count--;
+		block_forward(delay->lower, first);
+	}
+	if (first && first->ready_ns != BLOCK_DELAY_HOLD) {
+		loop_timer_arm(&delay->timer, first->ready_ns - now_ns);
+	}
+}
+
+static void delay_on_timer(struct loop_timer *timer)
+{
+	delay_pass(container_of(timer, struct block_delay, timer), loop_now_ns());
+}
+
+static void delay_submit(struct block *block, struct block_request *request)
+{
+	struct block_delay *delay = container_of(block, struct block_delay, block);
+
+	if (delay->delay_ns == 0) {
+		block_forward(delay->lower, request);
+		return;
+	}
+	request->ready_ns = delay->delay_ns == BLOCK_DELAY_HOLD ? BLOCK_DELAY_HOLD :
+								  loop_now_ns() + delay->delay_ns;
+	list_append(&delay->held, &request->link);
+	delay->held_count++;
+	if (delay->delay_ns != BLOCK_DELAY_HOLD && !loop_timer_is_armed(&delay->timer)) {
+		loop_timer_arm(&delay->timer, delay->delay_ns);
+	}
+}
+
+static int delay_start(struct block *block, struct loop *loop)
+{
+	struct block_delay *delay = container_of(block, struct block_delay, block);
+
+	loop_timer_init(&delay->timer, loop, delay_on_timer);
+	return block_start_lower(delay->lower, loop);
+}
+
+static void delay_stop(struct block *block)
+{
+	struct block_delay *delay = container_of(block, struct block_delay, block);
+
+	loop_timer_cancel(&delay->timer);
+	block_stop_lower(delay->lower);
+}
+
+static void delay_close(struct block *block)
+{
+	struct block_delay *delay = container_of(block, struct block_delay, block);
+
+	block_close(delay->lower);
+	free(delay);
+}
+
+static const struct block_ops delay_ops = {
+	.name = "delay",
+	.start = delay_start,
+	.submit = delay_submit,
+	.stop = delay_stop,
+	.close = delay_close,
+};
+
+int block_delay_create(struct block *lower_take, uint64_t delay_ns, struct block_delay **ret)
+{
+	struct block_delay *delay = calloc(1, sizeof(*delay));
+
+	if (!delay) {
+		block_close(lower_take);
+		return -ENOMEM;
+	}
+	block_init(&delay->block, &delay_ops);
+	list_init(&delay->held);
+	delay->lower = lower_take;
+	delay->delay_ns = delay_ns;
+	delay->block.info = lower_take->info;
+	delay->block.is_direct = lower_take->is_direct;
+	*ret = delay;
+	return 0;
+}
+
+struct block *block_delay_block(struct block_delay *delay)
+{
+	return &delay->block;
+}
+
+void block_delay_set(struct block_delay *delay, uint64_t delay_ns)
+{
+	delay->delay_ns = delay_ns;
+}
+
+void block_delay_release(struct block_delay *delay)
+{
+	delay_pass(delay, BLOCK_DELAY_HOLD);
+}
+
+unsigned int block_delay_held(const struct block_delay *delay)
+{
+	return delay->held_count;
+}

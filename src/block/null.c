@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/* A disk of zeroes that forgets what is written. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "block/block_impl.h"
+
+static void null_submit(struct block *block, struct block_request *request)
+{
+	if (request->op == BLOCK_READ) {
+		for (int i = 0; i < request->iov_count; i++) {
+			memset(request->iov[i].iov_base, 0, request->iov[i].iov_len);
+		}
+	}
+	block_complete_later(block, request, 0);
+}
+
+static void null_close(struct block *block)
+{
+	free(block);
+}
+
+static const struct block_ops null_ops = {
+	.name = "null",
+	.submit = null_submit,
+	.close = null_close,
+};
+
+int block_null_open(const struct block_config *config, struct block **ret, struct diag *reterr)
+{
+	struct block *block;
+
+	if (config->null_bytes == 0 || config->null_bytes % 512 != 0) {
+		return diag_set(reterr, -EINVAL,
+				"A null disk of %llu bytes: give it a size that is a multiple of 512.",
+				(unsigned long long)config->null_bytes);
+	}
+	block = calloc(1, sizeof(*block));
+	if (!block) {
+		return diag_set(reterr, -ENOMEM, "No memory for a null disk.");
+	}
+	block_init(block, &null_ops);
+	block->info = (struct block_info){
+		.bytes = config->null_bytes,
+		.logical_block_bytes = 512,
+		.physical_block_bytes = 4096,
+		.read_only = config->read_only,
+		.can_discard = !config->read_only,
+		.can_write_zeroes = !config->read_only,
+	};
+	snprintf(block->info.identity, sizeof(block->info.identity), "%s",
+		 "00000000-0000-8000-8000-6e756c6c0000");
+	*ret = block;
+	return 0;
+}

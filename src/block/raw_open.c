@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: MIT */
+/* Raw disks: opening, locking, and finding out what the host's storage can do. */
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/guid.h"
+#include "base/num.h"
+#include "block/raw_internal.h"
+
+#define RAW_ALIGN_MAX 4096U
+
+/* The sentence for a failed open. */
+static int raw_open_error(const char *path, bool read_only, int err, struct diag *reterr)
+{
+	switch (err) {
+	case -ENOENT:
+		return diag_set(reterr, err,
+				"Disk %s does not exist: check the path, or make one with "
+				"`truncate -s 10G %s`.",
+				path, path);
+	case -EACCES:
+	case -EPERM:
+		return diag_set(reterr, err, "Disk %s: no permission to open it for %s: %s.", path,
+				read_only ? "reading" : "writing",
+				read_only ? "change its mode or owner" :
+					    "change its mode or owner, or use readonly=on");
+	case -EROFS:
+		return diag_set(reterr, err,
+				"Disk %s is on a read-only file system: use readonly=on.", path);
+	case -EBUSY:
+		return diag_set(reterr, err,
+				"Disk %s is in use by this host (mounted?): unmount it first.", path);
+	default:
+		return diag_set(reterr, err, "Disk %s cannot be opened: %s.", path, strerror(-err));
+	}
+}
+
+static int raw_check_type(const char *path, mode_t mode, struct diag *reterr)
+{
+	if (S_ISDIR(mode)) {
+		return diag_set(reterr, -EISDIR,
+				"Disk %s is a directory: name a disk image or a block device.", path);
+	}
+	if (!S_ISREG(mode) && !S_ISBLK(mode)) {
+		return diag_set(reterr, -EINVAL,
+				"Disk %s is neither a file nor a block device: name one of these.",
+				path);
+	}
+	return 0;
+}
+
+/* Opens with direct I/O where the file system has it. */
+static int raw_open_fd(const struct block_config *config, struct stat *ret_st, bool *ret_direct,
+		       int *ret_fd, struct diag *reterr)
+{
+	int flags = O_CLOEXEC | (config->read_only ? O_RDONLY : O_RDWR);
+	auto_close int fd = -1;
+	struct stat st;
+	int err;
+
+	/* Asked before opening, too: opening a FIFO would wait for its other end. */
+	if (stat(config->path, &st) < 0) {
+		return raw_open_error(config->path, config->read_only, -errno, reterr);
+	}
+	err = raw_check_type(config->path, st.st_mode, reterr);
+	if (err) {
+		return err;
+	}
+	if (S_ISBLK(st.st_mode) && !config->read_only) {
+		flags |= O_EXCL; /* refuses a device that the host has mounted */
+	}
+	*ret_direct = !config->buffered;
+	fd = open(config->path, flags | (config->buffered ? 0 : O_DIRECT));
+	if (fd < 0 && errno == EINVAL && !config->buffered) {
+		*ret_direct = false;
+		fd = open(config->path, flags);
+	}
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		return raw_open_error(config->path, config->read_only, -errno, reterr);
+	}
+	err = raw_check_type(config->path, st.st_mode, reterr);
+	if (err) {
+		return err;
+	}
+	*ret_st = st;
+	*ret_fd = steal_fd(&fd);
+	return 0;
+}
+
+/* One writer or many readers. The lock goes away with the descriptor, also when we are killed. */
+static int raw_lock(const struct block_config *config, int fd, struct diag *reterr)
+{
+	struct flock lock = {
+		.l_type = (short)(config->read_only ? F_RDLCK : F_WRLCK),
+		.l_whence = SEEK_SET,
+	};
+
+	if (fcntl(fd, F_OFD_SETLK, &lock) == 0) {
+		return 0;
+	}
+	if (errno == EAGAIN || errno == EACCES) {
+		return diag_set(reterr, -EBUSY, "Disk %s is in use by another %s: stop it first%s.",
+				config->path, config->read_only ? "writer" : "program",
+				config->read_only ? "" : ", or let both use readonly=on");
+	}
+	if (errno == ENOLCK || errno == EOPNOTSUPP || errno == ENOSYS) {
+		return 0; /* a file system without locks: nothing to be had */
+	}
+	return diag_set(reterr, -errno, "Disk %s cannot be locked: %s.", config->path,
+			strerror(errno));
+}
+
+/* A number from the device's queue/ in sysfs; a partition's is in its parent. 0 when unknown. */
+static uint64_t raw_queue_limit(dev_t rdev, const char *name)
+{
+	static const char *const dirs[] = { "", "../" };
+	unsigned long long value = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(dirs); i++) {
+		char path[128];
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/%squeue/%s", major(rdev),
+			 minor(rdev), dirs[i], name);
+		f = fopen(path, "re");
+		if (f) {
+			if (fscanf(f, "%llu", &value) != 1) {
+				value = 0;
+			}
+			fclose(f);
+			break;
+		}
+	}
+	return value;
+}
+
+static int raw_probe_device(struct raw *raw, const struct stat *st)
+{
+	struct block_info *info = &raw->block.info;
+	unsigned int physical = 0;
+	int logical = 0;
+
+	if (ioctl(raw->fd, BLKGETSIZE64, &info->bytes) < 0 ||
+	    ioctl(raw->fd, BLKSSZGET, &logical) < 0) {
+		return -errno;
+	}
+	if (ioctl(raw->fd, BLKPBSZGET, &physical) < 0 || physical < (unsigned int)logical) {
+		physical = (unsigned int)logical;
+	}
+	info->logical_block_bytes = (uint32_t)logical;
+	info->physical_block_bytes = physical;
+	info->rotational = raw_queue_limit(st->st_rdev, "rotational") != 0;
+	info->can_write_zeroes = !info->read_only;
+	/* Punching a hole asks the device to write zeroes and may unmap; it never falls back. */
+	info->can_discard = !info->read_only && raw_queue_limit(st->st_rdev, "discard_max_bytes") &&
+			    raw_queue_limit(st->st_rdev, "write_zeroes_max_bytes");
+	return 0;
+}
+
+static void raw_probe_file(struct raw *raw, const struct stat *st)
+{
+	struct block_info *info = &raw->block.info;
+
+	info->bytes = (uint64_t)st->st_size;
+	info->logical_block_bytes = 512;
+	info->physical_block_bytes = RAW_ALIGN_MAX;
+	if (info->read_only) {
+		return;
+	}
+	/* A hole beyond the end changes nothing and tells whether the file system can. */
+	info->can_discard = fallocate(raw->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				      (off_t)num_align_up(info->bytes, RAW_ALIGN_MAX),
+				      RAW_ALIGN_MAX) == 0;
+	info->can_write_zeroes = info->can_discard;
+}
+
+void raw_drop_direct(struct raw *raw)
+{
+	int flags = fcntl(raw->fd, F_GETFL);
+
+	if (flags >= 0) {
+		(void)fcntl(raw->fd, F_SETFL, flags & ~O_DIRECT);
+	}
+	raw->block.is_direct = false;
+}
+
+/*
+ * Which addresses direct I/O takes. Holes are not checked by every file system, so the answer may be
+ * too good: raw.c corrects it when the host refuses a transfer.
+ */
+static void raw_probe_alignment(struct raw *raw)
+{
+	static const uint32_t aligns[] = { 4, 512, RAW_ALIGN_MAX };
+	uint32_t logical = raw->block.info.logical_block_bytes;
+	void *buf = NULL;
+
+	raw->length_mask = logical - 1;
+	raw->memory_mask = RAW_ALIGN_MAX - 1;
+	if (!raw->block.is_direct) {
+		return;
+	}
+	if (posix_memalign(&buf, RAW_ALIGN_MAX, (size_t)2 * RAW_ALIGN_MAX) != 0) {
+		return;
+	}
+	if (pread(raw->fd, buf, logical, 0) < 0 ||
+	    (raw->block.info.bytes >= 2 * logical && pread(raw->fd, buf, logical, logical) < 0)) {
+		raw_drop_direct(raw);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(aligns); i++) {
+		if (pread(raw->fd, (uint8_t *)buf + aligns[i], logical, 0) == (ssize_t)logical) {
+			raw->memory_mask = aligns[i] - 1;
+			break;
+		}
+	}
+	free(buf);
+}
+
+static int raw_check_size(const struct raw *raw, const char *path, struct diag *reterr)
+{
+	const struct block_info *info = &raw->block.info;
+
+	if (info->bytes == 0) {
+		return diag_set(reterr, -EINVAL,
+				"Disk %s is empty: give it a size with `truncate -s 10G %s`.", path,
+				path);
+	}
+	if (info->bytes % info->logical_block_bytes != 0) {
+		return diag_set(reterr, -EINVAL,
+				"Disk %s has %llu bytes, no multiple of %u: is it a raw image? If so, "
+				"extend it with `truncate -s %%%u %s`.",
+				path, (unsigned long long)info->bytes, info->logical_block_bytes,
+				info->logical_block_bytes, path);
+	}
+	return 0;
+}
+
+/* Stable as long as the path is: guests find their disks by it. */
+static void raw_identify(struct raw *raw, const char *path)
+{
+	auto_free char *real = realpath(path, NULL);
+	struct guid guid;
+
+	guid_from_name(real ? real : path, &guid);
+	static_assert(BLOCK_IDENTITY_BYTES >= GUID_STRING_BYTES, "room for a GUID");
+	guid_format(&guid, raw->block.info.identity);
+}
+
+static int raw_setup(struct raw *raw, const struct block_config *config, const struct stat *st,
+		     struct diag *reterr)
+{
+	int err = 0;
+
+	raw->block.info.read_only = config->read_only;
+	raw->is_device = S_ISBLK(st->st_mode);
+	if (raw->is_device) {
+		err = raw_probe_device(raw, st);
+		if (err) {
+			return diag_set(reterr, err, "Disk %s does not tell its size: %s.",
+					config->path, strerror(-err));
+		}
+	} else {
+		raw_probe_file(raw, st);
+	}
+	err = raw_check_size(raw, config->path, reterr);
+	if (err) {
+		return err;
+	}
+	raw_probe_alignment(raw);
+	raw_identify(raw, config->path);
+
+	/* Takes no memory until a slot is used. */
+	raw->bounce = mmap(NULL, (size_t)RAW_BOUNCE_SLOTS * RAW_BOUNCE_BYTES,
+			   PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (raw->bounce == MAP_FAILED) {
+		raw->bounce = NULL;
+		return diag_set(reterr, -ENOMEM, "Disk %s: no memory for its buffers.",
+				config->path);
+	}
+	raw->bounce_free = (1U << RAW_BOUNCE_SLOTS) - 1;
+	return 0;
+}
+
+int block_raw_open(const struct block_config *config, struct block **ret, struct diag *reterr)
+{
+	auto_close int fd = -1;
+	struct raw *raw;
+	struct stat st;
+	bool direct;
+	int err;
+
+	err = raw_open_fd(config, &st, &direct, &fd, reterr);
+	if (!err) {
+		err = raw_lock(config, fd, reterr);
+	}
+	if (err) {
+		return err;
+	}
+	raw = calloc(1, sizeof(*raw));
+	if (!raw) {
+		return diag_set(reterr, -ENOMEM, "Disk %s: no memory for it.", config->path);
+	}
+	block_init(&raw->block, &raw_ops);
+	raw->fd = steal_fd(&fd);
+	raw->file_index = -1;
+	raw->block.is_direct = direct;
+	list_init(&raw->waiting);
+	err = raw_setup(raw, config, &st, reterr);
+	if (err) {
+		block_close(&raw->block);
+		return err;
+	}
+	*ret = &raw->block;
+	return 0;
+}

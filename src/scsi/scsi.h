@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * SCSI targets, for front ends of any bus (StorVSP, IDE-ATAPI, AIC-7870): a front end fills a
+ * scsi_request and hands it to a target, which finds the logical unit and executes the command.
+ *
+ * Data does not pass through here: a READ's iovecs (guest memory) go straight to the block.
+ *
+ *   owner   the front end owns targets, units and requests
+ *   thread  the loop on which the units' blocks were started
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/check.h"
+#include "block/block.h"
+#include "proto/scsi.h"
+
+struct scsi_request;
+struct scsi_disk;
+
+typedef void scsi_done_fn(struct scsi_request *request);
+
+/* UNMAP: descriptors in one command; told to the initiator in the block limits page. */
+#define SCSI_UNMAP_MAX 16
+
+struct scsi_extent {
+	uint64_t lba;
+	uint32_t blocks;
+};
+
+struct scsi_request {
+	/* The front end's; constant while in flight, but for the iovecs. */
+	uint8_t cdb[SCSI_CDB_BYTES_MAX]; /* zero beyond cdb_bytes */
+	uint8_t cdb_bytes;
+	struct iovec *iov; /* the data buffer; the array is the target's until done */
+	int iov_count;
+	uint32_t data_bytes; /* the sum of the iovecs */
+	scsi_done_fn *done;
+
+	/* The answer. */
+	uint8_t status;	     /* SCSI_STATUS_* */
+	uint8_t sense_bytes; /* 0, or SCSI_SENSE_BYTES */
+	uint8_t sense[SCSI_SENSE_BYTES];
+	uint32_t transferred_bytes; /* data_bytes minus this is the residual */
+
+	/* The target's, while in flight. */
+	struct scsi_disk *disk;
+	struct block_request block;
+	uint32_t transfer_bytes; /* what the command moves when it succeeds */
+	uint8_t extent_next, extent_count;
+	struct scsi_extent extents[SCSI_UNMAP_MAX]; /* UNMAP */
+};
+
+/* ---- results ------------------------------------------------------------------------------------ */
+
+/* asc: SCSI_ASC_*. No field pointer. */
+void scsi_fail(struct scsi_request *request, uint8_t key, uint16_t asc);
+
+/* ILLEGAL REQUEST, invalid field in CDB, pointing at this byte; bit < 0: the whole byte. */
+void scsi_fail_cdb(struct scsi_request *request, unsigned int byte, int bit);
+
+/* ILLEGAL REQUEST, invalid field in parameter list, pointing at this byte. */
+void scsi_fail_list(struct scsi_request *request, unsigned int byte, int bit);
+
+/* GOOD, with the first of these bytes that fit allocation_bytes and the buffer. */
+void scsi_reply(struct scsi_request *request, const void *data, uint32_t bytes,
+		uint32_t allocation_bytes);
+
+/* GOOD without data. */
+void scsi_good(struct scsi_request *request);
+
+/* ---- targets -------------------------------------------------------------------------------------- */
+
+#define SCSI_LUNS_MAX 64
+
+/* Zeroed is an empty target. */
+struct scsi_target {
+	struct scsi_disk *luns[SCSI_LUNS_MAX]; /* borrowed */
+};
+
+enum scsi_submit {
+	SCSI_PENDING, /* done will be called from the loop */
+	SCSI_DONE,    /* the answer is there; done is not called */
+	SCSI_NO_UNIT, /* there is no such unit, and the bus says how to tell that */
+};
+
+/*
+ * Executes a command. REPORT LUNS and INQUIRY are answered for units that do not exist, too. Never
+ * calls done before it has returned.
+ */
+MUST_CHECK enum scsi_submit scsi_target_submit(struct scsi_target *target, uint8_t lun,
+					       struct scsi_request *request);

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a disk is: INQUIRY with its vital product data pages, READ CAPACITY.
+ *
+ *   spec  SPC-4 6.6 and 7.8, SBC-3 5.16, 5.17 and 6.6
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/guid.h"
+#include "base/num.h"
+#include "scsi/scsi_disk_internal.h"
+
+/* Linux allows WRITE SAME, and Windows takes its own paths, for this vendor and product. */
+#define INQUIRY_VENDOR	"Msft    "
+#define INQUIRY_PRODUCT "Virtual Disk    "
+#define INQUIRY_VERSION "1.0 "
+
+#define VPD_BYTES_MAX 128
+
+void scsi_inquiry_fill(uint8_t *ret_data, uint8_t peripheral)
+{
+	memset(ret_data, 0, SCSI_INQUIRY_BYTES);
+	ret_data[0] = peripheral;
+	ret_data[2] = SCSI_INQUIRY_VERSION_SPC3;
+	ret_data[3] = 0x02; /* format of this answer */
+	ret_data[4] = SCSI_INQUIRY_BYTES - 5;
+	ret_data[7] = SCSI_INQUIRY_CMDQUE;
+	memcpy(&ret_data[8], INQUIRY_VENDOR, 8);
+	memcpy(&ret_data[16], INQUIRY_PRODUCT, 16);
+	memcpy(&ret_data[32], INQUIRY_VERSION, 4);
+}
+
+static bool disk_can_provision(const struct scsi_disk *disk)
+{
+	const struct block_info *info = block_info(disk->block);
+
+	return info->can_discard || info->can_write_zeroes;
+}
+
+/* Each returns the bytes of its page after the 4-byte header. */
+static uint32_t vpd_supported(const struct scsi_disk *disk, uint8_t *at)
+{
+	uint32_t n = 0;
+
+	at[n++] = SCSI_VPD_SUPPORTED;
+	at[n++] = SCSI_VPD_SERIAL;
+	at[n++] = SCSI_VPD_IDENTIFICATION;
+	at[n++] = SCSI_VPD_BLOCK_LIMITS;
+	at[n++] = SCSI_VPD_CHARACTERISTICS;
+	if (disk_can_provision(disk)) {
+		at[n++] = SCSI_VPD_PROVISIONING;
+	}
+	return n;
+}
+
+static uint32_t vpd_serial(const struct scsi_disk *disk, uint8_t *at)
+{
+	size_t n = strlen(disk->serial);
+
+	memcpy(at, disk->serial, n);
+	return (uint32_t)n;
+}
+
+/* A T10 vendor designator (binary: vendor and GUID) and a NAA one (type 6, Microsoft's OUI). */
+static uint32_t vpd_identification(const struct scsi_disk *disk, uint8_t *at)
+{
+	struct guid id;
+
+	guid_from_name(disk->serial, &id);
+	at[0] = 0x01; /* binary */
+	at[1] = 0x01; /* T10 vendor identification, of the unit */
+	at[2] = 0;
+	at[3] = 8 + 16;
+	memcpy(&at[4], INQUIRY_VENDOR, 8);
+	memcpy(&at[12], id.bytes, 16);
+	at[28] = 0x01;
+	at[29] = 0x03; /* NAA */
+	at[30] = 0;
+	at[31] = 16;
+	at[32] = 0x60; /* NAA 6, OUI 00-22-48 */
+	at[33] = 0x02;
+	at[34] = 0x24;
+	at[35] = 0x80;
+	memcpy(&at[36], &id.bytes[0], 6);
+	memcpy(&at[42], &id.bytes[10], 6);
+	return 48;
+}
+
+static uint32_t vpd_block_limits(const struct scsi_disk *disk, uint8_t *at)
+{
+	const struct block_info *info = block_info(disk->block);
+	uint32_t granularity = info->physical_block_bytes >> disk->block_shift;
+
+	memset(at, 0, 60);
+	bytes_put_be16(&at[2], (uint16_t)num_min(granularity, UINT16_MAX));
+	bytes_put_be32(&at[4], disk->transfer_bytes_max >> disk->block_shift);
+	if (info->can_discard) {
+		bytes_put_be32(&at[16], UINT32_MAX);
+		bytes_put_be32(&at[20], SCSI_UNMAP_MAX);
+		bytes_put_be32(&at[24], granularity);
+		bytes_put_be32(&at[28], 0x80000000); /* alignment 0, valid */
+	}
+	if (info->can_write_zeroes) {
+		bytes_put_be64(&at[32], UINT32_MAX); /* of WRITE SAME, blocks */
+	}
+	return 60;
+}
+
+static uint32_t vpd_characteristics(const struct scsi_disk *disk, uint8_t *at)
+{
+	memset(at, 0, 60);
+	bytes_put_be16(at, block_info(disk->block)->rotational ? 7200 : 1); /* 1: does not rotate */
+	return 60;
+}
+
+static uint32_t vpd_provisioning(const struct scsi_disk *disk, uint8_t *at)
+{
+	const struct block_info *info = block_info(disk->block);
+
+	memset(at, 0, 4);
+	if (info->can_discard) {
+		at[1] |= 0x80; /* LBPU: UNMAP */
+		at[2] = 2;     /* thin */
+	}
+	if (info->can_write_zeroes && info->can_discard) {
+		at[1] |= 0x60; /* LBPWS, LBPWS10: WRITE SAME may unmap */
+		at[1] |= 0x04; /* LBPRZ: unmapped blocks read zeroes */
+	}
+	return 4;
+}
+
+static const struct {
+	uint8_t page;
+	uint32_t (*fill)(const struct scsi_disk *disk, uint8_t *at);
+} vpd_pages[] = {
+	{ SCSI_VPD_SUPPORTED, vpd_supported },
+	{ SCSI_VPD_SERIAL, vpd_serial },
+	{ SCSI_VPD_IDENTIFICATION, vpd_identification },
+	{ SCSI_VPD_BLOCK_LIMITS, vpd_block_limits },
+	{ SCSI_VPD_CHARACTERISTICS, vpd_characteristics },
+	{ SCSI_VPD_PROVISIONING, vpd_provisioning },
+};
+
+static void inquiry_vpd(struct scsi_disk *disk, struct scsi_request *request, uint32_t allocation)
+{
+	uint8_t data[4 + VPD_BYTES_MAX] = { 0 };
+	uint8_t page = request->cdb[2];
+
+	for (size_t i = 0; i < ARRAY_SIZE(vpd_pages); i++) {
+		uint32_t bytes;
+
+		if (vpd_pages[i].page != page ||
+		    (page == SCSI_VPD_PROVISIONING && !disk_can_provision(disk))) {
+			continue;
+		}
+		bytes = vpd_pages[i].fill(disk, &data[4]);
+		data[1] = page;
+		bytes_put_be16(&data[2], (uint16_t)bytes);
+		scsi_reply(request, data, 4 + bytes, allocation);
+		return;
+	}
+	scsi_fail_cdb(request, 2, -1);
+}
+
+enum scsi_submit scsi_inquiry(struct scsi_disk *disk, struct scsi_request *request)
+{
+	uint32_t allocation = bytes_be16(&request->cdb[3]);
+	uint8_t data[SCSI_INQUIRY_BYTES];
+
+	if (request->cdb[1] & SCSI_INQUIRY_CMDDT) {
+		scsi_fail_cdb(request, 1, 1);
+	} else if (request->cdb[1] & SCSI_INQUIRY_EVPD) {
+		inquiry_vpd(disk, request, allocation);
+	} else if (request->cdb[2] != 0) {
+		scsi_fail_cdb(request, 2, -1);
+	} else {
+		scsi_inquiry_fill(data, 0);
+		scsi_reply(request, data, sizeof(data), allocation);
+	}
+	return SCSI_DONE;
+}
+
+/* A disk of more than 2^32 - 1 blocks answers all ones: ask with 16. */
+enum scsi_submit scsi_read_capacity_10(struct scsi_disk *disk, struct scsi_request *request)
+{
+	uint8_t data[8];
+
+	if (bytes_be32(&request->cdb[2]) != 0 && !(request->cdb[8] & 0x01)) {
+		scsi_fail_cdb(request, 2, -1); /* an address without PMI */
+		return SCSI_DONE;
+	}
+	bytes_put_be32(&data[0], (uint32_t)num_min(disk->blocks - 1, UINT32_MAX));
+	bytes_put_be32(&data[4], 1U << disk->block_shift);
+	scsi_reply(request, data, sizeof(data), sizeof(data));
+	return SCSI_DONE;
+}
+
+enum scsi_submit scsi_read_capacity_16(struct scsi_disk *disk, struct scsi_request *request)
+{
+	const struct block_info *info = block_info(disk->block);
+	uint8_t data[32] = { 0 };
+	uint32_t per_physical = info->physical_block_bytes >> disk->block_shift;
+
+	bytes_put_be64(&data[0], disk->blocks - 1);
+	bytes_put_be32(&data[8], 1U << disk->block_shift);
+	if (num_is_power_of_2(per_physical)) {
+		data[13] = (uint8_t)__builtin_ctz(per_physical);
+	}
+	if (info->can_discard) {
+		data[14] |= 0x80; /* LBPME: thin */
+		data[14] |= info->can_write_zeroes ? 0x40 : 0; /* LBPRZ */
+	}
+	scsi_reply(request, data, sizeof(data), bytes_be32(&request->cdb[10]));
+	return SCSI_DONE;
+}

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Mode parameters: the caching page, of which the write cache can be switched, and the control page,
+ * of which nothing can.
+ *
+ *   spec  SPC-4 6.10 to 6.14 and 7.5, SBC-3 6.5
+ */
+#include <string.h>
+
+#include "base/bytes.h"
+#include "base/num.h"
+#include "block/iovec.h"
+#include "scsi/scsi_disk_internal.h"
+
+#define CACHING_BYTES 20
+#define CONTROL_BYTES 12
+#define MODE_LIST_BYTES_MAX 256
+
+static bool is_long_form(const struct scsi_request *request)
+{
+	return request->cdb[0] >> 5 != 0;
+}
+
+static uint32_t page_caching(const struct scsi_disk *disk, unsigned int control, uint8_t *at)
+{
+	memset(at, 0, CACHING_BYTES);
+	at[0] = SCSI_MODE_CACHING;
+	at[1] = CACHING_BYTES - 2;
+	if (control != SCSI_MODE_PC_CURRENT || disk->write_cache) {
+		at[2] = SCSI_MODE_WCE; /* changeable, and on by default */
+	}
+	return CACHING_BYTES;
+}
+
+static uint32_t page_control(const struct scsi_disk *disk, unsigned int control, uint8_t *at)
+{
+	memset(at, 0, CONTROL_BYTES);
+	at[0] = SCSI_MODE_CONTROL;
+	at[1] = CONTROL_BYTES - 2;
+	if (control != SCSI_MODE_PC_CHANGEABLE) {
+		at[3] = 0x10; /* commands may be reordered */
+		bytes_put_be16(&at[8], 0xffff); /* a busy timeout without limit */
+	}
+	return CONTROL_BYTES;
+}
+
+/* SBC-3 6.4.2: the 8-byte block descriptor. */
+static uint32_t block_descriptor(const struct scsi_disk *disk, uint8_t *at)
+{
+	bytes_put_be32(at, (uint32_t)num_min(disk->blocks, UINT32_MAX));
+	bytes_put_be32(&at[4], 1U << disk->block_shift);
+	at[4] = 0;
+	return 8;
+}
+
+/* The pages that were asked for; 0 when there is no such page. */
+static uint32_t mode_pages(const struct scsi_disk *disk, uint8_t page, unsigned int control,
+			   uint8_t *at)
+{
+	uint32_t bytes = 0;
+
+	if (page == SCSI_MODE_CACHING || page == SCSI_MODE_ALL) {
+		bytes += page_caching(disk, control, at);
+	}
+	if (page == SCSI_MODE_CONTROL || page == SCSI_MODE_ALL) {
+		bytes += page_control(disk, control, at + bytes);
+	}
+	return bytes;
+}
+
+enum scsi_submit scsi_mode_sense(struct scsi_disk *disk, struct scsi_request *request)
+{
+	bool is_long = is_long_form(request);
+	uint8_t page = request->cdb[2] & 0x3f, subpage = request->cdb[3];
+	unsigned int control = request->cdb[2] >> 6;
+	uint8_t device = SCSI_MODE_DPOFUA;
+	uint8_t data[8 + 8 + CACHING_BYTES + CONTROL_BYTES] = { 0 };
+	uint32_t bytes = is_long ? 8 : 4, descriptor = 0, pages;
+
+	if (control == SCSI_MODE_PC_SAVED) {
+		scsi_fail(request, SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_SAVING_NOT_SUPPORTED);
+		return SCSI_DONE;
+	}
+	if (subpage != 0 && subpage != 0xff) {
+		scsi_fail_cdb(request, 3, -1);
+		return SCSI_DONE;
+	}
+	if (!(request->cdb[1] & 0x08)) { /* DBD: no block descriptor, please */
+		descriptor = block_descriptor(disk, &data[bytes]);
+		bytes += descriptor;
+	}
+	pages = mode_pages(disk, page, control, &data[bytes]);
+	if (pages == 0) {
+		scsi_fail_cdb(request, 2, 5);
+		return SCSI_DONE;
+	}
+	bytes += pages;
+
+	if (block_info(disk->block)->read_only) {
+		device |= SCSI_MODE_WP;
+	}
+	if (is_long) {
+		bytes_put_be16(data, (uint16_t)(bytes - 2));
+		data[3] = device;
+		bytes_put_be16(&data[6], (uint16_t)descriptor);
+		scsi_reply(request, data, bytes, bytes_be16(&request->cdb[7]));
+	} else {
+		data[0] = (uint8_t)(bytes - 1);
+		data[2] = device;
+		data[3] = (uint8_t)descriptor;
+		scsi_reply(request, data, bytes, request->cdb[4]);
+	}
+	return SCSI_DONE;
+}
+
+/*
+ * One page of a MODE SELECT list: must equal the current one but for what can be changed. -1 and the
+ * new write cache setting, or the offset of the first byte that is wrong.
+ */
+static int select_page(const struct scsi_disk *disk, const uint8_t *at, uint32_t left,
+		       bool *write_cache)
+{
+	uint8_t current[CACHING_BYTES], changeable[CACHING_BYTES];
+	uint32_t bytes;
+
+	if (at[0] != SCSI_MODE_CACHING && at[0] != SCSI_MODE_CONTROL) {
+		return 0;
+	}
+	bytes = mode_pages(disk, at[0], SCSI_MODE_PC_CURRENT, current);
+	(void)mode_pages(disk, at[0], SCSI_MODE_PC_CHANGEABLE, changeable);
+	if (at[1] != current[1] || bytes > left) {
+		return 1;
+	}
+	for (uint32_t i = 2; i < bytes; i++) {
+		if ((at[i] ^ current[i]) & ~changeable[i]) {
+			return (int)i;
+		}
+	}
+	if (at[0] == SCSI_MODE_CACHING) {
+		*write_cache = at[2] & SCSI_MODE_WCE;
+	}
+	return -1;
+}
+
+/* The list, copied out of the guest's memory. False when it was refused and answered. */
+static bool select_list(const struct scsi_disk *disk, struct scsi_request *request,
+			const uint8_t *list, uint32_t bytes, bool *write_cache)
+{
+	uint32_t at = is_long_form(request) ? 8 : 4;
+	uint32_t descriptor = 0;
+	int wrong;
+
+	if (bytes >= at) {
+		descriptor = is_long_form(request) ? bytes_be16(&list[6]) : list[3];
+	}
+	if (bytes < at || descriptor > bytes - at) {
+		goto length;
+	}
+	/* The block size cannot be changed; the number of blocks is not looked at. */
+	if (descriptor != 0 &&
+	    (descriptor != 8 || (bytes_be32(&list[at + 4]) & 0xffffff) != 1U << disk->block_shift)) {
+		scsi_fail_list(request, at, -1);
+		return false;
+	}
+	for (at += descriptor; at < bytes; at += 2U + list[at + 1]) {
+		if (bytes - at < 2) {
+			goto length;
+		}
+		wrong = select_page(disk, &list[at], bytes - at, write_cache);
+		if (wrong >= 0) {
+			scsi_fail_list(request, at + (uint32_t)wrong, -1);
+			return false;
+		}
+	}
+	return true;
+
+length:
+	scsi_fail(request, SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_PARAMETER_LIST_LENGTH);
+	return false;
+}
+
+enum scsi_submit scsi_mode_select(struct scsi_disk *disk, struct scsi_request *request)
+{
+	uint8_t list[MODE_LIST_BYTES_MAX];
+	uint32_t bytes = is_long_form(request) ? bytes_be16(&request->cdb[7]) : request->cdb[4];
+	bool had_cache = disk->write_cache, write_cache = had_cache;
+
+	if (request->cdb[1] & 0x01) {
+		scsi_fail_cdb(request, 1, 0); /* SP: nothing is saved */
+		return SCSI_DONE;
+	}
+	if (!(request->cdb[1] & 0x10)) {
+		scsi_fail_cdb(request, 1, 4); /* PF: standard pages only */
+		return SCSI_DONE;
+	}
+	if (bytes == 0) {
+		scsi_good(request);
+		return SCSI_DONE;
+	}
+	if (bytes > request->data_bytes || bytes > sizeof(list)) {
+		scsi_fail(request, SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_PARAMETER_LIST_LENGTH);
+		return SCSI_DONE;
+	}
+	iovec_gather(request->iov, request->iov_count, 0, list, bytes);
+	/* All pages are checked before any takes effect. */
+	if (!select_list(disk, request, list, bytes, &write_cache)) {
+		return SCSI_DONE;
+	}
+	disk->write_cache = write_cache;
+	if (had_cache && !write_cache) {
+		return scsi_flush(disk, request, bytes); /* what is still in it */
+	}
+	scsi_good(request);
+	request->transferred_bytes = bytes;
+	return SCSI_DONE;
+}

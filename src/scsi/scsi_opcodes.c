@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The commands of a disk, as a table: what is executed and what REPORT SUPPORTED OPERATION CODES
+ * tells. Each operation code has one row, so a disk finds a command by a direct index.
+ */
+#include <string.h>
+
+#include "base/bytes.h"
+#include "scsi/scsi_disk_internal.h"
+
+#define MEDIUM	SCSI_COMMAND_MEDIUM
+#define WRITE	SCSI_COMMAND_WRITE
+#define DISCARD SCSI_COMMAND_DISCARD
+#define ZEROES	SCSI_COMMAND_ZEROES
+#define NONE	SCSI_NO_ACTION
+#define LBA32	0xff, 0xff, 0xff, 0xff
+#define LBA64	LBA32, LBA32
+
+static const struct scsi_command scsi_commands[] = {
+	{ SCSI_OP_TEST_UNIT_READY, NONE, 6, MEDIUM, scsi_test_unit_ready, { 0 } },
+	{ SCSI_OP_REQUEST_SENSE, NONE, 6, 0, scsi_request_sense, { 1, 0, 0, 0xff } },
+	{ SCSI_OP_READ_6, NONE, 6, MEDIUM, scsi_read, { 0x1f, 0xff, 0xff, 0xff } },
+	{ SCSI_OP_WRITE_6, NONE, 6, MEDIUM | WRITE, scsi_write, { 0x1f, 0xff, 0xff, 0xff } },
+	{ SCSI_OP_INQUIRY, NONE, 6, 0, scsi_inquiry, { 1, 0xff, 0xff, 0xff } },
+	{ SCSI_OP_MODE_SELECT_6, NONE, 6, 0, scsi_mode_select, { 0x11, 0, 0, 0xff } },
+	{ SCSI_OP_MODE_SENSE_6, NONE, 6, 0, scsi_mode_sense, { 8, 0xff, 0xff, 0xff } },
+	{ SCSI_OP_START_STOP_UNIT, NONE, 6, 0, scsi_start_stop, { 1, 0, 0, 0xf7 } },
+	{ SCSI_OP_READ_CAPACITY_10, NONE, 10, MEDIUM, scsi_read_capacity_10, { 0, LBA32 } },
+	{ SCSI_OP_READ_10, NONE, 10, MEDIUM, scsi_read, { 0xf8, LBA32, 0, 0xff, 0xff } },
+	{ SCSI_OP_WRITE_10, NONE, 10, MEDIUM | WRITE, scsi_write,
+	  { 0xf8, LBA32, 0, 0xff, 0xff } },
+	{ SCSI_OP_WRITE_VERIFY_10, NONE, 10, MEDIUM | WRITE, scsi_write_verify,
+	  { 0xf6, LBA32, 0, 0xff, 0xff } },
+	{ SCSI_OP_VERIFY_10, NONE, 10, MEDIUM, scsi_verify, { 0xf6, LBA32, 0, 0xff, 0xff } },
+	{ SCSI_OP_SYNCHRONIZE_CACHE_10, NONE, 10, MEDIUM, scsi_synchronize,
+	  { 2, LBA32, 0, 0xff, 0xff } },
+	{ SCSI_OP_WRITE_SAME_10, NONE, 10, MEDIUM | WRITE | ZEROES, scsi_write_same,
+	  { 0xf8, LBA32, 0, 0xff, 0xff } },
+	{ SCSI_OP_UNMAP, NONE, 10, MEDIUM | WRITE | DISCARD, scsi_unmap,
+	  { 1, 0, 0, 0, 0, 0, 0xff, 0xff } },
+	{ SCSI_OP_MODE_SELECT_10, NONE, 10, 0, scsi_mode_select,
+	  { 0x11, 0, 0, 0, 0, 0, 0xff, 0xff } },
+	{ SCSI_OP_MODE_SENSE_10, NONE, 10, 0, scsi_mode_sense,
+	  { 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff } },
+	{ SCSI_OP_READ_16, NONE, 16, MEDIUM, scsi_read, { 0xf8, LBA64, LBA32 } },
+	{ SCSI_OP_WRITE_16, NONE, 16, MEDIUM | WRITE, scsi_write, { 0xf8, LBA64, LBA32 } },
+	{ SCSI_OP_WRITE_VERIFY_16, NONE, 16, MEDIUM | WRITE, scsi_write_verify,
+	  { 0xf6, LBA64, LBA32 } },
+	{ SCSI_OP_VERIFY_16, NONE, 16, MEDIUM, scsi_verify, { 0xf6, LBA64, LBA32 } },
+	{ SCSI_OP_SYNCHRONIZE_CACHE_16, NONE, 16, MEDIUM, scsi_synchronize,
+	  { 2, LBA64, LBA32 } },
+	{ SCSI_OP_WRITE_SAME_16, NONE, 16, MEDIUM | WRITE | ZEROES, scsi_write_same,
+	  { 0xf9, LBA64, LBA32 } },
+	{ SCSI_OP_SERVICE_ACTION_IN_16, SCSI_SA_READ_CAPACITY_16, 16, MEDIUM,
+	  scsi_read_capacity_16, { 0x1f, LBA64, LBA32 } },
+	{ SCSI_OP_MAINTENANCE_IN, SCSI_SA_REPORT_OP_CODES, 12, 0, scsi_report_opcodes,
+	  { 0x1f, 0x87, 0xff, 0xff, 0xff, LBA32 } },
+	{ SCSI_OP_READ_12, NONE, 12, MEDIUM, scsi_read, { 0xf8, LBA32, LBA32 } },
+	{ SCSI_OP_WRITE_12, NONE, 12, MEDIUM | WRITE, scsi_write, { 0xf8, LBA32, LBA32 } },
+};
+
+/* Answered by the target, listed here for REPORT SUPPORTED OPERATION CODES only. */
+static const struct scsi_command scsi_report_luns_command = {
+	SCSI_OP_REPORT_LUNS, NONE, 12, 0, NULL, { 0, 0xff, 0, 0, 0, LBA32 },
+};
+
+#define SCSI_COMMANDS (sizeof(scsi_commands) / sizeof(scsi_commands[0]))
+
+static bool scsi_command_is_offered(const struct scsi_disk *disk,
+				    const struct scsi_command *command)
+{
+	const struct block_info *info = block_info(disk->block);
+
+	return (!(command->flags & DISCARD) || info->can_discard) &&
+	       (!(command->flags & ZEROES) || info->can_write_zeroes);
+}
+
+void scsi_commands_init(struct scsi_disk *disk)
+{
+	for (size_t i = 0; i < SCSI_COMMANDS; i++) {
+		if (scsi_command_is_offered(disk, &scsi_commands[i])) {
+			disk->commands[scsi_commands[i].opcode] = &scsi_commands[i];
+		}
+	}
+}
+
+/* One command's timeouts descriptor: 12 bytes, "no timeout is told". */
+static uint32_t put_timeouts(uint8_t *at)
+{
+	memset(at, 0, 12);
+	bytes_put_be16(at, 10);
+	return 12;
+}
+
+static uint32_t put_descriptor(uint8_t *at, const struct scsi_command *command, bool timeouts)
+{
+	memset(at, 0, 8);
+	at[0] = command->opcode;
+	if (command->action != NONE) {
+		bytes_put_be16(&at[2], command->action);
+		at[5] |= 0x01; /* SERVACTV */
+	}
+	at[5] |= timeouts ? 0x02 : 0; /* CTDP */
+	bytes_put_be16(&at[6], command->cdb_bytes);
+	return 8 + (timeouts ? put_timeouts(at + 8) : 0);
+}
+
+static void report_all(struct scsi_disk *disk, struct scsi_request *request, bool timeouts)
+{
+	uint8_t data[4 + (SCSI_COMMANDS + 1) * 20];
+	uint32_t bytes = 4;
+
+	for (size_t i = 0; i < SCSI_COMMANDS; i++) {
+		if (scsi_command_is_offered(disk, &scsi_commands[i])) {
+			bytes += put_descriptor(&data[bytes], &scsi_commands[i], timeouts);
+		}
+	}
+	bytes += put_descriptor(&data[bytes], &scsi_report_luns_command, timeouts);
+	bytes_put_be32(data, bytes - 4);
+	scsi_reply(request, data, bytes, bytes_be32(&request->cdb[6]));
+}
+
+/* SPC-4 6.35.3: whether and how one command is supported. */
+static void report_one(struct scsi_request *request, const struct scsi_command *command,
+		       bool timeouts)
+{
+	uint8_t data[4 + SCSI_CDB_BYTES_MAX + 12] = { 0 };
+	uint32_t bytes = 4;
+
+	data[1] = 0x01; /* not supported */
+	if (command) {
+		data[1] = 0x03; /* supported, as the standard says */
+		data[4] = command->opcode;
+		memcpy(&data[5], command->usage, command->cdb_bytes - 1U);
+		if (command->action != NONE) {
+			data[5] = (uint8_t)((data[5] & ~0x1f) | command->action);
+		}
+		bytes_put_be16(&data[2], command->cdb_bytes);
+		bytes += command->cdb_bytes;
+		if (timeouts) {
+			data[1] |= 0x80;
+			bytes += put_timeouts(&data[bytes]);
+		}
+	}
+	scsi_reply(request, data, bytes, bytes_be32(&request->cdb[6]));
+}
+
+enum scsi_submit scsi_report_opcodes(struct scsi_disk *disk, struct scsi_request *request)
+{
+	uint8_t opcode = request->cdb[3];
+	bool timeouts = request->cdb[2] & 0x80;
+	unsigned int options = request->cdb[2] & 0x07;
+	uint16_t action = bytes_be16(&request->cdb[4]);
+	const struct scsi_command *command;
+
+	if (options == 0) {
+		report_all(disk, request, timeouts);
+		return SCSI_DONE;
+	}
+	command = opcode == SCSI_OP_REPORT_LUNS ? &scsi_report_luns_command :
+						  disk->commands[opcode];
+	if (options == 1 && command && command->action != NONE) {
+		scsi_fail_cdb(request, 2, 2); /* has service actions: must be asked with one */
+	} else if (options == 2 && command && command->action == NONE) {
+		scsi_fail_cdb(request, 2, 2);
+	} else if (options > 3) {
+		scsi_fail_cdb(request, 2, 2);
+	} else {
+		if (command && command->action != NONE && action != command->action) {
+			command = NULL;
+		}
+		report_one(request, command, timeouts);
+	}
+	return SCSI_DONE;
+}
