@@ -101,6 +101,20 @@ static void attach(struct ic *ic, struct vmbus_channel *channel, enum ic_state s
 	loop_timer_arm(&ic->begin, 0);
 }
 
+/* Ends what attach() began; no-op in CLOSED. */
+static void detach(struct ic *ic)
+{
+	if (ic->state == IC_CLOSED) {
+		return;
+	}
+	(void)end_transaction(ic, -ECONNRESET, NULL);
+	ic->service->closing(ic);
+	loop_timer_cancel(&ic->begin);
+	ic->channel = NULL;
+	ic->state = IC_CLOSED;
+	ic->unsent = false;
+}
+
 static int ic_open(struct vmbus_device *device, struct vmbus_channel *channel,
 		   const uint8_t *user_data)
 {
@@ -117,12 +131,7 @@ static void ic_close(struct vmbus_device *device, struct vmbus_channel *channel)
 {
 	struct ic *ic = container_of(device, struct ic, device);
 
-	(void)end_transaction(ic, -ECONNRESET, NULL);
-	ic->service->closing(ic);
-	loop_timer_cancel(&ic->begin);
-	ic->channel = NULL;
-	ic->state = IC_CLOSED;
-	ic->unsent = false;
+	detach(ic);
 	vmbus_channel_closed(channel);
 }
 
@@ -305,6 +314,7 @@ static int ic_load(struct vmbus_device *device, struct load *load)
 		load_fail(load);
 	}
 	if (load_result(load) == 0 && open) {
+		detach(ic);
 		attach(ic, channel,
 		       phase == PHASE_READY     ? IC_READY
 		       : phase == PHASE_REFUSED ? IC_REFUSED
