@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/* tabique run: words into a configuration, then the worker itself. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "cmd/cmd.h"
+#include "vm/vm.h"
+
+static const char help[] =
+	"usage: tabique run --kernel FILE [OPTIONS]\n"
+	"\n"
+	"Boots a guest in a partition of its own and serves it until it ends.\n"
+	"\n"
+	"  --kernel FILE      bzImage, or ELF kernel with a PVH entry\n"
+	"  --initrd FILE      initial RAM disk\n"
+	"  --append TEXT      the kernel's command line\n"
+	"  --cpus N           virtual processors, 1 to 64 (1)\n"
+	"  --memory SIZE      guest memory: 64M and more, a multiple of 2M (512M)\n"
+	"  --disk path=FILE[,readonly=on][,serial=TEXT][,cache=on]\n"
+	"                     a synthetic SCSI disk on a raw file or block device; repeats\n"
+	"  --net nat[,mac=ADDRESS][,forward=PROTO:[ADDR:]PORT:[ADDR:]PORT]...\n"
+	"                     a synthetic network adapter behind address translation; repeats\n"
+	"  --serial stdio|none|file:PATH|unix:PATH\n"
+	"                     where the first serial port goes (stdio; Ctrl-A x leaves)\n"
+	"  --control unix:PATH\n"
+	"                     control socket, for tabique ctl\n"
+	"  --name NAME        the partition's name (tabique)\n"
+	"  --no-reboot        a reset by the guest ends the partition\n"
+	"  --io-threads N     threads that serve disks and adapters, 1 to 16 (1)\n"
+	"  --unpack on|off    decompress a bzImage here, not in the guest (on)\n"
+	"  --verbose          say more; twice: much more\n"
+	"\n"
+	"exit status: 0 the guest powered off, or reset with --no-reboot; 1 a mistake in the\n"
+	"options; 2 the host cannot; 3 the guest crashed; 128+N ended by signal N.\n";
+
+enum {
+	OPT_KERNEL = 256, OPT_INITRD, OPT_APPEND, OPT_CPUS, OPT_MEMORY, OPT_DISK, OPT_NET,
+	OPT_SERIAL, OPT_CONTROL, OPT_NAME, OPT_NO_REBOOT, OPT_IO_THREADS, OPT_UNPACK, OPT_VERBOSE,
+	OPT_HELP,
+};
+
+static const struct option options[] = {
+	{ "kernel", required_argument, NULL, OPT_KERNEL },
+	{ "initrd", required_argument, NULL, OPT_INITRD },
+	{ "append", required_argument, NULL, OPT_APPEND },
+	{ "cpus", required_argument, NULL, OPT_CPUS },
+	{ "memory", required_argument, NULL, OPT_MEMORY },
+	{ "disk", required_argument, NULL, OPT_DISK },
+	{ "net", required_argument, NULL, OPT_NET },
+	{ "serial", required_argument, NULL, OPT_SERIAL },
+	{ "control", required_argument, NULL, OPT_CONTROL },
+	{ "name", required_argument, NULL, OPT_NAME },
+	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
+	{ "io-threads", required_argument, NULL, OPT_IO_THREADS },
+	{ "unpack", required_argument, NULL, OPT_UNPACK },
+	{ "verbose", no_argument, NULL, OPT_VERBOSE },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ NULL, 0, NULL, 0 },
+};
+
+static int set_text(char **at, const char *option, const char *text, struct diag *reterr)
+{
+	if (!*text) {
+		return diag_set(reterr, -EINVAL, "%s is empty: give it a value", option);
+	}
+	free(*at);
+	*at = strdup(text);
+	return *at ? 0 : diag_set(reterr, -ENOMEM, "no memory");
+}
+
+static int set_number(uint32_t *at, const char *option, const char *text, uint32_t max,
+		      struct diag *reterr)
+{
+	char *end;
+	unsigned long value = strtoul(text, &end, 10);
+
+	if (text[0] < '0' || text[0] > '9' || *end || value < 1 || value > max) {
+		return diag_set(reterr, -EINVAL, "%s \"%s\": give a number from 1 to %u", option,
+				text, max);
+	}
+	*at = (uint32_t)value;
+	return 0;
+}
+
+static int set_control(struct vm_config *config, const char *text, struct diag *reterr)
+{
+	if (strncmp(text, "unix:", 5) != 0 || !text[5]) {
+		return diag_set(reterr, -EINVAL,
+				"--control \"%s\": give a socket's path, as in unix:/run/guest.sock",
+				text);
+	}
+	return set_text(&config->control, "--control", text + 5, reterr);
+}
+
+static int set_switch(bool *at, const char *option, const char *text, struct diag *reterr)
+{
+	if (strcmp(text, "on") != 0 && strcmp(text, "off") != 0) {
+		return diag_set(reterr, -EINVAL, "%s is on or off, not \"%s\"", option, text);
+	}
+	*at = strcmp(text, "on") == 0;
+	return 0;
+}
+
+static int set_option(struct vm_config *config, int option, const char *text, struct diag *reterr)
+{
+	switch (option) {
+	case OPT_KERNEL:
+		return set_text(&config->kernel, "--kernel", text, reterr);
+	case OPT_INITRD:
+		return set_text(&config->initrd, "--initrd", text, reterr);
+	case OPT_APPEND:
+		free(config->cmdline);
+		config->cmdline = strdup(text);
+		return config->cmdline ? 0 : diag_set(reterr, -ENOMEM, "no memory");
+	case OPT_CPUS:
+		return set_number(&config->cpus, "--cpus", text, VM_CPUS_MAX, reterr);
+	case OPT_MEMORY:
+		return vm_config_parse_size(text, &config->memory_bytes, reterr);
+	case OPT_DISK:
+		return vm_config_add_disk(config, text, reterr);
+	case OPT_NET:
+		return vm_config_add_net(config, text, reterr);
+	case OPT_SERIAL:
+		return set_text(&config->serial, "--serial", text, reterr);
+	case OPT_CONTROL:
+		return set_control(config, text, reterr);
+	case OPT_NAME:
+		return vm_config_set_name(config, text, reterr);
+	case OPT_NO_REBOOT:
+		config->no_reboot = true;
+		return 0;
+	case OPT_IO_THREADS:
+		return set_number(&config->io_threads, "--io-threads", text, VM_IO_THREADS_MAX,
+				  reterr);
+	case OPT_UNPACK:
+		return set_switch(&config->unpack_kernel, "--unpack", text, reterr);
+	case OPT_VERBOSE:
+		log_set_level(log_level() < LOG_INFO ? LOG_INFO : LOG_DEBUG);
+		return 0;
+	default:
+		return -ENOSYS; /* not reached: getopt_long() knows no other */
+	}
+}
+
+/* 0; 1 when --help was all; -EINVAL with a sentence. */
+static int parse_options(int argc, char **argv, struct vm_config *config, struct diag *reterr)
+{
+	int option, err = 0;
+
+	opterr = 0;
+	while (!err && (option = getopt_long(argc, argv, "+:h", options, NULL)) != -1) {
+		if (option == OPT_HELP || option == 'h') {
+			fputs(help, stdout);
+			return 1;
+		}
+		if (option == ':') {
+			return diag_set(reterr, -EINVAL, "%s needs a value: see tabique run --help",
+					argv[optind - 1]);
+		}
+		if (option == '?') {
+			return diag_set(reterr, -EINVAL,
+					"unknown option \"%s\": see tabique run --help",
+					argv[optind - 1]);
+		}
+		err = set_option(config, option, optarg, reterr);
+	}
+	if (!err && optind < argc) {
+		return diag_set(reterr, -EINVAL, "what is \"%s\"? see tabique run --help",
+				argv[optind]);
+	}
+	return err ? err : vm_config_finish(config, reterr);
+}
+
+int cmd_run(int argc, char **argv)
+{
+	struct vm_config config;
+	struct vm *vm = NULL;
+	struct diag diag;
+	int status;
+
+	vm_config_init(&config);
+	int err = parse_options(argc, argv, &config, &diag);
+
+	if (err) {
+		vm_config_fini(&config);
+		return err > 0 ? 0 : cmd_fail(VM_STATUS_USER, &diag);
+	}
+	if (vm_create(&config, &vm, &status, &diag)) {
+		status = cmd_fail(status, &diag);
+	} else {
+		status = vm_run(vm);
+	}
+	vm_destroy(vm);
+	vm_config_fini(&config);
+	return status;
+}
+
+int cmd_host_check(int argc, char **argv)
+{
+	struct diag diag;
+
+	if (argc > 1) {
+		int asked = strcmp(argv[1], "--help") == 0;
+
+		fputs("usage: tabique host-check\n\n"
+		      "Can this host's KVM run partitions? Exit status 0: yes; 2: no, and why.\n",
+		      asked ? stdout : stderr);
+		return asked ? 0 : VM_STATUS_USER;
+	}
+	if (vm_host_check(&diag)) {
+		return cmd_fail(VM_STATUS_HOST, &diag);
+	}
+	puts("This host's KVM has all that partitions need.");
+	return 0;
+}

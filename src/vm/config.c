@@ -1,0 +1,319 @@
+/* SPDX-License-Identifier: MIT */
+#include "vm/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/num.h"
+#include "vsp/net/netvsp.h"
+
+void vm_config_init(struct vm_config *config)
+{
+	*config = (struct vm_config){ .cpus = 1,
+				      .memory_bytes = 512 * MIB,
+				      .io_threads = 1,
+				      .unpack_kernel = true };
+	strcpy(config->name, "tabique");
+}
+
+void vm_config_fini(struct vm_config *config)
+{
+	for (size_t i = 0; i < config->disk_count; i++) {
+		free(config->disks[i].path);
+		free(config->disks[i].serial);
+	}
+	free(config->kernel);
+	free(config->initrd);
+	free(config->cmdline);
+	free(config->serial);
+	free(config->control);
+	*config = (struct vm_config){ 0 };
+}
+
+int vm_config_parse_size(const char *text, uint64_t *ret, struct diag *reterr)
+{
+	static const struct {
+		char unit;
+		uint64_t bytes;
+	} units[] = { { 'K', KIB }, { 'M', MIB }, { 'G', GIB }, { 'T', 1024 * GIB } };
+	uint64_t scale = 1, bytes;
+	char *end;
+
+	errno = 0;
+	unsigned long long number = strtoull(text, &end, 10);
+	bool ok = isdigit((unsigned char)text[0]) && errno == 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+		if (*end && toupper((unsigned char)*end) == units[i].unit) {
+			scale = units[i].bytes;
+			end++;
+			break;
+		}
+	}
+	if (!ok || *end || !num_mul_u64(number, scale, &bytes)) {
+		return diag_set(reterr, -EINVAL,
+				"\"%s\" is no size: give a number and K, M, G or T, as in 512M",
+				text);
+	}
+	*ret = bytes;
+	return 0;
+}
+
+/* ---- key=value lists ---- */
+
+/*
+ * Cuts the next "key=value" off *at (",," is a comma in a value). Returns false at the end. *ret_value
+ * is NULL for a word without '='. The text is changed in place.
+ */
+static bool next_pair(char **at, char **ret_key, char **ret_value)
+{
+	char *from = *at, *to = *at;
+
+	if (!from || !*from) {
+		return false;
+	}
+	*ret_key = from;
+	*ret_value = NULL;
+	for (; *from; from++) {
+		if (*from == ',') {
+			if (from[1] != ',') {
+				break;
+			}
+			from++;
+		} else if (*from == '=' && !*ret_value) {
+			*to++ = '\0';
+			*ret_value = to;
+			continue;
+		}
+		*to++ = *from;
+	}
+	*at = *from ? from + 1 : from;
+	*to = '\0';
+	return true;
+}
+
+static int parse_switch(const char *option, const char *key, const char *value, bool *ret,
+			struct diag *reterr)
+{
+	if (value && strcmp(value, "on") == 0) {
+		*ret = true;
+	} else if (value && strcmp(value, "off") == 0) {
+		*ret = false;
+	} else {
+		return diag_set(reterr, -EINVAL, "%s: %s is on or off, not \"%s\"", option, key,
+				value ? value : "");
+	}
+	return 0;
+}
+
+static int parse_disk_pair(struct vm_disk_config *disk, const char *key, const char *value,
+			   struct diag *reterr)
+{
+	char **text = NULL;
+
+	if (strcmp(key, "readonly") == 0) {
+		return parse_switch("--disk", key, value, &disk->read_only, reterr);
+	}
+	if (strcmp(key, "cache") == 0) {
+		return parse_switch("--disk", key, value, &disk->buffered, reterr);
+	}
+	if (strcmp(key, "path") == 0) {
+		text = &disk->path;
+	} else if (strcmp(key, "serial") == 0) {
+		text = &disk->serial;
+	}
+	if (!text) {
+		return diag_set(reterr, -EINVAL,
+				"--disk: unknown key \"%s\": known are path, readonly, serial and "
+				"cache",
+				key);
+	}
+	if (!value || !*value || *text) {
+		return diag_set(reterr, -EINVAL, "--disk: %s needs one value, as in %s=...", key,
+				key);
+	}
+	*text = strdup(value);
+	return *text ? 0 : diag_set(reterr, -ENOMEM, "no memory");
+}
+
+int vm_config_add_disk(struct vm_config *config, const char *text, struct diag *reterr)
+{
+	auto_free char *copy = strdup(text);
+	char *at = copy, *key, *value;
+
+	if (!copy) {
+		return diag_set(reterr, -ENOMEM, "no memory");
+	}
+	if (config->disk_count == VM_DISKS_MAX) {
+		return diag_set(reterr, -EINVAL, "--disk: at most %d disks", VM_DISKS_MAX);
+	}
+	/* Counted at once, so that fini frees also the half of it. */
+	struct vm_disk_config *disk = &config->disks[config->disk_count++];
+
+	while (next_pair(&at, &key, &value)) {
+		int err = parse_disk_pair(disk, key, value, reterr);
+
+		if (err) {
+			return err;
+		}
+	}
+	if (!disk->path) {
+		return diag_set(reterr, -EINVAL, "--disk \"%s\" names no file: give path=FILE",
+				text);
+	}
+	return 0;
+}
+
+static int parse_mac(const char *text, uint8_t ret[NET_MAC_BYTES], struct diag *reterr)
+{
+	unsigned int b[NET_MAC_BYTES];
+	int end = -1;
+
+	if (!text || sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2], &b[3], &b[4],
+			    &b[5], &end) != NET_MAC_BYTES ||
+	    end != (int)strlen(text) || end != 17) {
+		return diag_set(reterr, -EINVAL,
+				"--net: mac \"%s\" is no address: give six bytes, as in "
+				"02:00:00:00:00:01",
+				text ? text : "");
+	}
+	if (b[0] & 1) {
+		return diag_set(reterr, -EINVAL,
+				"--net: mac %s is a multicast address: make its first byte even",
+				text);
+	}
+	for (int i = 0; i < NET_MAC_BYTES; i++) {
+		ret[i] = (uint8_t)b[i];
+	}
+	return 0;
+}
+
+static int parse_net_pair(struct vm_net_config *net, const char *key, const char *value,
+			  struct diag *reterr)
+{
+	if (strcmp(key, "mac") == 0) {
+		return parse_mac(value, net->mac, reterr);
+	}
+	if (strcmp(key, "forward") == 0) {
+		if (net->forward_count == VM_FORWARDS_MAX) {
+			return diag_set(reterr, -EINVAL, "--net: at most %d forwards",
+					VM_FORWARDS_MAX);
+		}
+		int err = net_nat_parse_forward(value ? value : "",
+						&net->forwards[net->forward_count], reterr);
+
+		net->forward_count += !err;
+		return err;
+	}
+	return diag_set(reterr, -EINVAL, "--net: unknown key \"%s\": known are mac and forward",
+			key);
+}
+
+int vm_config_add_net(struct vm_config *config, const char *text, struct diag *reterr)
+{
+	auto_free char *copy = strdup(text);
+	char *at = copy, *key, *value;
+
+	if (!copy) {
+		return diag_set(reterr, -ENOMEM, "no memory");
+	}
+	if (config->net_count == VM_NETS_MAX) {
+		return diag_set(reterr, -EINVAL, "--net: at most %d adapters", VM_NETS_MAX);
+	}
+	if (!next_pair(&at, &key, &value) || value || strcmp(key, "nat") != 0) {
+		return diag_set(reterr, -EINVAL,
+				"--net \"%s\" is of no known kind: give nat, as in "
+				"nat,forward=tcp:2222:22",
+				text);
+	}
+	struct vm_net_config *net = &config->nets[config->net_count++];
+
+	while (next_pair(&at, &key, &value)) {
+		int err = parse_net_pair(net, key, value, reterr);
+
+		if (err) {
+			return err;
+		}
+	}
+	return 0;
+}
+
+int vm_config_set_name(struct vm_config *config, const char *text, struct diag *reterr)
+{
+	size_t length = strlen(text);
+	bool ok = length >= 1 && length < VM_NAME_BYTES;
+
+	for (size_t i = 0; i < length; i++) {
+		ok = ok && (isalnum((unsigned char)text[i]) || strchr("._-", text[i]));
+	}
+	if (!ok) {
+		return diag_set(reterr, -EINVAL,
+				"--name \"%s\": give 1 to %d letters, digits, dots, dashes or "
+				"underscores",
+				text, VM_NAME_BYTES - 1);
+	}
+	strcpy(config->name, text);
+	return 0;
+}
+
+/* ---- the whole ---- */
+
+static bool is_zero_mac(const uint8_t mac[NET_MAC_BYTES])
+{
+	static const uint8_t zero[NET_MAC_BYTES];
+
+	return memcmp(mac, zero, NET_MAC_BYTES) == 0;
+}
+
+static bool is_taken(const struct vm_config *config, size_t index)
+{
+	for (size_t i = 0; i < config->net_count; i++) {
+		if (i != index && memcmp(config->nets[i].mac, config->nets[index].mac,
+					 NET_MAC_BYTES) == 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void make_mac(struct vm_config *config, size_t index)
+{
+	uint8_t *mac = config->nets[index].mac;
+
+	for (unsigned int salt = 0; is_zero_mac(mac) || is_taken(config, index); salt++) {
+		char name[32];
+
+		snprintf(name, sizeof(name), salt ? "net%zu-%u" : "net%zu", index, salt);
+		netvsp_default_mac(config->name, name, mac);
+	}
+}
+
+int vm_config_finish(struct vm_config *config, struct diag *reterr)
+{
+	if (!config->kernel) {
+		return diag_set(reterr, -EINVAL, "no kernel is named: give --kernel FILE");
+	}
+	for (size_t i = 0; i < config->net_count; i++) {
+		const uint8_t *mac = config->nets[i].mac;
+
+		if (!is_zero_mac(mac) && is_taken(config, i)) {
+			return diag_set(reterr, -EINVAL,
+					"--net: two adapters have the MAC address "
+					"%02x:%02x:%02x:%02x:%02x:%02x: give them different ones",
+					mac[0], mac[1], mac[2], mac[3], mac[4], mac[5]);
+		}
+	}
+	for (size_t i = 0; i < config->net_count; i++) {
+		if (is_zero_mac(config->nets[i].mac)) {
+			make_mac(config, i);
+		}
+	}
+	if (!config->serial) {
+		config->serial = strdup("stdio");
+	}
+	return config->serial ? 0 : diag_set(reterr, -ENOMEM, "no memory");
+}

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a VM is made of, as plain data, and the words by which a user says so.
+ *
+ * "key=value" lists are separated by commas; a comma in a value is written twice (",,").
+ *
+ *   owner   the caller: vm_config_init(), vm_config_fini()   thread  any one
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/check.h"
+#include "base/diag.h"
+#include "net/net.h"
+
+#define VM_DISKS_MAX	  64
+#define VM_NETS_MAX	  16
+#define VM_FORWARDS_MAX	  NET_NAT_FORWARDS_MAX
+#define VM_CPUS_MAX	  64
+#define VM_IO_THREADS_MAX 16
+#define VM_NAME_BYTES	  64
+
+struct vm_disk_config {
+	char *path;
+	char *serial; /* NULL: from the file's identity */
+	bool read_only;
+	bool buffered; /* through the host's page cache */
+};
+
+struct vm_net_config {
+	uint8_t mac[NET_MAC_BYTES];
+	struct net_forward forwards[VM_FORWARDS_MAX];
+	size_t forward_count;
+};
+
+struct vm_config {
+	char name[VM_NAME_BYTES];
+	uint32_t cpus;
+	uint64_t memory_bytes;
+	uint32_t io_threads;
+	char *kernel, *initrd, *cmdline; /* initrd and cmdline may be NULL */
+	char *serial;			 /* as serial_create() takes it */
+	char *control;			 /* path of the control socket, or NULL */
+	bool no_reboot;			 /* a reset ends the VM */
+	bool unpack_kernel;		 /* decompress a bzImage on the host */
+	struct vm_disk_config disks[VM_DISKS_MAX];
+	size_t disk_count;
+	struct vm_net_config nets[VM_NETS_MAX];
+	size_t net_count;
+};
+
+/* The defaults: 1 processor, 512 MiB, serial on stdio. */
+void vm_config_init(struct vm_config *config);
+void vm_config_fini(struct vm_config *config);
+
+/* Each: 0, or -EINVAL or -ENOMEM with a sentence. */
+
+/* "512M", "2G", "1048576K", plain bytes; binary units. */
+MUST_CHECK int vm_config_parse_size(const char *text, uint64_t *ret, struct diag *reterr);
+
+/* "path=disk.img[,readonly=on][,serial=TEXT][,cache=on]" */
+MUST_CHECK int vm_config_add_disk(struct vm_config *config, const char *text,
+				  struct diag *reterr);
+
+/* "nat[,mac=02:00:00:00:00:01][,forward=tcp:2222:22]…" */
+MUST_CHECK int vm_config_add_net(struct vm_config *config, const char *text, struct diag *reterr);
+
+/* 1 to 63 letters, digits, '.', '_', '-'. */
+MUST_CHECK int vm_config_set_name(struct vm_config *config, const char *text,
+				  struct diag *reterr);
+
+/* What only shows when all is known: a kernel is named, MAC addresses differ (and are made up). */
+MUST_CHECK int vm_config_finish(struct vm_config *config, struct diag *reterr);
