@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Packets on the host: where a front end (a NIC that a guest sees) meets a back end (NAT, a tap, a
+ * port of a switch), without knowing it.
+ *
+ *            net_send()  ──────────────►
+ *   front                                 back        offloads travel as metadata: what is not
+ *            front->deliver() ◄─────────              done yet (send), what is known (deliver)
+ *
+ * A back end serves one front end. Both live on one loop, and so every call here is made on it.
+ *
+ * Invariants:
+ *   N1  A frame belongs to the caller again when net_send() or deliver() has returned: who wants to
+ *       keep it copies it.
+ *   N2  Nobody is called back from within a call: deliver(), writable() and link_changed() come
+ *       from the loop, never from inside net_send(), net_room() or net_configure().
+ *   N3  No room is a value, -EAGAIN, and it is not a loss: the receiver says when there is room
+ *       again (writable(), net_room()), and the sender keeps the frame until then.
+ *
+ *   owner   vm (one per --net)   thread  its loop; before the loop runs, who creates it
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include "base/check.h"
+#include "base/diag.h"
+#include "loop/loop.h"
+
+struct net;
+struct net_front;
+
+#define NET_MAC_BYTES	   6
+#define NET_HEADER_BYTES   14 /* Ethernet, without a tag */
+#define NET_MTU_MIN	   68
+#define NET_MTU_DEFAULT	   1500
+#define NET_MTU_MAX	   9000 /* what we offer to guests */
+#define NET_FRAME_BYTES_MAX 65600 /* a large send: 64 KiB of IP and the headers below it */
+#define NET_IOV_MAX	   192 /* pieces in one frame */
+
+enum net_l4 { NET_L4_NONE, NET_L4_TCP, NET_L4_UDP };
+
+/* net_frame.flags */
+enum {
+	/* send: the TCP or UDP checksum (l4 says which) is not there yet; its field is noise */
+	NET_FRAME_L4_CHECKSUM = 1U << 0,
+	/* send: nor is the IPv4 header's */
+	NET_FRAME_IP_CHECKSUM = 1U << 1,
+	/*
+	 * send: one TCP segment to be cut into pieces of mss payload bytes, or handed on whole. No
+	 * checksum is there, and the IP header's length may be 0.
+	 */
+	NET_FRAME_LSO = 1U << 2,
+	/* deliver: checksums of IP and of l4 are known to be right */
+	NET_FRAME_CHECKSUM_GOOD = 1U << 3,
+	/* deliver: one TCP segment made of several of mss payload bytes; longer than the MTU */
+	NET_FRAME_COALESCED = 1U << 4,
+	/* vlan_tci holds a tag that is not in the frame */
+	NET_FRAME_VLAN = 1U << 5,
+};
+
+/* An Ethernet frame without its check sequence. */
+struct net_frame {
+	const struct iovec *iov;
+	int iov_count;	/* 1 to NET_IOV_MAX */
+	uint32_t bytes; /* in all of them together */
+	uint16_t flags; /* NET_FRAME_* */
+	uint16_t l4_offset; /* of the TCP or UDP header, from the frame's start; 0: find it yourself */
+	uint8_t l4;	    /* enum net_l4 */
+	uint16_t vlan_tci;
+	uint32_t mss;
+};
+
+/* What a front end can take and how it wants to be addressed. */
+struct net_front_config {
+	uint8_t mac[NET_MAC_BYTES];
+	uint32_t mtu;
+	uint32_t coalesce_bytes_max; /* the longest coalesced frame; 0: none, please */
+};
+
+struct net_front_ops {
+	/* A frame for the guest. 0 (also when it was filtered out or lost), or -EAGAIN: see N3. */
+	int (*deliver)(struct net_front *front, const struct net_frame *frame);
+
+	/* No more for now: tell the guest about what was delivered. */
+	void (*batch_end)(struct net_front *front);
+
+	/* net_send() found no room and there is some again. */
+	void (*writable)(struct net_front *front);
+
+	/* net_link_is_up() has changed. */
+	void (*link_changed)(struct net_front *front);
+};
+
+/* Embedded in a front end. */
+struct net_front {
+	const struct net_front_ops *ops;
+};
+
+/* ---- life -------------------------------------------------------------------------------------- */
+
+/* The loop that the back end lives on. */
+struct loop *net_loop(const struct net *net);
+
+/* Connects the one front end, borrowed until net_detach(). -EBUSY when there is one. */
+MUST_CHECK int net_attach(struct net *net, struct net_front *front,
+			  const struct net_front_config *config);
+
+/* Says that the front end's address, MTU or abilities have changed. */
+void net_configure(struct net *net, const struct net_front_config *config);
+
+/* Disconnects it: it is not called again. No-op without one. */
+void net_detach(struct net *net);
+
+/*
+ * Gives up what the back end has in the kernel and posts done on its loop when nothing is in flight
+ * any more. Detach first. Then net_destroy() may be called, and nothing else.
+ */
+void net_stop(struct net *net, struct loop_work *done);
+
+/* NULL is fine. Stopped, or never used. */
+void net_destroy(struct net *net);
+
+/* ---- work -------------------------------------------------------------------------------------- */
+
+/*
+ * A frame from the guest. 0: taken, or lost as a wire may lose it (counted); -EAGAIN: see N3;
+ * -EBADMSG: no frame at all (shorter than a header, longer than NET_FRAME_BYTES_MAX).
+ */
+MUST_CHECK int net_send(struct net *net, const struct net_frame *frame);
+
+/* No more frames for now: send what was put off. */
+void net_batch_end(struct net *net);
+
+/* The front end has room again after deliver() said -EAGAIN. */
+void net_room(struct net *net);
+
+/* ---- facts ------------------------------------------------------------------------------------- */
+
+bool net_link_is_up(const struct net *net);
+uint32_t net_mtu_max(const struct net *net);
+
+struct net_counters {
+	uint64_t sent_frames, sent_bytes;	    /* by the guest */
+	uint64_t delivered_frames, delivered_bytes; /* to it */
+	uint64_t sent_large, delivered_large;	    /* of these, LSO and coalesced */
+	uint64_t send_lost, deliver_lost;
+	uint64_t send_waits, deliver_waits; /* -EAGAIN */
+};
+const struct net_counters *net_counters(const struct net *net);
+
+/* The kind ("nat"), and what else it has to tell: one number per call, for `inspect`. */
+const char *net_kind(const struct net *net);
+typedef void net_fact_fn(void *ctx, const char *name, uint64_t value);
+void net_facts(const struct net *net, net_fact_fn *fn, void *ctx);
+
+/* ---- back ends --------------------------------------------------------------------------------- */
+
+/*
+ * Nowhere: counts frames and drops them or, with echo, delivers what it was sent (source and
+ * destination addresses swapped), at the end of the loop's round; at most so many frames wait.
+ */
+#define NET_NULL_ECHO_FRAMES 64
+MUST_CHECK int net_null_create(struct loop *loop, bool echo, struct net **ret,
+			       struct diag *reterr);
+
+/* For tests: the cable. */
+void net_null_set_link(struct net *net, bool up);
+/* For tests: net_send() answers -EAGAIN while blocked. */
+void net_null_block(struct net *net, bool blocked);
+/* For tests: hands a frame to the front end as a real back end would from its loop. */
+int net_null_deliver(struct net *net, const struct net_frame *frame);
+
+/*
+ * Address translation on the host's own sockets through libslirp: the guest is 10.0.2.15 by DHCP
+ * (10.0.2.0/24, fec0::/64), the gateway and host 10.0.2.2, the resolver 10.0.2.3.
+ */
+struct net_forward {
+	bool udp;
+	uint32_t host_address; /* IPv4, host order; 0: all */
+	uint16_t host_port;
+	uint32_t guest_address; /* 0: 10.0.2.15 */
+	uint16_t guest_port;
+};
+
+#define NET_NAT_FORWARDS_MAX 64
+
+struct net_nat_config {
+	const struct net_forward *forwards;
+	size_t forward_count;
+	bool no_large; /* never hand coalesced frames to the guest */
+	bool restricted; /* only the forwards work: the guest reaches nobody */
+};
+
+/*
+ * "tcp:2222:22", "udp:53:53", "tcp:127.0.0.1:2222:22", "tcp:2222:10.0.2.15:22",
+ * "tcp:127.0.0.1:2222:10.0.2.15:22". 0, or -EINVAL and a sentence.
+ */
+MUST_CHECK int net_nat_parse_forward(const char *text, struct net_forward *ret,
+				     struct diag *reterr);
+
+/* 0; -EADDRINUSE, -EACCES or another errno for a forward that cannot be had; -ENOMEM. */
+MUST_CHECK int net_nat_create(struct loop *loop, const struct net_nat_config *config,
+			      struct net **ret, struct diag *reterr);

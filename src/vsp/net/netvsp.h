@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * NetVSP: the synthetic NIC (network virtual service provider), one channel.
+ *
+ *   closed ──open──► new ──INIT──► negotiated ──RECV_BUF, SEND_BUF──► wired ──INITIALIZE──► operational
+ *      ▲                                                                ▲                      │
+ *      └───────────────── close, from anywhere                          └──HALT, REVOKE ◄──────┘
+ *
+ * The guest gives two buffers. Frames for the guest are written into pieces of the receive buffer
+ * (one piece for a frame; several for a coalesced one) and announced in batches by one transfer-pages
+ * packet; the guest gives the pieces back by completing it. Frames from the guest lie in the send
+ * buffer or in its own pages and go to the back end from there, without a copy of ours.
+ *
+ *   owner   vm   thread  the device's loop, which is the back end's
+ *   spec    docs/protocols.md#nvsp, #rndis
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/check.h"
+#include "base/diag.h"
+#include "net/net.h"
+#include "vmbus/device.h"
+
+struct netvsp;
+
+#define NETVSP_NAME_BYTES_MAX 64
+
+struct netvsp_config {
+	const char *name; /* unique in the partition: "net0"; the instance id is made of it */
+	/* What makes the default MAC unique among partitions: the partition's name; may be NULL. */
+	const char *partition;
+	const uint8_t *mac; /* NULL: derived from the names, locally administered, stable */
+	struct net *net;    /* borrowed for the NIC's life; attached to it */
+	bool no_rsc;	    /* do not offer coalesced receive */
+};
+
+/* 0; -EINVAL (a MAC that is a group's or zero, a name too long), -EBUSY (the back end is taken), … */
+MUST_CHECK int netvsp_create(const struct netvsp_config *config, struct netvsp **ret,
+			     struct diag *reterr);
+
+/* NULL is fine. The device has been revoked. Detaches from the back end. On the loop's thread. */
+void netvsp_destroy(struct netvsp *nic);
+
+/* For bus_offer(); loop is set. */
+struct vmbus_device *netvsp_device(struct netvsp *nic);
+
+/* The address that the NIC was born with. */
+const uint8_t *netvsp_mac(const struct netvsp *nic);
+
+/* The cable as the user sees it; the guest sees it up when the back end's is up too. */
+void netvsp_set_link(struct netvsp *nic, bool up);
+
+/*
+ * Pausing the bus stops what comes from the guest; this stops what goes to it. Between bus_pause()
+ * and bus_resume(), on the loop (loop_call()).
+ */
+void netvsp_pause(struct netvsp *nic);
+void netvsp_resume(struct netvsp *nic);
+
+/* The default address of a NIC: the same for the same names for ever. */
+void netvsp_default_mac(const char *partition, const char *name, uint8_t ret_mac[NET_MAC_BYTES]);

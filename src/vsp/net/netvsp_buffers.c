@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT */
+/* The receive and the send buffer: a GPADL each, as a table of our pointers to the guest's pages. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fault.h"
+#include "base/num.h"
+#include "vsp/net/netvsp_internal.h"
+
+static void buffer_close(struct netvsp_buffer *buffer)
+{
+	if (buffer->gpadl) {
+		gpadl_put(buffer->gpadl);
+	}
+	free(buffer->pages);
+	*buffer = (struct netvsp_buffer){ 0 };
+}
+
+static int map_pages(struct netvsp *nic, struct netvsp_buffer *buffer)
+{
+	const struct mem *mem = vmbus_channel_mem(nic->channel);
+	size_t count;
+	const uint64_t *gfns = gpadl_gfns(buffer->gpadl, &count);
+
+	buffer->pages = fault_alloc(count, sizeof(*buffer->pages));
+	if (!buffer->pages) {
+		return -ENOMEM;
+	}
+	for (size_t i = 0; i < count; i++) {
+		buffer->pages[i] = gfns[i] > UINT64_MAX >> MEM_PAGE_SHIFT ?
+					   NULL :
+					   mem_hva(mem, gfns[i] << MEM_PAGE_SHIFT, MEM_PAGE_BYTES);
+		if (!buffer->pages[i]) {
+			return -EFAULT;
+		}
+	}
+	return 0;
+}
+
+static int buffer_open(struct netvsp *nic, struct netvsp_buffer *buffer, uint32_t gpadl_id,
+		       uint16_t id)
+{
+	uint64_t bytes;
+	size_t count;
+	int err;
+
+	if (buffer->gpadl) {
+		return -EBUSY;
+	}
+	err = vmbus_channel_gpadl_get(nic->channel, gpadl_id, &buffer->gpadl);
+	if (err) {
+		return err;
+	}
+	buffer->gpadl_id = gpadl_id;
+	buffer->id = id;
+	bytes = gpadl_bytes(buffer->gpadl);
+	gpadl_gfns(buffer->gpadl, &count);
+	/* Whole pages only: no guest gives anything else, and so offsets are page and rest. */
+	if (bytes == 0 || bytes > NETVSP_BUFFER_BYTES_MAX || bytes != count * MEM_PAGE_BYTES) {
+		err = -EINVAL;
+	} else {
+		buffer->bytes = (uint32_t)bytes;
+		err = map_pages(nic, buffer);
+	}
+	if (err) {
+		buffer_close(buffer);
+	}
+	return err;
+}
+
+void netvsp_buffer_write(const struct netvsp_buffer *buffer, uint32_t offset, const void *src,
+			 uint32_t bytes)
+{
+	const uint8_t *from = src;
+
+	while (bytes) {
+		uint32_t in_page = offset & (MEM_PAGE_BYTES - 1);
+		uint32_t run = (uint32_t)num_min(bytes, MEM_PAGE_BYTES - in_page);
+
+		memcpy(buffer->pages[offset >> MEM_PAGE_SHIFT] + in_page, from, run);
+		from += run;
+		offset += run;
+		bytes -= run;
+	}
+}
+
+int netvsp_buffer_iovec(const struct netvsp_buffer *buffer, uint32_t offset, uint32_t bytes,
+			struct iovec *iov, int max)
+{
+	int count = 0;
+
+	while (bytes) {
+		uint32_t in_page = offset & (MEM_PAGE_BYTES - 1);
+		uint32_t run = (uint32_t)num_min(bytes, MEM_PAGE_BYTES - in_page);
+
+		if (count == max) {
+			return -E2BIG;
+		}
+		iov[count++] = (struct iovec){ buffer->pages[offset >> MEM_PAGE_SHIFT] + in_page,
+					       run };
+		offset += run;
+		bytes -= run;
+	}
+	return count;
+}
+
+/* ---- the receive buffer ---- */
+
+static uint32_t choose_piece_bytes(const struct netvsp *nic, uint32_t buffer_bytes)
+{
+	/* A frame of the MTU, with a tag, fits one piece always. */
+	uint32_t least = nic->mtu + NET_HEADER_BYTES + 4 + RNDIS_RECEIVE_HEAD_MAX;
+	uint32_t want = buffer_bytes < 4U << 20 ? NETVSP_PIECE_BYTES_SMALL : NETVSP_PIECE_BYTES;
+
+	return (uint32_t)num_align_up(num_max(want, least), 256);
+}
+
+static int recv_tables(struct netvsp_recv *recv)
+{
+	recv->free = fault_alloc(recv->pieces, sizeof(*recv->free));
+	recv->next = fault_alloc(recv->pieces, sizeof(*recv->next));
+	recv->state = fault_alloc(recv->pieces, sizeof(*recv->state));
+	if (!recv->free || !recv->next || !recv->state) {
+		return -ENOMEM;
+	}
+	for (uint32_t i = 0; i < recv->pieces; i++) {
+		recv->free[i] = recv->pieces - 1 - i;
+		recv->state[i] = PIECE_FREE;
+	}
+	recv->free_count = recv->pieces;
+	return 0;
+}
+
+int netvsp_recv_open(struct netvsp *nic, uint32_t gpadl_id, uint16_t id, uint32_t piece_bytes)
+{
+	struct netvsp_recv *recv = &nic->recv;
+	int err = buffer_open(nic, &recv->buffer, gpadl_id, id);
+
+	if (err) {
+		return err;
+	}
+	recv->piece_bytes = piece_bytes ? piece_bytes :
+					  choose_piece_bytes(nic, recv->buffer.bytes);
+	recv->pieces = recv->buffer.bytes / recv->piece_bytes;
+	err = recv->pieces < NETVSP_PIECES_MIN ? -EINVAL : recv_tables(recv);
+	if (err) {
+		netvsp_recv_close(nic);
+	}
+	return err;
+}
+
+void netvsp_recv_close(struct netvsp *nic)
+{
+	struct netvsp_recv *recv = &nic->recv;
+
+	netvsp_rx_drop(nic);
+	buffer_close(&recv->buffer);
+	free(recv->free);
+	free(recv->next);
+	free(recv->state);
+	*recv = (struct netvsp_recv){ 0 };
+}
+
+uint32_t netvsp_piece_take(struct netvsp_recv *recv)
+{
+	check(recv->free_count > 0);
+	uint32_t piece = recv->free[--recv->free_count];
+
+	recv->state[piece] = PIECE_HEAD;
+	recv->next[piece] = piece;
+	return piece;
+}
+
+void netvsp_piece_chain(struct netvsp_recv *recv, uint32_t tail, uint32_t piece)
+{
+	recv->next[tail] = piece;
+	recv->state[piece] = PIECE_TAIL;
+}
+
+int netvsp_pieces_release(struct netvsp_recv *recv, uint64_t head)
+{
+	uint32_t at, next;
+
+	if (head >= recv->pieces || recv->state[head] != PIECE_HEAD) {
+		return -EBADMSG;
+	}
+	for (at = (uint32_t)head;; at = next) {
+		next = recv->next[at];
+		recv->state[at] = PIECE_FREE;
+		recv->free[recv->free_count++] = at;
+		if (next == at) {
+			return 0;
+		}
+	}
+}
+
+/* ---- the send buffer ---- */
+
+int netvsp_send_open(struct netvsp *nic, uint32_t gpadl_id, uint16_t id)
+{
+	int err = buffer_open(nic, &nic->send.buffer, gpadl_id, id);
+
+	if (err) {
+		return err;
+	}
+	nic->send.sections = nic->send.buffer.bytes / NETVSP_SECTION_BYTES;
+	if (nic->send.sections == 0) {
+		netvsp_send_close(nic);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+void netvsp_send_close(struct netvsp *nic)
+{
+	buffer_close(&nic->send.buffer);
+	nic->send = (struct netvsp_send_buffer){ 0 };
+}
