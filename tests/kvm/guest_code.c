@@ -251,11 +251,12 @@ GUEST void guest_receive(struct guest_shared *s)
 
 	set_up_interrupts();
 	set_up_synic();
+	__asm__ volatile("sti");
 	done();
 	for (uint64_t i = 0; i < s->in[0]; i++) {
 		wait_go(s, i + 1);
 		while (*type == 0) {
-			__asm__ volatile("sti; pause" : : : "memory");
+			__asm__ volatile("pause" : : : "memory");
 		}
 		s->out[i] = *payload;
 		*type = 0;
@@ -370,6 +371,8 @@ GUEST void guest_registers(struct guest_shared *s)
 	set_up_interrupts();
 	set_up_hypercalls();
 	set_up_synic();
+	/* CR4.OSFXSR: SSE is allowed. */
+	__asm__ volatile("mov %%cr4, %%rax; or $0x200, %%rax; mov %%rax, %%cr4" : : : "rax");
 	__asm__ volatile("movq %0, %%xmm7" : : "r"(c));
 	done();
 	__asm__ volatile("1: cmpq $0, (%[go])\n"

@@ -181,7 +181,7 @@ void kvm_guest_boot(struct kvm_guest *guest, guest_fn *fn)
 	}
 }
 
-void kvm_guest_run(struct kvm_guest *guest, guest_fn *fn)
+void kvm_guest_start(struct kvm_guest *guest, guest_fn *fn)
 {
 	struct diag diag = { "" };
 
@@ -189,10 +189,16 @@ void kvm_guest_run(struct kvm_guest *guest, guest_fn *fn)
 	if (partition_start(guest->partition, &diag)) {
 		fail_msg("%s", diag.text);
 	}
+}
+
+void kvm_guest_run(struct kvm_guest *guest, guest_fn *fn)
+{
+	kvm_guest_start(guest, fn);
 	kvm_guest_wait(guest);
 }
 
-void kvm_guest_wait(struct kvm_guest *guest)
+/* Until there is a done or an event that was not waited for yet. */
+static void wait_for_anything(struct kvm_guest *guest)
 {
 	guest->is_timed_out = false;
 	loop_timer_arm(&guest->timeout, KVM_GUEST_WAIT_NS);
@@ -202,12 +208,23 @@ void kvm_guest_wait(struct kvm_guest *guest)
 	}
 	loop_timer_cancel(&guest->timeout);
 	assert_false(guest->is_timed_out);
-	/* One at a time: a second done is for the next wait. */
+}
+
+void kvm_guest_wait(struct kvm_guest *guest)
+{
+	wait_for_anything(guest);
 	if (guest->event_count != guest->events_seen) {
-		guest->events_seen++;
-	} else {
-		guest->dones_seen++;
+		fail_msg("event %d: %s", guest->events[guest->events_seen].kind,
+			 guest->texts[guest->events_seen]);
 	}
+	guest->dones_seen++;
+}
+
+const struct partition_event *kvm_guest_wait_event(struct kvm_guest *guest)
+{
+	wait_for_anything(guest);
+	assert_int_equal(guest->event_count, guest->events_seen + 1);
+	return &guest->events[guest->events_seen++];
 }
 
 void kvm_guest_turn(struct kvm_guest *guest, uint64_t ns)

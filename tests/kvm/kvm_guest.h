@@ -61,11 +61,15 @@ void kvm_guest_destroy(struct kvm_guest *guest);
 /* Resets it so that VP 0 will begin in this function. */
 void kvm_guest_boot(struct kvm_guest *guest, guest_fn *fn);
 
-/* boot, start, wait. */
+/* boot, start; and wait. */
+void kvm_guest_start(struct kvm_guest *guest, guest_fn *fn);
 void kvm_guest_run(struct kvm_guest *guest, guest_fn *fn);
 
-/* Turns the loop until the next done or event that was not waited for yet; fails on time-out. */
+/* Turns the loop until the guest says done once more; fails on time-out and on an event. */
 void kvm_guest_wait(struct kvm_guest *guest);
+
+/* Turns the loop until the next event; fails on time-out and on a done. */
+const struct partition_event *kvm_guest_wait_event(struct kvm_guest *guest);
 
 /* Turns the loop for so long, whatever happens. */
 void kvm_guest_turn(struct kvm_guest *guest, uint64_t ns);

@@ -127,9 +127,8 @@ static void crash_brings_parameters_and_text(void **state)
 	guest.shared->in[3] = GUEST_GPA_SHARED + 32 * 8;
 	guest.shared->in[4] = sizeof(text);
 	guest.shared->in[5] = 3ULL << 62;
-	kvm_guest_run(&guest, guest_crash);
-	assert_int_equal(guest.event_count, 1);
-	assert_int_equal(guest.events[0].kind, PARTITION_EVENT_CRASH);
+	kvm_guest_start(&guest, guest_crash);
+	assert_int_equal(kvm_guest_wait_event(&guest)->kind, PARTITION_EVENT_CRASH);
 	assert_int_equal(guest.events[0].crash[0], 0x1111);
 	assert_int_equal(guest.events[0].crash[2], 0x3333);
 	assert_string_equal(guest.texts[0], "Kernel panic - not ?[31m syncing\nline 2");
@@ -149,8 +148,8 @@ static void crash_with_nonsense_has_no_text(void **state)
 	guest.shared->in[3] = 0xfffffffffffff000ULL;
 	guest.shared->in[4] = ~0ULL;
 	guest.shared->in[5] = 3ULL << 62;
-	kvm_guest_run(&guest, guest_crash);
-	assert_int_equal(guest.events[0].kind, PARTITION_EVENT_CRASH);
+	kvm_guest_start(&guest, guest_crash);
+	assert_int_equal(kvm_guest_wait_event(&guest)->kind, PARTITION_EVENT_CRASH);
 	assert_string_equal(guest.texts[0], "");
 	kvm_guest_destroy(&guest);
 }
@@ -161,9 +160,8 @@ static void triple_fault_is_told_and_reset_revives(void **state)
 
 	(void)state;
 	kvm_guest_create(&guest, 1);
-	kvm_guest_run(&guest, guest_triple_fault);
-	assert_int_equal(guest.event_count, 1);
-	assert_int_equal(guest.events[0].kind, PARTITION_EVENT_TRIPLE_FAULT);
+	kvm_guest_start(&guest, guest_triple_fault);
+	assert_int_equal(kvm_guest_wait_event(&guest)->kind, PARTITION_EVENT_TRIPLE_FAULT);
 	partition_pause(guest.partition);
 	kvm_guest_boot(&guest, guest_msrs);
 	partition_resume(guest.partition);
@@ -179,8 +177,8 @@ static void reset_msr_parks_until_reset(void **state)
 
 	(void)state;
 	kvm_guest_create(&guest, 1);
-	kvm_guest_run(&guest, guest_reset_msr);
-	assert_int_equal(guest.events[0].kind, PARTITION_EVENT_RESET);
+	kvm_guest_start(&guest, guest_reset_msr);
+	assert_int_equal(kvm_guest_wait_event(&guest)->kind, PARTITION_EVENT_RESET);
 	partition_pause(guest.partition);
 	partition_resume(guest.partition);
 	kvm_guest_turn(&guest, 50 * 1000 * 1000);
@@ -268,8 +266,7 @@ static void firmware_boot_starts_at_the_reset_vector(void **state)
 	assert_int_equal(partition_reset(guest.partition, &boot, &diag), 0);
 	assert_int_equal(partition_start(guest.partition, &diag), 0);
 	/* There is no ROM: KVM asks for the first instruction, gets all ones, and fails on it. */
-	kvm_guest_wait(&guest);
-	assert_int_equal(guest.event_count, 1);
+	kvm_guest_wait_event(&guest);
 	assert_true(guest.events[0].kind == PARTITION_EVENT_FAILURE ||
 		    guest.events[0].kind == PARTITION_EVENT_TRIPLE_FAULT);
 	kvm_guest_destroy(&guest);
