@@ -95,6 +95,18 @@ static void save_and_load(void)
 	save_fini(&save);
 }
 
+/* The guest's index of its own ring goes astray, and comes back. */
+static void poke_ring(struct fake_channel *channel, uint32_t index)
+{
+	struct vmbus_ring_control *control = fake_channel_ring(channel, 0);
+	uint32_t honest = control->write_index;
+
+	control->write_index = index;
+	fake_channel_doorbell(channel);
+	loop_turn(fake_guest_loop(guest));
+	control->write_index = honest;
+}
+
 static void act(struct fake_channel *channel, struct bytes_cursor *input)
 {
 	enum action action = bytes_take_u8(input) % ACTIONS;
@@ -119,9 +131,8 @@ static void act(struct fake_channel *channel, struct bytes_cursor *input)
 		bytes = (uint8_t)num_min(bytes_take_u8(input), input->left);
 		load(bytes_take(input, bytes), bytes);
 		break;
-	case POKE_RING: /* the guest's index of its own ring */
-		fake_channel_ring(channel, 0)->write_index = bytes_take_le32(input);
-		fake_channel_doorbell(channel);
+	case POKE_RING:
+		poke_ring(channel, bytes_take_le32(input));
 		break;
 	case ACTIONS:
 	default:

@@ -16,9 +16,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define RING_BYTES       (2 * 4096)
-#define INPUTS_PER_GUEST 300
-#define PERIOD_NS        20000ULL /* shorter than an input, so that timers are part of it */
+#define RING_BYTES      (2 * 4096)
+/* Guest RAM is never given back, so a guest opens so many channels. */
+#define OPENS_PER_GUEST 1000
+#define PERIOD_NS       2000000ULL /* so that timers are part of longer inputs */
 
 enum action {
 	RAW,
@@ -47,6 +48,7 @@ static struct fake_channel *channels[COMPONENTS];
 static uint8_t last_transaction[COMPONENTS];
 static struct shutdown_request request;
 static bool requested;
+static unsigned int opens;
 
 static void on_revoked(struct loop_work *work)
 {
@@ -84,11 +86,10 @@ static void destroy_guest(void)
 static void make_guest(void)
 {
 	struct timesync_config config = { reference_time, NULL, PERIOD_NS };
-	static unsigned int inputs;
-
-	if (guest && ++inputs % INPUTS_PER_GUEST != 0) {
+	if (guest && opens < OPENS_PER_GUEST) {
 		return;
 	}
+	opens = 0;
 	if (guest) {
 		destroy_guest();
 	}
@@ -104,6 +105,12 @@ static void make_guest(void)
 		fake_guest_offer(guest, devices[i]);
 	}
 	fake_guest_connect(guest, VMBUS_VERSION_5_3);
+}
+
+static void open_channel(unsigned int which)
+{
+	opens++;
+	channels[which] = fake_channel_open(guest, &types[which], 0, RING_BYTES);
 }
 
 static void send(unsigned int which, const void *payload, size_t bytes)
@@ -227,7 +234,7 @@ static void act(struct bytes_cursor *input)
 		break;
 	case REOPEN:
 		fake_channel_close(channels[which]);
-		channels[which] = fake_channel_open(guest, &types[which], 0, RING_BYTES);
+		open_channel(which);
 		break;
 	case SHUTDOWN:
 		submit(input);
@@ -255,7 +262,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	make_guest();
 	for (unsigned int i = 0; i < COMPONENTS; i++) {
-		channels[i] = fake_channel_open(guest, &types[i], 0, RING_BYTES);
+		open_channel(i);
 	}
 	while (input.left > 0 && !input.failed && actions++ < 200) {
 		act(&input);
