@@ -42,7 +42,7 @@ struct loop {
 	struct list ops;
 	struct list timers; /* by time, soonest first */
 	struct list pollers;
-	struct loop_work *deferred, **deferred_tail;
+	struct loop_work *queue, **queue_tail;
 	struct loop_watch wake_watch;
 	uint64_t poll_ns_max, poll_ns; /* the longest window, and the present one */
 	uint64_t idle_since_ns;
@@ -131,7 +131,7 @@ int loop_create(const char *name, struct loop **ret, struct diag *reterr)
 	list_init(&loop->ops);
 	list_init(&loop->timers);
 	list_init(&loop->pollers);
-	loop->deferred_tail = &loop->deferred;
+	loop->queue_tail = &loop->queue;
 	loop->name = name;
 	loop->owner = pthread_self();
 	loop->poll_ns_max = has_spare_processor() ? LOOP_POLL_NS_DEFAULT : 0;
@@ -264,18 +264,41 @@ void loop_defer(struct loop *loop, struct loop_work *work)
 		return;
 	}
 	work->next = NULL;
-	*loop->deferred_tail = work;
-	loop->deferred_tail = &work->next;
+	*loop->queue_tail = work;
+	loop->queue_tail = &work->next;
 }
 
-void loop_defer_cancel(struct loop *loop, struct loop_work *work)
+/* Posted work joins the queue of this thread, in order of posting. */
+static void take_posted(struct loop *loop)
+{
+	struct loop_work *newest, *oldest = NULL;
+
+	if (!atomic_load_explicit(&loop->posted, memory_order_relaxed)) {
+		return;
+	}
+	newest = atomic_exchange_explicit(&loop->posted, NULL, memory_order_acquire);
+	while (newest) {
+		struct loop_work *next = newest->next;
+
+		newest->next = oldest;
+		oldest = newest;
+		newest = next;
+	}
+	*loop->queue_tail = oldest;
+	while (*loop->queue_tail) {
+		loop->queue_tail = &(*loop->queue_tail)->next;
+	}
+}
+
+void loop_cancel(struct loop *loop, struct loop_work *work)
 {
 	loop_check_here(loop);
-	for (struct loop_work **at = &loop->deferred; *at; at = &(*at)->next) {
+	take_posted(loop);
+	for (struct loop_work **at = &loop->queue; *at; at = &(*at)->next) {
 		if (*at == work) {
 			*at = work->next;
 			if (!*at) {
-				loop->deferred_tail = at;
+				loop->queue_tail = at;
 			}
 			work->queued = false;
 			return;
@@ -283,63 +306,29 @@ void loop_defer_cancel(struct loop *loop, struct loop_work *work)
 	}
 }
 
-static bool run_list(struct loop_work *list)
+/* What is queued now; what that queues itself waits for the next round. */
+static bool run_queue(struct loop *loop)
 {
-	bool any = list != NULL;
+	struct loop_work end = { .fn = NULL }; /* marks where to stop, and cannot be cancelled */
 
-	while (list) {
-		struct loop_work *work = list;
+	if (!loop->queue) {
+		return false;
+	}
+	*loop->queue_tail = &end;
+	loop->queue_tail = &end.next;
+	while (loop->queue != &end) {
+		struct loop_work *work = loop->queue;
 
-		list = work->next;
+		loop->queue = work->next;
 		/* It may be queued again, or freed, from within. */
 		work->queued = false;
 		work->fn(work);
 	}
-	return any;
-}
-
-static bool run_posted(struct loop *loop)
-{
-	struct loop_work *newest, *oldest = NULL;
-
-	if (!atomic_load_explicit(&loop->posted, memory_order_relaxed)) {
-		return false;
+	loop->queue = end.next;
+	if (!loop->queue) {
+		loop->queue_tail = &loop->queue;
 	}
-	newest = atomic_exchange_explicit(&loop->posted, NULL, memory_order_acquire);
-	while (newest) { /* in order of posting */
-		struct loop_work *next = newest->next;
-
-		newest->next = oldest;
-		oldest = newest;
-		newest = next;
-	}
-	return run_list(oldest);
-}
-
-static bool run_deferred(struct loop *loop)
-{
-	bool any = loop->deferred != NULL;
-
-	/* One at a time off the queue, so that cancelling works from within. */
-	for (struct loop_work *last = NULL; loop->deferred;) {
-		struct loop_work *work = loop->deferred;
-
-		if (!last) {
-			last = container_of(loop->deferred_tail, struct loop_work, next);
-		}
-		loop->deferred = work->next;
-		if (!loop->deferred) {
-			loop->deferred_tail = &loop->deferred;
-		}
-		work->queued = false;
-		bool was_last = work == last;
-
-		work->fn(work);
-		if (was_last) {
-			break; /* what they deferred themselves waits for the next round */
-		}
-	}
-	return any;
+	return true;
 }
 
 struct call {
@@ -646,11 +635,11 @@ static bool run_round(struct loop *loop)
 	bool any = false;
 
 	count(&loop->rounds, 1);
-	any |= run_posted(loop);
+	take_posted(loop);
 	any |= reap(loop);
 	any |= run_timers(loop);
 	any |= run_pollers(loop);
-	any |= run_deferred(loop);
+	any |= run_queue(loop);
 	submit(loop);
 	return any;
 }

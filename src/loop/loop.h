@@ -3,8 +3,8 @@
  * Event loops: who runs what.
  *
  * A loop is one thread that sleeps in io_uring. It runs, in this order and until nothing is left:
- * work posted from other threads, completions (watched descriptors and submitted I/O), timers,
- * work deferred by this thread, pollers. Then it submits what those queued, in one system call, and
+ * completions (watched descriptors and submitted I/O), timers, pollers, and the work that other
+ * threads have posted or this one has deferred. Then it submits what those queued, in one system call, and
  * sleeps in the same call.
  *
  *   owner   whoever creates it (the worker)
@@ -81,10 +81,10 @@ void loop_post(struct loop *loop, struct loop_work *work);
 void loop_defer(struct loop *loop, struct loop_work *work);
 
 /*
- * Takes deferred work back. Work that was posted from another thread cannot be taken back: drain
- * it with loop_call() first.
+ * Takes queued work back; no-op when it is not queued. The loop's thread, and only for work that no
+ * other thread may be posting at this moment.
  */
-void loop_defer_cancel(struct loop *loop, struct loop_work *work);
+void loop_cancel(struct loop *loop, struct loop_work *work);
 
 /*
  * Another thread (never an I/O loop: only the control loop and tests): runs fn(arg) on the loop and

@@ -450,6 +450,7 @@ void bus_destroy(struct vmbus_bus *bus)
 			free_channel(channel);
 		}
 	}
+	loop_cancel(bus->loop, &bus->inbox_work);
 	control_destroy(bus->control);
 	gpadl_table_destroy(bus->gpadls);
 	pthread_mutex_destroy(&bus->inbox_lock);

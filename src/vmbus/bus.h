@@ -21,7 +21,7 @@ struct vmbus_bus;
 /* mem and synic are borrowed for the bus's life; the bus becomes the synic's sink. 0 or -ENOMEM. */
 MUST_CHECK int bus_create(struct loop *control_loop, const struct mem *mem, struct synic *synic,
 			  struct vmbus_bus **ret);
-/* Every device has been revoked (bus_revoke) and its loop no longer runs, or is this thread. */
+/* All channels are closed: devices revoked (bus_revoke) or never opened. The control thread. */
 void bus_destroy(struct vmbus_bus *bus);
 
 /*

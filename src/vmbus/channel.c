@@ -237,7 +237,7 @@ static void stop(struct vmbus_channel *channel)
 	loop_watch_stop(&channel->doorbell);
 	loop_poller_remove(channel->loop, &channel->poller);
 	loop_timer_cancel(&channel->room_timer);
-	loop_defer_cancel(channel->loop, &channel->flush);
+	loop_cancel(channel->loop, &channel->flush);
 	free(channel->packet_buf);
 	channel->packet_buf = NULL;
 }

@@ -100,6 +100,7 @@ void gpadl_table_destroy(struct gpadl_table *table)
 		struct gpadl *gpadl = list_entry(it, struct gpadl, link);
 
 		check(gpadl->users == 0); /* only its funeral was still to come */
+		loop_cancel(table->loop, &gpadl->gone);
 		free_gpadl(gpadl);
 	}
 	pthread_mutex_destroy(&table->lock);
