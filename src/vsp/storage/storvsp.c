@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/fault.h"
 #include "base/num.h"
@@ -32,6 +33,10 @@
 /* Descriptor and payload: STORVSP_RANGES_MAX ranges over the pages of the largest transfer. */
 #define STORVSP_PACKET_BYTES_MAX 8192
 
+#define STORVSP_POOL_BYTES                                                                         \
+	(STORVSP_REQUESTS *                                                                        \
+	 (sizeof(struct storvsp_request) + STORVSP_IOVECS_MAX * sizeof(struct iovec)))
+
 static struct storvsp *storvsp_of(struct vmbus_device *device)
 {
 	return container_of(device, struct storvsp, device);
@@ -39,15 +44,20 @@ static struct storvsp *storvsp_of(struct vmbus_device *device)
 
 /* ---- the pool ---------------------------------------------------------------------------------- */
 
+/* Mapped, not allocated: what is never used never takes memory, also after a reopen. */
 int storvsp_pool_create(struct storvsp *storvsp)
 {
-	storvsp->requests = fault_alloc(STORVSP_REQUESTS, sizeof(*storvsp->requests));
-	storvsp->iovecs = fault_alloc((size_t)STORVSP_REQUESTS * STORVSP_IOVECS_MAX,
-				      sizeof(*storvsp->iovecs));
-	if (!storvsp->requests || !storvsp->iovecs) {
-		storvsp_pool_destroy(storvsp);
+	void *pool = MAP_FAILED;
+
+	if (!fault_point()) {
+		pool = mmap(NULL, STORVSP_POOL_BYTES, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	}
+	if (pool == MAP_FAILED) {
 		return -ENOMEM;
 	}
+	storvsp->requests = pool;
+	storvsp->iovecs = (struct iovec *)(storvsp->requests + STORVSP_REQUESTS);
 	storvsp->fresh = 0;
 	list_init(&storvsp->free);
 	list_init(&storvsp->unsent);
@@ -56,10 +66,13 @@ int storvsp_pool_create(struct storvsp *storvsp)
 
 void storvsp_pool_destroy(struct storvsp *storvsp)
 {
-	free(storvsp->requests);
-	free(storvsp->iovecs);
+	if (storvsp->requests) {
+		munmap(storvsp->requests, STORVSP_POOL_BYTES);
+	}
 	storvsp->requests = NULL;
 	storvsp->iovecs = NULL;
+	list_init(&storvsp->free);
+	list_init(&storvsp->unsent);
 }
 
 struct storvsp_request *storvsp_request_get(struct storvsp *storvsp)
@@ -229,7 +242,7 @@ static void finish_close(struct storvsp *storvsp)
 {
 	struct vmbus_channel *channel = storvsp->channel;
 
-	loop_defer_cancel(storvsp->device.loop, &storvsp->resend);
+	loop_cancel(storvsp->device.loop, &storvsp->resend);
 	storvsp_pool_destroy(storvsp);
 	storvsp->channel = NULL;
 	storvsp->is_closing = false;
