@@ -310,6 +310,11 @@ bool vmbus_channel_is_open(const struct vmbus_channel *channel)
 	return channel->is_open && !channel->is_closing;
 }
 
+bool vmbus_channel_is_paused(const struct vmbus_channel *channel)
+{
+	return channel->is_paused;
+}
+
 uint32_t vmbus_channel_version(const struct vmbus_channel *channel)
 {
 	return channel->version;

@@ -133,6 +133,12 @@ uint16_t vmbus_channel_index(const struct vmbus_channel *channel);
 
 bool vmbus_channel_is_open(const struct vmbus_channel *channel);
 
+/*
+ * The machine is paused: nothing may be sent but what ends a request of the guest's. For VSPs that
+ * speak without having been asked.
+ */
+bool vmbus_channel_is_paused(const struct vmbus_channel *channel);
+
 /* The bus version that the guest negotiated: VMBUS_VERSION_*. */
 uint32_t vmbus_channel_version(const struct vmbus_channel *channel);
 

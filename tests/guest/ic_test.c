@@ -337,6 +337,46 @@ static void a_guest_that_never_reads_fills_its_ring_and_nothing_else(void **stat
 	fake_channel_close(channel);
 }
 
+static void a_pause_is_neither_disturbed_nor_held_against_the_guest(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_channel *channel = open_service(f, &heartbeat_type);
+	struct fake_channel *time = open_service(f, &timesync_type);
+	struct timespec nap = { .tv_nsec = 2 * BEAT_NS };
+	uint32_t before, before_time;
+
+	negotiate(channel, IC_FRAMEWORK_3_0, IC_HEARTBEAT_3_0);
+	negotiate(time, IC_FRAMEWORK_3_0, IC_TIMESYNC_4_0);
+	beat(channel, IC_HEARTBEAT_3_0);
+	assert_true(fake_guest_wait(f->guest, is_ok, f));
+	bus_pause(fake_guest_bus(f->guest));
+	fake_guest_settle(f->guest);
+	before = fake_channel_ring(channel, 1)->write_index;
+	before_time = fake_channel_ring(time, 1)->write_index;
+	for (unsigned int i = 0; i < 2 * HEARTBEAT_MISSED_MAX; i++) {
+		nanosleep(&nap, NULL);
+		timesync_sync(f->timesync);
+		fake_guest_settle(f->guest);
+	}
+	assert_int_equal(fake_channel_ring(channel, 1)->write_index, before);
+	assert_int_equal(fake_channel_ring(time, 1)->write_index, before_time);
+	assert_true(is_ok(f));
+	bus_resume(fake_guest_bus(f->guest));
+	beat(channel, IC_HEARTBEAT_3_0);
+	beat(channel, IC_HEARTBEAT_3_0);
+
+	/* The first time is the order from before, the next the one after the pause. */
+	for (unsigned int i = 0; i < 2; i++) {
+		struct fake_packet packet;
+		struct ic_message message;
+
+		hear(time, &packet, &message);
+		assert_int_equal(message.body[16], IC_TIMESYNC_FLAG_SYNC);
+	}
+	fake_channel_close(channel);
+	fake_channel_close(time);
+}
+
 /* ---- shutdown --------------------------------------------------------------------------------------- */
 
 static void on_done(struct loop_work *work)
@@ -688,6 +728,7 @@ int main(void)
 		TEST(the_sequence_advances_by_what_the_guest_says),
 		TEST(a_silent_guest_is_lost_and_found_again),
 		TEST(a_guest_that_never_reads_fills_its_ring_and_nothing_else),
+		TEST(a_pause_is_neither_disturbed_nor_held_against_the_guest),
 		TEST(shutdown_and_restart_are_asked_for),
 		TEST(shutdown_fails_clearly),
 		TEST(silence_times_out_and_a_late_answer_changes_nothing),

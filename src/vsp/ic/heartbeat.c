@@ -54,6 +54,11 @@ static void on_beat(struct loop_timer *timer)
 {
 	struct heartbeat *heartbeat = container_of(timer, struct heartbeat, beat);
 
+	if (vmbus_channel_is_paused(heartbeat->ic.channel)) {
+		/* It cannot answer: neither ask nor count. */
+		loop_timer_arm(timer, heartbeat->period_ns);
+		return;
+	}
 	if (heartbeat->ic.waiting && heartbeat->missed < HEARTBEAT_MISSED_MAX) {
 		heartbeat->missed++;
 	}

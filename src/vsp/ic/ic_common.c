@@ -53,6 +53,9 @@ int ic_request(struct ic *ic, const void *body, size_t body_bytes, uint64_t time
 	if (ic->state != IC_READY) {
 		return -ENOTCONN;
 	}
+	if (vmbus_channel_is_paused(ic->channel)) {
+		return -EAGAIN;
+	}
 	bytes = ic_build(&message, buf);
 	err = vmbus_channel_send_inband(ic->channel, 0, false, buf, (uint32_t)bytes);
 	if (err) {
@@ -82,7 +85,9 @@ static void on_begin(struct loop_timer *timer)
 {
 	struct ic *ic = container_of(timer, struct ic, begin);
 
-	if (ic->state == IC_READY) {
+	if (vmbus_channel_is_paused(ic->channel)) {
+		loop_timer_arm(timer, IC_PAUSED_NS);
+	} else if (ic->state == IC_READY) {
 		ic->service->ready(ic);
 	} else if (ic->state == IC_NEGOTIATING) {
 		send_negotiate(ic);

@@ -59,6 +59,9 @@ enum ic_state { IC_CLOSED, IC_NEGOTIATING, IC_READY, IC_REFUSED };
 
 #define IC_STATE_OWN 64
 
+/* How long to wait before looking again whether the machine is still paused. */
+#define IC_PAUSED_NS 50000000ULL
+
 struct ic {
 	struct vmbus_device device;  /* first: the bus knows us by it */
 	struct vmbus_device_ops ops; /* the common table under the component's name */
@@ -85,7 +88,7 @@ void ic_fini(struct ic *ic);
 
 /*
  * Sends a request and begins a transaction, which takes the place of one that waits. timeout_ns 0:
- * waits for ever. 0; -ENOTCONN outside READY; -EAGAIN when the ring is full; another errno of
- * vmbus_channel_send().
+ * waits for ever. 0; -ENOTCONN outside READY; -EAGAIN when the ring is full or the machine is paused
+ * (nobody may write to its memory then); another errno of vmbus_channel_send().
  */
 MUST_CHECK int ic_request(struct ic *ic, const void *body, size_t body_bytes, uint64_t timeout_ns);

@@ -76,6 +76,11 @@ static void on_sample(struct loop_timer *timer)
 {
 	struct timesync *timesync = container_of(timer, struct timesync, sample);
 
+	if (vmbus_channel_is_paused(timesync->ic.channel)) {
+		timesync->sync_due = true; /* its clock stands still meanwhile */
+		loop_timer_arm(timer, num_min(IC_PAUSED_NS, timesync->config.period_ns));
+		return;
+	}
 	/* A guest that does not answer gets no pile of old samples. */
 	if (timesync->ic.waiting && !timesync->sync_due) {
 		loop_timer_arm(timer, timesync->config.period_ns);
