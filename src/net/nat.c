@@ -411,7 +411,7 @@ static void nat_destroy(struct net *net)
 		slirp_cleanup(nat->slirp); /* never ran: nothing is armed */
 	}
 	loop_timer_cancel(&nat->timer);
-	loop_defer_cancel(net->loop, &nat->round);
+	loop_cancel(net->loop, &nat->round);
 	nat_poll_fini(&nat->poll);
 	fifo_fini(&nat->input);
 	fifo_fini(&nat->backlog);

@@ -51,8 +51,7 @@ void net_detach(struct net *net)
 
 void net_stop(struct net *net, struct loop_work *done)
 {
-	loop_check_here(net->loop);
-	check(!net->front);
+	net_detach(net);
 	if (net->ops->stop) {
 		net->ops->stop(net, done);
 		return;

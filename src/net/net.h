@@ -116,8 +116,8 @@ void net_configure(struct net *net, const struct net_front_config *config);
 void net_detach(struct net *net);
 
 /*
- * Gives up what the back end has in the kernel and posts done on its loop when nothing is in flight
- * any more. Detach first. Then net_destroy() may be called, and nothing else.
+ * Detaches the front end, gives up what the back end has in the kernel, and posts done on its loop
+ * when nothing is in flight any more. Frames that a front end still sends are lost.
  */
 void net_stop(struct net *net, struct loop_work *done);
 

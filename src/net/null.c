@@ -86,7 +86,7 @@ static void null_room(struct net *net)
 
 static void null_stop(struct net *net, struct loop_work *done)
 {
-	loop_defer_cancel(net->loop, &from_net(net)->work);
+	loop_cancel(net->loop, &from_net(net)->work);
 	loop_post(net->loop, done);
 }
 
@@ -94,7 +94,7 @@ static void null_destroy(struct net *net)
 {
 	struct net_null *null = from_net(net);
 
-	loop_defer_cancel(net->loop, &null->work);
+	loop_cancel(net->loop, &null->work);
 	fifo_fini(&null->echoes);
 	free(null);
 }

@@ -266,8 +266,7 @@ static int netvsp_open(struct vmbus_device *device, struct vmbus_channel *channe
 	return 0;
 }
 
-/* Forgets all that was said on a channel. */
-static void forget(struct netvsp *nic)
+void netvsp_forget(struct netvsp *nic)
 {
 	netvsp_recv_close(nic);
 	netvsp_send_close(nic);
@@ -285,7 +284,7 @@ static void forget(struct netvsp *nic)
 static void netvsp_close(struct vmbus_device *device, struct vmbus_channel *channel)
 {
 	/* The back end borrows nothing beyond a call: nothing of ours touches the guest any more. */
-	forget(from_device(device));
+	netvsp_forget(from_device(device));
 	vmbus_channel_closed(channel);
 }
 

@@ -159,6 +159,8 @@ void netvsp_tell_net(struct netvsp *nic);
 /* Whether coalesced frames may be given to the guest. */
 bool netvsp_has_rsc(const struct netvsp *nic);
 void netvsp_tell_link(struct netvsp *nic);
+/* All that was said on a channel, and the channel. */
+void netvsp_forget(struct netvsp *nic);
 
 /* ---- netvsp_buffers.c ---- */
 

@@ -406,7 +406,7 @@ int netvsp_load(struct vmbus_device *device, struct load *load)
 	struct load_field f;
 	int err;
 
-	check(!nic->channel);
+	netvsp_forget(nic);
 	if (device->channel && vmbus_channel_is_open(device->channel)) {
 		nic->channel = device->channel;
 	}
