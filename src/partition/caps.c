@@ -13,7 +13,7 @@
 
 #define KVM_API 12
 
-#define REMEDY "run it under tools/with-kvm, which brings a host that has it"
+#define REMEDY  "run it under tools/with-kvm, which brings a host that has it"
 
 static const struct {
 	uint32_t cap;
@@ -43,7 +43,8 @@ static const struct {
 	{ KVM_CAP_HYPERV_TLBFLUSH, "KVM_CAP_HYPERV_TLBFLUSH", "TLB flushes by hypercall" },
 	{ KVM_CAP_HYPERV_SEND_IPI, "KVM_CAP_HYPERV_SEND_IPI", "IPIs by hypercall" },
 	{ KVM_CAP_HYPERV_CPUID, "KVM_CAP_HYPERV_CPUID", "what KVM has of Hyper-V" },
-	{ KVM_CAP_X86_USER_SPACE_MSR, "KVM_CAP_X86_USER_SPACE_MSR", "crash reports with their text" },
+	{ KVM_CAP_X86_USER_SPACE_MSR, "KVM_CAP_X86_USER_SPACE_MSR",
+	  "crash reports with their text" },
 	{ KVM_CAP_X86_MSR_FILTER, "KVM_CAP_X86_MSR_FILTER", "crash reports with their text" },
 };
 
@@ -55,12 +56,13 @@ int caps_open(struct diag *reterr)
 	case -ENOENT:
 	case -ENODEV:
 	case -ENXIO:
-		return diag_set(reterr, fd, "this host has no /dev/kvm; load kvm_intel or kvm_amd, or "
-					    REMEDY);
+		return diag_set(reterr, fd,
+				"this host has no /dev/kvm; load kvm_intel or kvm_amd, or " REMEDY);
 	case -EACCES:
 	case -EPERM:
-		return diag_set(reterr, fd, "/dev/kvm may not be opened; join the group kvm, or run as "
-					    "root");
+		return diag_set(reterr, fd,
+				"/dev/kvm may not be opened; join the group kvm, or run as "
+				"root");
 	default:
 		if (fd < 0) {
 			return diag_set(reterr, fd, "cannot open /dev/kvm: %s", strerror(-fd));
@@ -72,8 +74,8 @@ int caps_open(struct diag *reterr)
 int caps_check(int kvm_fd, struct diag *reterr)
 {
 	if (kvm_api_version(kvm_fd) != KVM_API) {
-		return diag_set(reterr, -EOPNOTSUPP, "this host's KVM does not speak API %d; " REMEDY,
-				KVM_API);
+		return diag_set(reterr, -EOPNOTSUPP,
+				"this host's KVM does not speak API %d; " REMEDY, KVM_API);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(caps); i++) {
 		if (kvm_check_extension(kvm_fd, caps[i].cap) == 0) {
@@ -99,7 +101,8 @@ static int check_vcpu(int vm_fd, struct diag *reterr)
 	}
 	r = kvm_enable_cap(vcpu_fd, KVM_CAP_HYPERV_SYNIC2, 0);
 	if (r < 0) {
-		return diag_set(reterr, r, "this host's KVM lacks KVM_CAP_HYPERV_SYNIC2 (%s); " REMEDY,
+		return diag_set(reterr, r,
+				"this host's KVM lacks KVM_CAP_HYPERV_SYNIC2 (%s); " REMEDY,
 				strerror(-r));
 	}
 	r = kvm_get_supported_hv_cpuid(vcpu_fd, &hyperv);

@@ -14,30 +14,30 @@
 #include "base/num.h"
 #include "partition/partition_internal.h"
 
-#define LEAF_HYPERVISOR_FIRST 0x40000000U
-#define LEAF_HYPERVISOR_LAST  0x4fffffffU
-#define LEAF_1_ECX_VMX	      (1U << 5)
+#define LEAF_HYPERVISOR_FIRST   0x40000000U
+#define LEAF_HYPERVISOR_LAST    0x4fffffffU
+#define LEAF_1_ECX_VMX          (1U << 5)
 #define LEAF_1_ECX_TSC_DEADLINE (1U << 24)
-#define LEAF_1_ECX_HYPERVISOR (1U << 31)
-#define LEAF_1_EDX_HTT	      (1U << 28)
-#define LEAF_EXT1_ECX_CMP     (1U << 1)
-#define LEAF_EXT1_ECX_SVM     (1U << 2)
+#define LEAF_1_ECX_HYPERVISOR   (1U << 31)
+#define LEAF_1_EDX_HTT          (1U << 28)
+#define LEAF_EXT1_ECX_CMP       (1U << 1)
+#define LEAF_EXT1_ECX_SVM       (1U << 2)
 
-#define TOPOLOGY_SMT  1U
-#define TOPOLOGY_CORE 2U
+#define TOPOLOGY_SMT            1U
+#define TOPOLOGY_CORE           2U
 
-#define HV_VENDOR_EBX	 0x7263694dU /* "Microsoft Hv" */
-#define HV_VENDOR_ECX	 0x666f736fU
-#define HV_VENDOR_EDX	 0x76482074U
-#define HV_INTERFACE_EAX 0x31237648U /* "Hv#1" */
+#define HV_VENDOR_EBX           0x7263694dU /* "Microsoft Hv" */
+#define HV_VENDOR_ECX           0x666f736fU
+#define HV_VENDOR_EDX           0x76482074U
+#define HV_INTERFACE_EAX        0x31237648U /* "Hv#1" */
 
 /* The Hyper-V that we say we are; guests print it. Windows Server 2022, as VMBus 5.3 is. */
-#define HV_BUILD   20348U
-#define HV_VERSION (10U << 16 | 0U)
+#define HV_BUILD                20348U
+#define HV_VERSION              (10U << 16 | 0U)
 
 /* Retries on a lock before HvCallNotifyLongSpinWait; all ones: never. */
-#define HV_SPINS_SMP   0x00000fffU
-#define HV_SPINS_NEVER 0xffffffffU
+#define HV_SPINS_SMP            0x00000fffU
+#define HV_SPINS_NEVER          0xffffffffU
 
 /*
  * The privileges that Windows looks for before it starts VMBus, and what else a guest gains by;
@@ -52,11 +52,10 @@
 	(HV_FEATURE_FREQUENCY_MSRS | HV_FEATURE_CRASH_MSRS | HV_FEATURE_STIMER_DIRECT)
 
 /* What is used where KVM has it. */
-#define HV_PRIV_WANTED	   HV_PRIV_TSC_INVARIANT
+#define HV_PRIV_WANTED     HV_PRIV_TSC_INVARIANT
 #define HV_FEATURES_WANTED HV_FEATURE_XMM_INPUT
-#define HV_HINTS_ALWAYS	   (HV_HINT_RELAXED_TIMING | HV_HINT_DEPRECATE_AUTO_EOI)
-#define HV_HINTS_SMP                                                                               \
-	(HV_HINT_REMOTE_TLB_FLUSH | HV_HINT_CLUSTER_IPI | HV_HINT_EX_PROCESSOR_MASKS)
+#define HV_HINTS_ALWAYS    (HV_HINT_RELAXED_TIMING | HV_HINT_DEPRECATE_AUTO_EOI)
+#define HV_HINTS_SMP       (HV_HINT_REMOTE_TLB_FLUSH | HV_HINT_CLUSTER_IPI | HV_HINT_EX_PROCESSOR_MASKS)
 
 static const struct kvm_cpuid_entry2 *find(const struct kvm_cpuid2 *list, uint32_t leaf)
 {
@@ -211,8 +210,8 @@ static void adjust(struct kvm_cpuid_entry2 *entry, const struct cpuid_policy *po
 		break;
 	case 0x80000001:
 		entry->ecx &= ~LEAF_EXT1_ECX_SVM;
-		entry->ecx = vps > 1 ? entry->ecx | LEAF_EXT1_ECX_CMP :
-				       entry->ecx & ~LEAF_EXT1_ECX_CMP;
+		entry->ecx =
+			vps > 1 ? entry->ecx | LEAF_EXT1_ECX_CMP : entry->ecx & ~LEAF_EXT1_ECX_CMP;
 		break;
 	case 0x80000008:
 		entry->ecx = (vps - 1) | bits_for(vps) << 12;

@@ -8,8 +8,8 @@
 #include "partition/partition_internal.h"
 #include "partition/vcpu.h"
 
-#define INPUT_CODE(input) ((uint16_t)(input))
-#define INPUT_FAST	  (1ULL << 16)
+#define INPUT_CODE(input)       ((uint16_t)(input))
+#define INPUT_FAST              (1ULL << 16)
 
 /* Port types HV_MESSAGE_* from here on are the hypervisor's own. */
 #define MESSAGE_TYPE_HYPERVISOR 0x80000000U

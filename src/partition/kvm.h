@@ -17,11 +17,11 @@
 
 /* ---- /dev/kvm and the VM ------------------------------------------------------------------------ */
 
-MUST_CHECK int kvm_open(void);			/* a descriptor */
-MUST_CHECK int kvm_api_version(int kvm_fd);	/* 12 */
-int kvm_check_extension(int fd, uint32_t cap);	/* KVM or VM descriptor; 0: no; > 0: yes */
-MUST_CHECK int kvm_create_vm(int kvm_fd);	/* a descriptor */
-MUST_CHECK int kvm_run_bytes(int kvm_fd);	/* size of struct kvm_run's mapping */
+MUST_CHECK int kvm_open(void);                 /* a descriptor */
+MUST_CHECK int kvm_api_version(int kvm_fd);    /* 12 */
+int kvm_check_extension(int fd, uint32_t cap); /* KVM or VM descriptor; 0: no; > 0: yes */
+MUST_CHECK int kvm_create_vm(int kvm_fd);      /* a descriptor */
+MUST_CHECK int kvm_run_bytes(int kvm_fd);      /* size of struct kvm_run's mapping */
 MUST_CHECK int kvm_enable_cap(int fd, uint32_t cap, uint64_t arg0); /* VM or vCPU descriptor */
 MUST_CHECK int kvm_set_tss_addr(int vm_fd, uint64_t gpa);
 MUST_CHECK int kvm_set_identity_map_addr(int vm_fd, uint64_t gpa);
@@ -56,8 +56,8 @@ MUST_CHECK int kvm_get_msr_index_list(int kvm_fd, struct kvm_msr_list **ret);
 /* ---- vCPUs ------------------------------------------------------------------------------------- */
 
 MUST_CHECK int kvm_create_vcpu(int vm_fd, uint32_t id); /* a descriptor */
-MUST_CHECK int kvm_run(int vcpu_fd);			/* -EINTR, -EAGAIN: nothing happened */
-MUST_CHECK int kvm_get_tsc_khz(int vcpu_fd);		/* kHz */
+MUST_CHECK int kvm_run(int vcpu_fd);                    /* -EINTR, -EAGAIN: nothing happened */
+MUST_CHECK int kvm_get_tsc_khz(int vcpu_fd);            /* kHz */
 MUST_CHECK int kvm_set_tsc_khz(int vcpu_fd, uint32_t khz);
 MUST_CHECK int kvm_set_cpuid2(int vcpu_fd, const struct kvm_cpuid2 *cpuid);
 MUST_CHECK int kvm_setup_mce(int vcpu_fd, uint64_t mcg_cap);

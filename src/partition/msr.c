@@ -15,42 +15,37 @@
 /* KVM's paravirtual clock at its old place; and its range since. */
 #define MSR_KVM_OLD_FIRST 0x11U
 #define MSR_KVM_OLD_LAST  0x12U
-#define MSR_KVM_FIRST	  0x4b564d00U
-#define MSR_KVM_LAST	  0x4b564dffU
-#define MSR_HV_FIRST	  0x40000000U
-#define MSR_HV_LAST	  0x400001ffU
+#define MSR_KVM_FIRST     0x4b564d00U
+#define MSR_KVM_LAST      0x4b564dffU
+#define MSR_HV_FIRST      0x40000000U
+#define MSR_HV_LAST       0x400001ffU
 
 /*
  * Hyper-V's, in the order in which they must be set: the guest's id before the hypercall page that
  * needs it; a timer's count before the configuration that starts it.
  */
 static const uint32_t hv_msrs[] = {
-	HV_MSR_GUEST_OS_ID,
-	HV_MSR_HYPERCALL,
-	0x40000010, /* VP_RUNTIME */
-	0x40000021, /* REFERENCE_TSC */
-	0x40000073, /* VP_ASSIST_PAGE */
-	HV_MSR_SCONTROL,
-	HV_MSR_SIEFP,
-	HV_MSR_SIMP,
-	HV_MSR_SINT0 + 0,  HV_MSR_SINT0 + 1,  HV_MSR_SINT0 + 2,	 HV_MSR_SINT0 + 3,
-	HV_MSR_SINT0 + 4,  HV_MSR_SINT0 + 5,  HV_MSR_SINT0 + 6,	 HV_MSR_SINT0 + 7,
-	HV_MSR_SINT0 + 8,  HV_MSR_SINT0 + 9,  HV_MSR_SINT0 + 10, HV_MSR_SINT0 + 11,
-	HV_MSR_SINT0 + 12, HV_MSR_SINT0 + 13, HV_MSR_SINT0 + 14, HV_MSR_SINT0 + 15,
-	0x400000b1, 0x400000b0, /* STIMER0: count, configuration */
-	0x400000b3, 0x400000b2,
-	0x400000b5, 0x400000b4,
-	0x400000b7, 0x400000b6,
-	HV_MSR_CRASH_P0 + 0, HV_MSR_CRASH_P0 + 1, HV_MSR_CRASH_P0 + 2, HV_MSR_CRASH_P0 + 3,
-	HV_MSR_CRASH_P0 + 4,
-	0x40000118, /* TSC_INVARIANT_CONTROL */
+	HV_MSR_GUEST_OS_ID,  HV_MSR_HYPERCALL,    0x40000010, /* VP_RUNTIME */
+	0x40000021,                                           /* REFERENCE_TSC */
+	0x40000073,                                           /* VP_ASSIST_PAGE */
+	HV_MSR_SCONTROL,     HV_MSR_SIEFP,        HV_MSR_SIMP,
+	HV_MSR_SINT0 + 0,    HV_MSR_SINT0 + 1,    HV_MSR_SINT0 + 2,
+	HV_MSR_SINT0 + 3,    HV_MSR_SINT0 + 4,    HV_MSR_SINT0 + 5,
+	HV_MSR_SINT0 + 6,    HV_MSR_SINT0 + 7,    HV_MSR_SINT0 + 8,
+	HV_MSR_SINT0 + 9,    HV_MSR_SINT0 + 10,   HV_MSR_SINT0 + 11,
+	HV_MSR_SINT0 + 12,   HV_MSR_SINT0 + 13,   HV_MSR_SINT0 + 14,
+	HV_MSR_SINT0 + 15,   0x400000b1,          0x400000b0, /* STIMER0: count, configuration */
+	0x400000b3,          0x400000b2,          0x400000b5,
+	0x400000b4,          0x400000b7,          0x400000b6,
+	HV_MSR_CRASH_P0 + 0, HV_MSR_CRASH_P0 + 1, HV_MSR_CRASH_P0 + 2,
+	HV_MSR_CRASH_P0 + 3, HV_MSR_CRASH_P0 + 4, 0x40000118, /* TSC_INVARIANT_CONTROL */
 };
 
 /* MTRRs: type, fixed ranges, eight variable ranges. */
 static const uint32_t mtrr_msrs[] = {
-	0x2ff, 0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d, 0x26e, 0x26f,
-	0x200, 0x201, 0x202, 0x203, 0x204, 0x205, 0x206, 0x207, 0x208, 0x209, 0x20a, 0x20b,
-	0x20c, 0x20d, 0x20e, 0x20f,
+	0x2ff, 0x250, 0x258, 0x259, 0x268, 0x269, 0x26a, 0x26b, 0x26c, 0x26d,
+	0x26e, 0x26f, 0x200, 0x201, 0x202, 0x203, 0x204, 0x205, 0x206, 0x207,
+	0x208, 0x209, 0x20a, 0x20b, 0x20c, 0x20d, 0x20e, 0x20f,
 };
 
 static bool is_foreign(uint32_t msr)

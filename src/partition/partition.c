@@ -11,14 +11,14 @@
 #include "partition/kvm.h"
 #include "partition/partition_internal.h"
 
-#define MSR_TSC 0x10U
+#define MSR_TSC           0x10U
 
 /* Machine check banks; KVM's default of 32 makes guests touch a hundred registers at boot. */
-#define MCE_BANKS 1
+#define MCE_BANKS         1
 
 /* MSI that delivers an NMI: address with the APIC id in bits 19:12, delivery mode 4. */
-#define MSI_DATA_NMI	   (4U << 8)
-#define MSI_APIC_ID_SHIFT  12
+#define MSI_DATA_NMI      (4U << 8)
+#define MSI_APIC_ID_SHIFT 12
 
 /* ---- create ---- */
 
@@ -205,13 +205,13 @@ static int take_power_on(struct partition *partition, struct diag *reterr)
 	if (r == 0) {
 		partition->power_on_chips = fault_alloc(1, sizeof(*partition->power_on_chips));
 		what = "interrupt controllers";
-		r = partition->power_on_chips ?
-			    partition_get_chips(partition, partition->power_on_chips) :
-			    -ENOMEM;
+		r = partition->power_on_chips
+			    ? partition_get_chips(partition, partition->power_on_chips)
+			    : -ENOMEM;
 	}
 	return r < 0 ? diag_set(reterr, r, "KVM does not give a processor's %s: %s", what,
-				strerror(-r)) :
-		       0;
+				strerror(-r))
+		     : 0;
 }
 
 static int partition_build(struct partition *partition, struct diag *reterr)
@@ -469,8 +469,8 @@ int partition_reset(struct partition *partition, const struct partition_boot *bo
 	}
 	vcpu_state_destroy(state);
 	return r < 0 ? diag_set(reterr, r, "KVM does not take the power-on state (%s): %s", what,
-				strerror(-r)) :
-		       0;
+				strerror(-r))
+		     : 0;
 }
 
 /* ---- what devices need ---- */

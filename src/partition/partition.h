@@ -39,12 +39,12 @@
 #include "state/load.h"
 #include "state/save.h"
 
-#define PARTITION_VPS_MAX 64
+#define PARTITION_VPS_MAX          64
 
 /* GSIs 0 to 23 are the pins of the IOAPIC (at its usual 0xfec00000, id 0); 0 to 15 also the PICs'. */
-#define PARTITION_IRQ_LINES	   24
-#define PARTITION_IOAPIC_GPA	   0xfec00000ULL
-#define PARTITION_LAPIC_GPA	   0xfee00000ULL
+#define PARTITION_IRQ_LINES        24
+#define PARTITION_IOAPIC_GPA       0xfec00000ULL
+#define PARTITION_LAPIC_GPA        0xfee00000ULL
 #define PARTITION_CRASH_TEXT_BYTES 4096
 
 struct partition;
@@ -52,8 +52,8 @@ struct partition;
 /* ---- what happens in it --------------------------------------------------------------------- */
 
 enum partition_event_kind {
-	PARTITION_EVENT_RESET,	      /* the guest asked for a reset (HV_X64_MSR_RESET) */
-	PARTITION_EVENT_CRASH,	      /* the guest reports its own crash; it goes on running */
+	PARTITION_EVENT_RESET,        /* the guest asked for a reset (HV_X64_MSR_RESET) */
+	PARTITION_EVENT_CRASH,        /* the guest reports its own crash; it goes on running */
 	PARTITION_EVENT_TRIPLE_FAULT, /* the VP is parked until reset */
 	PARTITION_EVENT_FAILURE,      /* KVM cannot go on; the VP is parked until reset */
 };
@@ -84,9 +84,9 @@ struct partition_ops {
 /* ---- where VP 0 begins ------------------------------------------------------------------------ */
 
 enum partition_boot_mode {
-	PARTITION_BOOT_FIRMWARE, /* the processor's own: real mode at 0xfffffff0 */
+	PARTITION_BOOT_FIRMWARE,  /* the processor's own: real mode at 0xfffffff0 */
 	PARTITION_BOOT_PROTECTED, /* 32 bits, flat, paging off (PVH) */
-	PARTITION_BOOT_LONG,	  /* 64 bits, paging on (bzImage's 64-bit entry) */
+	PARTITION_BOOT_LONG,      /* 64 bits, paging on (bzImage's 64-bit entry) */
 };
 
 /*
@@ -107,9 +107,9 @@ struct partition_boot {
 /* ---- life -------------------------------------------------------------------------------------- */
 
 struct partition_config {
-	uint32_t vps;	  /* 1 to PARTITION_VPS_MAX; APIC id = VP index */
-	bool has_pit;	  /* an i8254 in KVM: firmware and old guests; Linux does without */
-	int kvm_fd;	  /* /dev/kvm, taken over; -1: opened here */
+	uint32_t vps; /* 1 to PARTITION_VPS_MAX; APIC id = VP index */
+	bool has_pit; /* an i8254 in KVM: firmware and old guests; Linux does without */
+	int kvm_fd;   /* /dev/kvm, taken over; -1: opened here */
 	const struct partition_ops *ops; /* borrowed for life */
 	void *ops_ctx;
 };

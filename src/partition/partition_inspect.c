@@ -38,8 +38,8 @@ static const char *const hypercall_names[VCPU_HYPERCALL_COUNT] = {
 };
 
 /* Those that never counted are left out; the sum of all. */
-static uint64_t inspect_counters(struct inspect *at, const char *name,
-				 const char *const *names, const vcpu_counter *counters, size_t n)
+static uint64_t inspect_counters(struct inspect *at, const char *name, const char *const *names,
+				 const vcpu_counter *counters, size_t n)
 {
 	struct inspect child = inspect_child(at, name);
 	uint64_t sum = 0;
@@ -59,20 +59,9 @@ static uint64_t inspect_counters(struct inspect *at, const char *name,
 
 /* Of KVM's names, those that tell what a VP costs. */
 static const char *const stats_shown[] = {
-	"exits",
-	"io_exits",
-	"mmio_exits",
-	"signal_exits",
-	"irq_window_exits",
-	"halt_exits",
-	"halt_wakeup",
-	"irq_exits",
-	"irq_injections",
-	"nmi_injections",
-	"hypercalls",
-	"insn_emulation",
-	"pf_taken",
-	"tlb_flush",
+	"exits",      "io_exits",       "mmio_exits", "signal_exits",   "irq_window_exits",
+	"halt_exits", "halt_wakeup",    "irq_exits",  "irq_injections", "nmi_injections",
+	"hypercalls", "insn_emulation", "pf_taken",   "tlb_flush",
 };
 
 static bool stat_is_shown(const char *name)
@@ -103,8 +92,8 @@ void stats_inspect(struct vcpu *vcpu, struct inspect *at)
 	}
 	desc_bytes = sizeof(struct kvm_stats_desc) + header.name_size;
 	descs = fault_alloc(header.num_desc, desc_bytes);
-	if (!descs || !read_at(vcpu->stats_fd, descs, header.num_desc * desc_bytes,
-			       header.desc_offset)) {
+	if (!descs ||
+	    !read_at(vcpu->stats_fd, descs, header.num_desc * desc_bytes, header.desc_offset)) {
 		return;
 	}
 	child = inspect_child(at, "kvm");

@@ -15,11 +15,11 @@
 #include "partition/vcpu.h"
 
 /* GSIs above the IOAPIC's pins: SINT VMBUS_SINT of VP n is n above this. */
-#define PARTITION_GSI_SINT PARTITION_IRQ_LINES
+#define PARTITION_GSI_SINT         PARTITION_IRQ_LINES
 
 /* KVM's own pages on processors that cannot run real mode unaided; in the hole below 4 GiB. */
 #define PARTITION_IDENTITY_MAP_GPA 0xfeffc000ULL
-#define PARTITION_TSS_GPA	   0xfeffd000ULL
+#define PARTITION_TSS_GPA          0xfeffd000ULL
 
 enum partition_want {
 	PARTITION_WANT_PAUSE,
@@ -57,7 +57,7 @@ struct partition {
 	/* Under lock: parking. `want` may be looked at without it, it changes only with it. */
 	pthread_mutex_t lock;
 	pthread_cond_t changed; /* a VP parked, or want changed */
-	_Atomic(int) want;	/* enum partition_want */
+	_Atomic(int) want;      /* enum partition_want */
 	uint32_t parked;
 
 	_Atomic(uint64_t) events_dropped;
@@ -85,7 +85,7 @@ MUST_CHECK int caps_open(struct diag *reterr);
 
 struct cpuid_policy {
 	uint32_t vps;
-	bool has_tsc_deadline; /* KVM can time the LAPIC by TSC deadline */
+	bool has_tsc_deadline;  /* KVM can time the LAPIC by TSC deadline */
 	bool has_apic_hardware; /* APICv or AVIC: the APIC's own registers cost no exit */
 };
 

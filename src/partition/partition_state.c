@@ -16,12 +16,12 @@
 enum {
 	PARTITION_STATE_VPS = 1,
 	PARTITION_STATE_TSC_KHZ = 2,
-	PARTITION_STATE_CLOCK_NS = 3, /* the reference counter, in ns */
+	PARTITION_STATE_CLOCK_NS = 3,   /* the reference counter, in ns */
 	PARTITION_STATE_PIC_MASTER = 4, /* struct kvm_irqchip */
 	PARTITION_STATE_PIC_SLAVE = 5,
 	PARTITION_STATE_IOAPIC = 6,
 	PARTITION_STATE_PIT = 7, /* struct kvm_pit_state2; only with an i8254 */
-	PARTITION_STATE_VP = 8,	 /* group, one per VP in order */
+	PARTITION_STATE_VP = 8,  /* group, one per VP in order */
 };
 
 /* Tags of a VP's group, beside vcpu_state.c's, which stay below this. */
@@ -211,9 +211,11 @@ static int apply_tsc_rate(struct partition *partition, uint32_t khz, struct diag
 		int r = kvm_set_tsc_khz(partition->vcpus[i].fd, khz);
 
 		if (r < 0) {
-			return diag_set(reterr, r,
-					"the saved guest's clock runs at %u kHz, this host's at %u kHz, "
-					"and this processor cannot scale it", khz, partition->tsc_khz);
+			return diag_set(
+				reterr, r,
+				"the saved guest's clock runs at %u kHz, this host's at %u kHz, "
+				"and this processor cannot scale it",
+				khz, partition->tsc_khz);
 		}
 	}
 	partition->tsc_khz = khz ? khz : partition->tsc_khz;
@@ -257,9 +259,8 @@ static int apply(struct partition *partition, struct loaded *loaded, struct diag
 	for (uint32_t i = 0; i < partition->vps && r == 0; i++) {
 		r = apply_vp(&partition->vcpus[i], &loaded->vp[i], &what);
 	}
-	return r < 0 ? diag_set(reterr, r, "KVM does not take the saved %s: %s", what,
-				strerror(-r)) :
-		       0;
+	return r < 0 ? diag_set(reterr, r, "KVM does not take the saved %s: %s", what, strerror(-r))
+		     : 0;
 }
 
 int partition_load(struct partition *partition, struct load *load, struct diag *reterr)

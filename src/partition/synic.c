@@ -30,14 +30,14 @@
 #include "proto/vmbus_msg.h"
 
 /* Two per ISA line, one per other line, one per VP. */
-#define ROUTES_MAX (2 * 16 + 8 + PARTITION_VPS_MAX)
+#define ROUTES_MAX       (2 * 16 + 8 + PARTITION_VPS_MAX)
 
 /* The line of the i8254; by custom it is wired to another pin of the IOAPIC. */
-#define ISA_LINE_PIT	     0
-#define IOAPIC_PIN_PIT	     2
-#define ISA_LINE_CASCADE     2
-#define PIC_LINES	     8
-#define PIC_LINES_BOTH	     16
+#define ISA_LINE_PIT     0
+#define IOAPIC_PIN_PIT   2
+#define ISA_LINE_CASCADE 2
+#define PIC_LINES        8
+#define PIC_LINES_BOTH   16
 
 static struct partition *synic_partition(struct synic *synic)
 {
@@ -249,7 +249,7 @@ static void clear_new_page(struct vcpu *vcpu, uint64_t old, uint64_t new)
 
 	if (page && page != page_of(vcpu, old)) {
 		memset(page, 0, MEM_PAGE_BYTES);
-	} else if ((new & HV_SYNIC_ENABLE) && !page) {
+	} else if ((new &HV_SYNIC_ENABLE) && !page) {
 		log_guest(&vcpu->rate, "partition", "vp %u: SynIC page 0x%llx is not memory",
 			  vcpu->index, (unsigned long long)new);
 	}
@@ -363,8 +363,10 @@ int synic_init(struct partition *partition, struct diag *reterr)
 
 		r = make_eventfds(vs);
 		if (r < 0) {
-			return diag_set(reterr, r, "no event descriptors: %s; raise the limit of open "
-						   "files (ulimit -n)", strerror(-r));
+			return diag_set(reterr, r,
+					"no event descriptors: %s; raise the limit of open "
+					"files (ulimit -n)",
+					strerror(-r));
 		}
 		r = kvm_irqfd(partition->vm_fd, gsi, vs->sint_fd, -1);
 		if (r == 0) {

@@ -226,8 +226,8 @@ static void vcpu_fail(struct vcpu *vcpu, const char *reason, uint32_t detail)
 		log_debug("partition",
 			  "vp %u: rip %llx rsp %llx flags %llx rax %llx rbx %llx rcx %llx rdx %llx "
 			  "rsi %llx rdi %llx",
-			  vcpu->index, regs.rip, regs.rsp, regs.rflags, regs.rax, regs.rbx, regs.rcx,
-			  regs.rdx, regs.rsi, regs.rdi);
+			  vcpu->index, regs.rip, regs.rsp, regs.rflags, regs.rax, regs.rbx,
+			  regs.rcx, regs.rdx, regs.rsi, regs.rdi);
 	}
 	vcpu_get_stuck(vcpu, PARTITION_EVENT_FAILURE);
 }
@@ -240,13 +240,13 @@ static enum vcpu_port port_class(uint16_t port)
 		uint16_t first, last;
 		enum vcpu_port port;
 	} classes[] = {
-		{ 0x3f8, 0x3ff, VCPU_PORT_SERIAL },	{ 0x2f8, 0x2ff, VCPU_PORT_SERIAL },
-		{ 0x3e8, 0x3ef, VCPU_PORT_SERIAL },	{ 0x2e8, 0x2ef, VCPU_PORT_SERIAL },
-		{ 0x70, 0x73, VCPU_PORT_RTC },		{ 0x60, 0x60, VCPU_PORT_I8042 },
-		{ 0x64, 0x64, VCPU_PORT_I8042 },	{ 0x40, 0x43, VCPU_PORT_PIT },
-		{ 0x61, 0x61, VCPU_PORT_PIT },		{ 0xcf8, 0xcff, VCPU_PORT_PCI },
-		{ 0x3c0, 0x3df, VCPU_PORT_VGA },	{ 0x1f0, 0x1f7, VCPU_PORT_IDE },
-		{ 0x170, 0x177, VCPU_PORT_IDE },	{ 0x80, 0x80, VCPU_PORT_POST_CODE },
+		{ 0x3f8, 0x3ff, VCPU_PORT_SERIAL },  { 0x2f8, 0x2ff, VCPU_PORT_SERIAL },
+		{ 0x3e8, 0x3ef, VCPU_PORT_SERIAL },  { 0x2e8, 0x2ef, VCPU_PORT_SERIAL },
+		{ 0x70, 0x73, VCPU_PORT_RTC },       { 0x60, 0x60, VCPU_PORT_I8042 },
+		{ 0x64, 0x64, VCPU_PORT_I8042 },     { 0x40, 0x43, VCPU_PORT_PIT },
+		{ 0x61, 0x61, VCPU_PORT_PIT },       { 0xcf8, 0xcff, VCPU_PORT_PCI },
+		{ 0x3c0, 0x3df, VCPU_PORT_VGA },     { 0x1f0, 0x1f7, VCPU_PORT_IDE },
+		{ 0x170, 0x177, VCPU_PORT_IDE },     { 0x80, 0x80, VCPU_PORT_POST_CODE },
 		{ 0xed, 0xed, VCPU_PORT_POST_CODE },
 	};
 
@@ -305,9 +305,9 @@ static void handle_hyperv(struct vcpu *vcpu)
 		break;
 	case KVM_EXIT_HYPERV_HCALL:
 		vcpu_count(&vcpu->counters.exits[VCPU_EXIT_HYPERCALL]);
-		exit->u.hcall.result = hypercall_handle(vcpu, exit->u.hcall.input,
-							exit->u.hcall.params[0],
-							exit->u.hcall.params[1]);
+		exit->u.hcall.result =
+			hypercall_handle(vcpu, exit->u.hcall.input, exit->u.hcall.params[0],
+					 exit->u.hcall.params[1]);
 		break;
 	default:
 		vcpu_count(&vcpu->counters.exits[VCPU_EXIT_OTHER]);
@@ -357,9 +357,9 @@ static void handle_internal_error(struct vcpu *vcpu)
 
 	vcpu_count(&vcpu->counters.exits[VCPU_EXIT_FAILURE]);
 	vcpu_fail(vcpu,
-		  kind == KVM_INTERNAL_ERROR_EMULATION ?
-			  "KVM cannot emulate an instruction of the guest" :
-			  "KVM reports an internal error",
+		  kind == KVM_INTERNAL_ERROR_EMULATION
+			  ? "KVM cannot emulate an instruction of the guest"
+			  : "KVM reports an internal error",
 		  kind);
 }
 

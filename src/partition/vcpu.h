@@ -106,7 +106,7 @@ struct vcpu {
 	bool has_thread;
 
 	_Atomic(bool) is_in_guest; /* in KVM_RUN: for inspect */
-	_Atomic(bool) is_stuck;	   /* parked until reset; set by its thread */
+	_Atomic(bool) is_stuck;    /* parked until reset; set by its thread */
 
 	struct vcpu_synic synic;
 	struct vcpu_counters counters;
@@ -115,7 +115,7 @@ struct vcpu {
 	/* What to tell the control loop: bits of enum partition_event_kind. */
 	struct loop_work event_work;
 	_Atomic(unsigned int) events;
-	uint64_t crash[5];	 /* valid while the CRASH bit is set */
+	uint64_t crash[5]; /* valid while the CRASH bit is set */
 	bool crash_has_text;
 	const char *failure; /* a literal; valid while the FAILURE bit is set */
 	uint32_t failure_detail;
@@ -170,7 +170,7 @@ struct vcpu_state {
 	struct kvm_xcrs xcrs;
 	struct kvm_lapic_state lapic;
 	struct kvm_msrs *msrs; /* in the same allocation */
-	void *xsave;	       /* likewise */
+	void *xsave;           /* likewise */
 };
 
 /* 0 or -ENOMEM. */

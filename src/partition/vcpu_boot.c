@@ -13,21 +13,21 @@
 #define BOOT_SELECTOR_CODE 0x10
 #define BOOT_SELECTOR_DATA 0x18
 
-#define CR0_PE	 (1ULL << 0)
-#define CR0_ET	 (1ULL << 4)
-#define CR0_NE	 (1ULL << 5)
-#define CR0_PG	 (1ULL << 31)
-#define CR4_PAE	 (1ULL << 5)
-#define EFER_LME (1ULL << 8)
-#define EFER_LMA (1ULL << 10)
+#define CR0_PE             (1ULL << 0)
+#define CR0_ET             (1ULL << 4)
+#define CR0_NE             (1ULL << 5)
+#define CR0_PG             (1ULL << 31)
+#define CR4_PAE            (1ULL << 5)
+#define EFER_LME           (1ULL << 8)
+#define EFER_LMA           (1ULL << 10)
 
-#define RFLAGS_RESERVED 0x2ULL /* always one; interrupts off */
+#define RFLAGS_RESERVED    0x2ULL /* always one; interrupts off */
 
-#define APIC_BASE_BSP	(1ULL << 8)
-#define APIC_ID_OFFSET	0x20
-#define MSR_MTRR_TYPE	0x2ffU
-#define MTRR_ENABLED_WB 0x806ULL /* enabled, no fixed ranges; default write-back */
-#define MTRR_ENABLE	(1ULL << 11)
+#define APIC_BASE_BSP      (1ULL << 8)
+#define APIC_ID_OFFSET     0x20
+#define MSR_MTRR_TYPE      0x2ffU
+#define MTRR_ENABLED_WB    0x806ULL /* enabled, no fixed ranges; default write-back */
+#define MTRR_ENABLE        (1ULL << 11)
 
 void vcpu_state_make_power_on(struct vcpu_state *state, uint32_t index)
 {

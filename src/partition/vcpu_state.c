@@ -35,7 +35,8 @@ int vcpu_state_create(const struct partition *partition, struct vcpu_state **ret
 {
 	size_t msrs_at = num_align_up(sizeof(struct vcpu_state), 16);
 	size_t xsave_at = num_align_up(msrs_at + sizeof(struct kvm_msrs) +
-				       partition->msrs.count * sizeof(struct kvm_msr_entry), 64);
+					       partition->msrs.count * sizeof(struct kvm_msr_entry),
+				       64);
 	struct vcpu_state *state = fault_alloc(1, xsave_at + partition->xsave_bytes);
 
 	if (!state) {
@@ -75,8 +76,7 @@ void vcpu_state_copy(const struct partition *partition, struct vcpu_state *to,
 	*to = *from;
 	to->msrs = msrs;
 	to->xsave = xsave;
-	memcpy(msrs, from->msrs,
-	       sizeof(*msrs) + partition->msrs.count * sizeof(msrs->entries[0]));
+	memcpy(msrs, from->msrs, sizeof(*msrs) + partition->msrs.count * sizeof(msrs->entries[0]));
 	memcpy(xsave, from->xsave, partition->xsave_bytes);
 }
 
@@ -257,8 +257,7 @@ static void load_xsave(const struct partition *partition, struct vcpu_state *sta
 	memcpy(state->xsave, field->bytes, field->length);
 }
 
-void vcpu_state_load(const struct partition *partition, struct vcpu_state *state,
-		     struct load *load)
+void vcpu_state_load(const struct partition *partition, struct vcpu_state *state, struct load *load)
 {
 	struct load_field f;
 

@@ -3,30 +3,30 @@
 
 #include <stdbool.h>
 
-#define GUEST	     __attribute__((section("guest_text"), noinline))
-#define GUEST_INLINE static inline __attribute__((always_inline))
+#define GUEST              __attribute__((section("guest_text"), noinline))
+#define GUEST_INLINE       static inline __attribute__((always_inline))
 
-#define MSR_GUEST_OS_ID	   0x40000000
-#define MSR_HYPERCALL	   0x40000001
-#define MSR_VP_INDEX	   0x40000002
-#define MSR_RESET	   0x40000003
-#define MSR_TIME_REF	   0x40000020
+#define MSR_GUEST_OS_ID    0x40000000
+#define MSR_HYPERCALL      0x40000001
+#define MSR_VP_INDEX       0x40000002
+#define MSR_RESET          0x40000003
+#define MSR_TIME_REF       0x40000020
 #define MSR_TSC_FREQUENCY  0x40000022
 #define MSR_APIC_FREQUENCY 0x40000023
-#define MSR_EOI		   0x40000070
-#define MSR_SCONTROL	   0x40000080
-#define MSR_SIEFP	   0x40000082
-#define MSR_SIMP	   0x40000083
-#define MSR_EOM		   0x40000084
-#define MSR_SINT2	   0x40000092
+#define MSR_EOI            0x40000070
+#define MSR_SCONTROL       0x40000080
+#define MSR_SIEFP          0x40000082
+#define MSR_SIMP           0x40000083
+#define MSR_EOM            0x40000084
+#define MSR_SINT2          0x40000092
 #define MSR_STIMER0_CONFIG 0x400000b0
 #define MSR_STIMER0_COUNT  0x400000b1
-#define MSR_CRASH_P0	   0x40000100
-#define MSR_CRASH_CTL	   0x40000105
+#define MSR_CRASH_P0       0x40000100
+#define MSR_CRASH_CTL      0x40000105
 
-#define APIC_SPURIOUS 0xfee000f0ULL
-#define APIC_ICR_LOW  0xfee00300ULL
-#define APIC_ICR_HIGH 0xfee00310ULL
+#define APIC_SPURIOUS      0xfee000f0ULL
+#define APIC_ICR_LOW       0xfee00300ULL
+#define APIC_ICR_HIGH      0xfee00310ULL
 
 /* ---- the machine ---- */
 
@@ -96,7 +96,9 @@ GUEST_INLINE uint32_t in32(uint16_t port)
 
 GUEST_INLINE void wrmsr(uint32_t msr, uint64_t value)
 {
-	__asm__ volatile("wrmsr" : : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+	__asm__ volatile("wrmsr"
+			 :
+			 : "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
 			 : "memory");
 }
 
@@ -307,8 +309,7 @@ GUEST void guest_stimer_before_simp(struct guest_shared *s)
 	wrmsr(MSR_SINT2, GUEST_VECTOR_SINT);
 	wrmsr(MSR_STIMER0_CONFIG, 1 << 3 | 2 << 16);
 	wrmsr(MSR_STIMER0_COUNT, rdmsr(MSR_TIME_REF) + 1000);
-	while (rdmsr(MSR_TIME_REF) < rdmsr(MSR_STIMER0_COUNT) + 20000) {
-	}
+	while (rdmsr(MSR_TIME_REF) < rdmsr(MSR_STIMER0_COUNT) + 20000) {}
 	wrmsr(MSR_SIMP, GUEST_GPA_SIMP | 1);
 	for (uint64_t end = rdmsr(MSR_TIME_REF) + 20000000; rdmsr(MSR_TIME_REF) < end;) {
 		if (*type) {
@@ -347,8 +348,7 @@ GUEST void guest_ports(struct guest_shared *s)
 	out8(GUEST_PORT_BYTES, 0x22);
 	s->out[0] = in8(GUEST_PORT_BYTES);
 	s->out[1] = in32(GUEST_PORT_NOBODY);
-	__asm__ volatile("cld; rep outsb"
-			 : "+S"(from), "+c"(n) : "d"(GUEST_PORT_BYTES) : "memory");
+	__asm__ volatile("cld; rep outsb" : "+S"(from), "+c"(n) : "d"(GUEST_PORT_BYTES) : "memory");
 	*(volatile uint32_t *)(GUEST_GPA_MMIO + 0x10) = 0xdeadbeef;
 	s->out[2] = *(volatile uint32_t *)(GUEST_GPA_MMIO + 0x20);
 	s->out[3] = *(volatile uint64_t *)(GUEST_GPA_MMIO + 0x1000000);
@@ -378,7 +378,9 @@ GUEST void guest_registers(struct guest_shared *s)
 	__asm__ volatile("1: cmpq $0, (%[go])\n"
 			 "pause\n"
 			 "je 1b\n"
-			 : "+r"(a), "+r"(b) : [go] "r"(&s->go) : "memory", "cc");
+			 : "+r"(a), "+r"(b)
+			 : [go] "r"(&s->go)
+			 : "memory", "cc");
 	__asm__ volatile("movq %%xmm7, %0" : "=r"(c));
 	s->out[0] = a;
 	s->out[1] = b;
@@ -399,8 +401,7 @@ GUEST void guest_start_ap(struct guest_shared *s)
 	*(volatile uint32_t *)APIC_SPURIOUS = 0x1ff;
 	*(volatile uint32_t *)APIC_ICR_HIGH = 1 << 24;
 	*(volatile uint32_t *)APIC_ICR_LOW = 0x4500;
-	for (uint64_t end = rdmsr(MSR_TIME_REF) + 100000; rdmsr(MSR_TIME_REF) < end;) {
-	}
+	for (uint64_t end = rdmsr(MSR_TIME_REF) + 100000; rdmsr(MSR_TIME_REF) < end;) {}
 	*(volatile uint32_t *)APIC_ICR_HIGH = 1 << 24;
 	*(volatile uint32_t *)APIC_ICR_LOW = 0x4600 | GUEST_GPA_AP_CODE >> 12;
 	while (s->out[1] == 0) {

@@ -10,32 +10,32 @@
 
 /* Where things are in the guest; all below 4 GiB, mapped one to one. */
 #define GUEST_GPA_PAGE_TABLES 0x1000ULL /* six pages */
-#define GUEST_GPA_GDT	      0x7000ULL
+#define GUEST_GPA_GDT         0x7000ULL
 #define GUEST_GPA_SHARED      0x8000ULL
 #define GUEST_GPA_AP_CODE     0xa000ULL /* real mode: SIPI vector 0x0a */
-#define GUEST_GPA_IDT	      0xb000ULL
-#define GUEST_GPA_SIMP	      0x20000ULL
-#define GUEST_GPA_SIEFP	      0x21000ULL
+#define GUEST_GPA_IDT         0xb000ULL
+#define GUEST_GPA_SIMP        0x20000ULL
+#define GUEST_GPA_SIEFP       0x21000ULL
 #define GUEST_GPA_HYPERCALL   0x22000ULL
-#define GUEST_GPA_INPUT	      0x23000ULL
-#define GUEST_GPA_CODE	      0x200000ULL
+#define GUEST_GPA_INPUT       0x23000ULL
+#define GUEST_GPA_CODE        0x200000ULL
 #define GUEST_GPA_STACK_TOP   0x400000ULL
-#define GUEST_GPA_MMIO	      0xd0000000ULL
+#define GUEST_GPA_MMIO        0xd0000000ULL
 
-#define GUEST_PORT_DONE	  0x500 /* a write: look now */
-#define GUEST_PORT_BYTES  0x510 /* collects writes, reads 0x5a */
-#define GUEST_PORT_NOBODY 0x600
+#define GUEST_PORT_DONE       0x500 /* a write: look now */
+#define GUEST_PORT_BYTES      0x510 /* collects writes, reads 0x5a */
+#define GUEST_PORT_NOBODY     0x600
 
-#define GUEST_VECTOR_SINT   0x50
-#define GUEST_VECTOR_STIMER 0x51
+#define GUEST_VECTOR_SINT     0x50
+#define GUEST_VECTOR_STIMER   0x51
 
-#define GUEST_VALUES 64
+#define GUEST_VALUES          64
 
 struct guest_shared {
 	volatile uint64_t in[GUEST_VALUES];  /* test → guest */
 	volatile uint64_t out[GUEST_VALUES]; /* guest → test */
 	volatile uint64_t interrupts[256];   /* by vector; the guest's handler counts */
-	volatile uint64_t go;		     /* the test lets the guest go on */
+	volatile uint64_t go;                /* the test lets the guest go on */
 };
 
 typedef void guest_fn(struct guest_shared *shared);

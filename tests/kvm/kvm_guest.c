@@ -11,7 +11,7 @@
 #include "base/log.h"
 
 #define PAGE_PRESENT_WRITE 0x3ULL
-#define PAGE_LARGE	   0x80ULL
+#define PAGE_LARGE         0x80ULL
 
 /* ---- what the guest can reach: VPs' threads ---- */
 
@@ -125,7 +125,10 @@ void kvm_guest_create(struct kvm_guest *guest, uint32_t vps)
 {
 	const struct mem_config mem_config = { .bytes = KVM_GUEST_BYTES };
 	const struct partition_config config = {
-		.vps = vps, .kvm_fd = -1, .ops = &ops, .ops_ctx = guest,
+		.vps = vps,
+		.kvm_fd = -1,
+		.ops = &ops,
+		.ops_ctx = guest,
 	};
 	/* Null; unused; 64-bit code; data. */
 	static const uint64_t gdt[] = { 0, 0, 0x00af9b000000ffffULL, 0x00cf93000000ffffULL };
@@ -144,7 +147,8 @@ void kvm_guest_create(struct kvm_guest *guest, uint32_t vps)
 	make_page_tables(guest->mem);
 	assert_int_equal(mem_write(guest->mem, GUEST_GPA_GDT, gdt, sizeof(gdt)), 0);
 	assert_int_equal(mem_write(guest->mem, GUEST_GPA_CODE, guest_text_start,
-				   (uint64_t)(guest_text_stop - guest_text_start)), 0);
+				   (uint64_t)(guest_text_stop - guest_text_start)),
+			 0);
 	loop_timer_init(&guest->timeout, guest->loop, on_timeout);
 }
 
@@ -247,9 +251,10 @@ uint64_t kvm_guest_exits(struct kvm_guest *guest, const char *reason)
 	size_t i;
 
 	partition_inspect(guest->partition, &at);
-	json_array_foreach (json_object_get(tree, "vps"), i, vp) {
-		json_t *value = reason ? json_object_get(json_object_get(vp, "exits"), reason) :
-					 json_object_get(vp, "exits_total");
+	json_array_foreach(json_object_get(tree, "vps"), i, vp)
+	{
+		json_t *value = reason ? json_object_get(json_object_get(vp, "exits"), reason)
+				       : json_object_get(vp, "exits_total");
 
 		sum += (uint64_t)json_integer_value(value);
 	}

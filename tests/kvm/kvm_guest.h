@@ -20,8 +20,8 @@
 
 #include "guest_code.h"
 
-#define KVM_GUEST_BYTES	  (64ULL << 20)
-#define KVM_GUEST_OUTS	  64
+#define KVM_GUEST_BYTES   (64ULL << 20)
+#define KVM_GUEST_OUTS    64
 #define KVM_GUEST_WAIT_NS (20ULL * 1000 * 1000 * 1000)
 
 struct kvm_guest {

@@ -21,8 +21,9 @@ static void ask_cpuid(struct kvm_guest *guest, const uint32_t (*leaves)[2], size
 
 static void guest_sees_hyper_v_and_nothing_else(void **state)
 {
-	static const uint32_t leaves[][2] = { { 1, 0 },		 { 0x40000000, 0 }, { 0x40000001, 0 },
-					      { 0x40000003, 0 }, { 0x40000004, 0 }, { 0x40000100, 0 },
+	static const uint32_t leaves[][2] = { { 1, 0 },          { 0x40000000, 0 },
+					      { 0x40000001, 0 }, { 0x40000003, 0 },
+					      { 0x40000004, 0 }, { 0x40000100, 0 },
 					      { 0x40000002, 0 } };
 	struct kvm_guest guest;
 	volatile uint64_t *out;
@@ -44,8 +45,8 @@ static void guest_sees_hyper_v_and_nothing_else(void **state)
 	assert_int_equal(out[13], 0x30);
 	assert_true(out[15] & 1U << 19); /* direct timers */
 	assert_true(out[15] & 1U << 10); /* crash MSRs */
-	assert_true(out[15] & 1U << 8);	 /* frequency MSRs */
-	assert_true(out[16] & 1U << 9);	 /* no auto-EOI */
+	assert_true(out[15] & 1U << 8);  /* frequency MSRs */
+	assert_true(out[16] & 1U << 9);  /* no auto-EOI */
 	assert_false(out[16] & 1U << 2); /* one VP: no flushes by hypercall */
 	/* Beyond the last hypervisor leaf there is no second hypervisor. */
 	assert_int_not_equal(out[21], 0x4b4d564b);
@@ -54,8 +55,9 @@ static void guest_sees_hyper_v_and_nothing_else(void **state)
 
 static void topology_is_one_package_of_cores(void **state)
 {
-	static const uint32_t leaves[][2] = { { 1, 0 }, { 0xb, 0 }, { 0xb, 1 }, { 0xb, 2 },
-					      { 0x40000004, 0 } };
+	static const uint32_t leaves[][2] = {
+		{ 1, 0 }, { 0xb, 0 }, { 0xb, 1 }, { 0xb, 2 }, { 0x40000004, 0 }
+	};
 	struct kvm_guest guest;
 	volatile uint64_t *out;
 
@@ -87,7 +89,7 @@ static void synthetic_msrs_answer(void **state)
 	assert_int_equal(guest.shared->out[0], 0);
 	assert_true(guest.shared->out[1] > 100000000);
 	assert_true(guest.shared->out[2] > 1000000);
-	assert_int_equal(guest.shared->out[4], 1); /* SCONTROL is on from the start */
+	assert_int_equal(guest.shared->out[4], 1);      /* SCONTROL is on from the start */
 	assert_true(guest.shared->out[5] & 1ULL << 62); /* panic texts are welcome */
 	assert_true(guest.shared->out[6] > guest.shared->out[3]);
 	kvm_guest_destroy(&guest);
@@ -104,7 +106,10 @@ static void ports_and_mmio_reach_the_machine(void **state)
 	assert_int_equal(guest.shared->out[0], 0x5a);
 	assert_int_equal(guest.shared->out[1], 0xffffffff);
 	assert_int_equal(guest.port_bytes_count, 10);
-	assert_memory_equal(guest.port_bytes, "\x11\x22" "abcdefgh", 10);
+	assert_memory_equal(guest.port_bytes,
+			    "\x11\x22"
+			    "abcdefgh",
+			    10);
 	assert_int_equal(guest.last_mmio_gpa, GUEST_GPA_MMIO + 0x10);
 	assert_int_equal(guest.last_mmio_value, 0xdeadbeef);
 	assert_int_equal(guest.shared->out[2], 0x77777777);

@@ -119,7 +119,9 @@ static void doorbell_is_no_exit(void **state)
 static void put_message(struct kvm_guest *guest, gpa_t gpa, uint32_t type, uint32_t bytes)
 {
 	struct hv_post_message_input input = {
-		.connection_id = 4, .message_type = type, .payload_bytes = bytes,
+		.connection_id = 4,
+		.message_type = type,
+		.payload_bytes = bytes,
 	};
 
 	memset(input.payload, 0xab, sizeof(input.payload));
