@@ -20,9 +20,9 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define ACTIONS_MAX        200
-#define BUFFER_PAGES       64
-#define REOPENS_MAX  8 /* in one input */
+#define ACTIONS_MAX  200
+#define BUFFER_PAGES 64
+#define REOPENS_MAX  8   /* in one input */
 #define OPENINGS_MAX 500 /* of a machine: each takes guest memory that is never given back */
 
 static const struct guid scsi_type = GUID(0xba6163d9, 0x04a1, 0x4d29, 0xb605, 0x72e2ffb1dc7f);

@@ -32,8 +32,7 @@ static void block_on_later(struct loop_work *work)
 		list_append(&batch, first);
 	}
 	while (!list_is_empty(&batch)) {
-		struct block_request *request =
-			list_first(&batch, struct block_request, link);
+		struct block_request *request = list_first(&batch, struct block_request, link);
 
 		list_remove(&request->link);
 		block_complete(request, request->result);

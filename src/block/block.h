@@ -35,7 +35,7 @@ struct block;
 #define BLOCK_IDENTITY_BYTES 40
 
 /* iovecs in one request: the kernel's own limit (UIO_MAXIOV). */
-#define BLOCK_IOVECS_MAX 1024
+#define BLOCK_IOVECS_MAX     1024
 
 enum block_kind {
 	BLOCK_RAW,  /* a file or a block device, byte for byte */
@@ -46,7 +46,7 @@ struct block_config {
 	enum block_kind kind;
 	const char *path; /* BLOCK_RAW; borrowed for the call */
 	bool read_only;
-	bool buffered;	    /* go through the host's page cache even where direct I/O works */
+	bool buffered;       /* go through the host's page cache even where direct I/O works */
 	uint64_t null_bytes; /* BLOCK_NULL: its size, a multiple of 512 */
 };
 
@@ -94,8 +94,8 @@ typedef void block_done_fn(struct block_request *request, int result);
 struct block_request {
 	/* The caller's; constant while in flight. */
 	enum block_op op;
-	bool fua;	       /* BLOCK_WRITE */
-	bool may_unmap;	       /* BLOCK_WRITE_ZEROES: may give the space back */
+	bool fua;              /* BLOCK_WRITE */
+	bool may_unmap;        /* BLOCK_WRITE_ZEROES: may give the space back */
 	uint64_t offset_bytes; /* multiples of the logical block */
 	uint64_t length_bytes; /* the sum of the iovecs for BLOCK_READ and BLOCK_WRITE */
 	/*
@@ -113,8 +113,8 @@ struct block_request {
 	struct list link;
 	uint64_t done_bytes;
 	uint64_t ready_ns; /* delay layer */
-	int result;	   /* of a completion that waits for the loop */
-	int bounce;	   /* slot of a bounce buffer, or -1 */
+	int result;        /* of a completion that waits for the loop */
+	int bounce;        /* slot of a bounce buffer, or -1 */
 	uint32_t asked_bytes;
 	uint8_t retries;
 };
@@ -127,9 +127,9 @@ struct loop *block_loop(const struct block *block);
 /* Counters since block_open(). */
 struct block_stats {
 	uint64_t reads, writes, flushes, discards, zeroes; /* completed, errors included */
-	uint64_t read_bytes, written_bytes;		   /* of those without error */
+	uint64_t read_bytes, written_bytes;                /* of those without error */
 	uint64_t errors;
-	uint64_t bounced;    /* transfers that needed a copy because of their alignment */
+	uint64_t bounced; /* transfers that needed a copy because of their alignment */
 	uint32_t in_flight, in_flight_max;
 };
 

@@ -33,7 +33,7 @@ struct block {
 	struct loop *loop; /* NULL: not started */
 	struct block_stats stats;
 	struct loop_work *stop_done; /* stopping */
-	struct list later;	     /* requests whose completion waits for the loop */
+	struct list later;           /* requests whose completion waits for the loop */
 	struct loop_work later_work;
 };
 

@@ -44,8 +44,8 @@ static void delay_submit(struct block *block, struct block_request *request)
 		block_forward(delay->lower, request);
 		return;
 	}
-	request->ready_ns = delay->delay_ns == BLOCK_DELAY_HOLD ? BLOCK_DELAY_HOLD :
-								  loop_now_ns() + delay->delay_ns;
+	request->ready_ns = delay->delay_ns == BLOCK_DELAY_HOLD ? BLOCK_DELAY_HOLD
+								: loop_now_ns() + delay->delay_ns;
 	list_append(&delay->held, &request->link);
 	delay->held_count++;
 	if (delay->delay_ns != BLOCK_DELAY_HOLD && !loop_timer_is_armed(&delay->timer)) {

@@ -33,9 +33,10 @@ int block_null_open(const struct block_config *config, struct block **ret, struc
 	struct block *block;
 
 	if (config->null_bytes == 0 || config->null_bytes % 512 != 0) {
-		return diag_set(reterr, -EINVAL,
-				"A null disk of %llu bytes: give it a size that is a multiple of 512.",
-				(unsigned long long)config->null_bytes);
+		return diag_set(
+			reterr, -EINVAL,
+			"A null disk of %llu bytes: give it a size that is a multiple of 512.",
+			(unsigned long long)config->null_bytes);
 	}
 	block = calloc(1, sizeof(*block));
 	if (!block) {

@@ -214,8 +214,7 @@ static bool raw_retry(struct raw *raw, struct block_request *request, int result
 	}
 	if (result == -EINTR || result == -EAGAIN) {
 		again = true;
-	} else if (result == -EINVAL &&
-		   (request->op == BLOCK_READ || request->op == BLOCK_WRITE)) {
+	} else if (result == -EINVAL && (request->op == BLOCK_READ || request->op == BLOCK_WRITE)) {
 		again = raw_relax(raw, request);
 	} else if (result == -EOPNOTSUPP && request->op == BLOCK_WRITE_ZEROES &&
 		   !raw->no_zero_range) {

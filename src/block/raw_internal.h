@@ -15,12 +15,12 @@
 struct raw {
 	struct block block;
 	int fd;
-	int file_index;	  /* registered with the loop, or -1 */
+	int file_index; /* registered with the loop, or -1 */
 	bool is_device;
-	bool no_zero_range; /* the file system has none: punch instead */
+	bool no_zero_range;   /* the file system has none: punch instead */
 	uint32_t memory_mask; /* direct I/O: addresses must have these bits clear */
 	uint32_t length_mask; /* and lengths of each iovec these */
-	uint8_t *bounce;      /* RAW_BOUNCE_SLOTS × RAW_BOUNCE_BYTES, mapped, untouched until used */
+	uint8_t *bounce; /* RAW_BOUNCE_SLOTS × RAW_BOUNCE_BYTES, mapped, untouched until used */
 	uint32_t bounce_free; /* bit per slot */
 	struct list waiting;  /* requests that wait for a slot */
 };

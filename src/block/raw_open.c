@@ -34,14 +34,15 @@ static int raw_open_error(const char *path, bool read_only, int err, struct diag
 	case -EPERM:
 		return diag_set(reterr, err, "Disk %s: no permission to open it for %s: %s.", path,
 				read_only ? "reading" : "writing",
-				read_only ? "change its mode or owner" :
-					    "change its mode or owner, or use readonly=on");
+				read_only ? "change its mode or owner"
+					  : "change its mode or owner, or use readonly=on");
 	case -EROFS:
 		return diag_set(reterr, err,
 				"Disk %s is on a read-only file system: use readonly=on.", path);
 	case -EBUSY:
 		return diag_set(reterr, err,
-				"Disk %s is in use by this host (mounted?): unmount it first.", path);
+				"Disk %s is in use by this host (mounted?): unmount it first.",
+				path);
 	default:
 		return diag_set(reterr, err, "Disk %s cannot be opened: %s.", path, strerror(-err));
 	}
@@ -51,7 +52,8 @@ static int raw_check_type(const char *path, mode_t mode, struct diag *reterr)
 {
 	if (S_ISDIR(mode)) {
 		return diag_set(reterr, -EISDIR,
-				"Disk %s is a directory: name a disk image or a block device.", path);
+				"Disk %s is a directory: name a disk image or a block device.",
+				path);
 	}
 	if (!S_ISREG(mode) && !S_ISBLK(mode)) {
 		return diag_set(reterr, -EINVAL,
@@ -180,9 +182,9 @@ static void raw_probe_file(struct raw *raw, const struct stat *st)
 		return;
 	}
 	/* A hole beyond the end changes nothing and tells whether the file system can. */
-	info->can_discard = fallocate(raw->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-				      (off_t)num_align_up(info->bytes, RAW_ALIGN_MAX),
-				      RAW_ALIGN_MAX) == 0;
+	info->can_discard =
+		fallocate(raw->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			  (off_t)num_align_up(info->bytes, RAW_ALIGN_MAX), RAW_ALIGN_MAX) == 0;
 	info->can_write_zeroes = info->can_discard;
 }
 
@@ -237,11 +239,12 @@ static int raw_check_size(const struct raw *raw, const char *path, struct diag *
 				path);
 	}
 	if (info->bytes % info->logical_block_bytes != 0) {
-		return diag_set(reterr, -EINVAL,
-				"Disk %s has %llu bytes, no multiple of %u: is it a raw image? If so, "
-				"extend it with `truncate -s %%%u %s`.",
-				path, (unsigned long long)info->bytes, info->logical_block_bytes,
-				info->logical_block_bytes, path);
+		return diag_set(
+			reterr, -EINVAL,
+			"Disk %s has %llu bytes, no multiple of %u: is it a raw image? If so, "
+			"extend it with `truncate -s %%%u %s`.",
+			path, (unsigned long long)info->bytes, info->logical_block_bytes,
+			info->logical_block_bytes, path);
 	}
 	return 0;
 }

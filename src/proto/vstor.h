@@ -13,13 +13,13 @@
 #include <stdint.h>
 
 #define VSTOR_VERSION(major, minor) ((uint16_t)((major) << 8 | (minor)))
-#define VSTOR_VERSION_WIN8	    VSTOR_VERSION(5, 1)
-#define VSTOR_VERSION_WIN8_1	    VSTOR_VERSION(6, 0)
-#define VSTOR_VERSION_WIN10	    VSTOR_VERSION(6, 2)
+#define VSTOR_VERSION_WIN8          VSTOR_VERSION(5, 1)
+#define VSTOR_VERSION_WIN8_1        VSTOR_VERSION(6, 0)
+#define VSTOR_VERSION_WIN10         VSTOR_VERSION(6, 2)
 
 /* All are guest → host and answered, except where it says otherwise. */
 enum {
-	VSTOR_COMPLETE_IO = 1,	 /* host → guest */
+	VSTOR_COMPLETE_IO = 1,   /* host → guest */
 	VSTOR_REMOVE_DEVICE = 2, /* host → guest, unsolicited, transaction id 0 */
 	VSTOR_EXECUTE_SRB = 3,
 	VSTOR_RESET_LUN = 4,
@@ -34,33 +34,33 @@ enum {
 	VSTOR_CREATE_SUB_CHANNELS = 13,
 };
 
-#define VSTOR_FLAG_COMPLETION 1U /* the guest wants an answer */
+#define VSTOR_FLAG_COMPLETION               1U /* the guest wants an answer */
 
 /* NT status codes in answers. */
-#define VSTOR_STATUS_SUCCESS		    0x00000000U
-#define VSTOR_STATUS_BUFFER_OVERFLOW	    0x80000005U
-#define VSTOR_STATUS_DEVICE_BUSY	    0x80000011U
-#define VSTOR_STATUS_INVALID_PARAMETER	    0xc000000dU
+#define VSTOR_STATUS_SUCCESS                0x00000000U
+#define VSTOR_STATUS_BUFFER_OVERFLOW        0x80000005U
+#define VSTOR_STATUS_DEVICE_BUSY            0x80000011U
+#define VSTOR_STATUS_INVALID_PARAMETER      0xc000000dU
 #define VSTOR_STATUS_INVALID_DEVICE_REQUEST 0xc0000010U
-#define VSTOR_STATUS_REVISION_MISMATCH	    0xc0000059U
+#define VSTOR_STATUS_REVISION_MISMATCH      0xc0000059U
 #define VSTOR_STATUS_DEVICE_DOES_NOT_EXIST  0xc00000c0U
 #define VSTOR_STATUS_INVALID_DEVICE_STATE   0xc0000184U
-#define VSTOR_STATUS_IO_DEVICE_ERROR	    0xc0000185U
+#define VSTOR_STATUS_IO_DEVICE_ERROR        0xc0000185U
 
 /* What comes first in each packet. */
 struct vstor_header {
 	uint32_t operation; /* VSTOR_* */
-	uint32_t flags;	    /* VSTOR_FLAG_* */
+	uint32_t flags;     /* VSTOR_FLAG_* */
 	uint32_t status;    /* VSTOR_STATUS_*, in answers */
 };
 static_assert(sizeof(struct vstor_header) == 12, "vstor header");
 
-#define VSTOR_CDB_BYTES	  16
+#define VSTOR_CDB_BYTES   16
 #define VSTOR_SENSE_BYTES 20
 
 /* EXECUTE_SRB and its answer. */
 struct vstor_srb {
-	uint16_t length; /* of this struct */
+	uint16_t length;     /* of this struct */
 	uint8_t srb_status;  /* VSTOR_SRB_* */
 	uint8_t scsi_status; /* SCSI_STATUS_* */
 	uint8_t port;
@@ -86,15 +86,15 @@ struct vstor_srb {
 };
 static_assert(sizeof(struct vstor_srb) == 0x34, "vstor SRB");
 
-#define VSTOR_DATA_OUT 0
-#define VSTOR_DATA_IN  1
-#define VSTOR_DATA_NONE 2 /* Linux: unknown */
+#define VSTOR_DATA_OUT            0
+#define VSTOR_DATA_IN             1
+#define VSTOR_DATA_NONE           2 /* Linux: unknown */
 
-#define VSTOR_SRB_SUCCESS	  0x01
-#define VSTOR_SRB_ERROR		  0x04
-#define VSTOR_SRB_BUSY		  0x05
+#define VSTOR_SRB_SUCCESS         0x01
+#define VSTOR_SRB_ERROR           0x04
+#define VSTOR_SRB_BUSY            0x05
 #define VSTOR_SRB_INVALID_REQUEST 0x06
-#define VSTOR_SRB_INVALID_LUN	  0x20
+#define VSTOR_SRB_INVALID_LUN     0x20
 #define VSTOR_SRB_AUTOSENSE_VALID 0x80
 
 /* QUERY_PROPERTIES, answer. */
@@ -118,5 +118,5 @@ struct vstor_version {
 
 /* A whole packet: the header and the longest of the above, which is the SRB. Before Windows 8 the
  * SRB ended with its union. */
-#define VSTOR_PACKET_BYTES	(12 + 0x34)
-#define VSTOR_PACKET_BYTES_OLD	(12 + 0x24)
+#define VSTOR_PACKET_BYTES     (12 + 0x34)
+#define VSTOR_PACKET_BYTES_OLD (12 + 0x24)

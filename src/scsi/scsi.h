@@ -41,7 +41,7 @@ struct scsi_request {
 	scsi_done_fn *done;
 
 	/* The answer. */
-	uint8_t status;	     /* SCSI_STATUS_* */
+	uint8_t status;      /* SCSI_STATUS_* */
 	uint8_t sense_bytes; /* 0, or SCSI_SENSE_BYTES */
 	uint8_t sense[SCSI_SENSE_BYTES];
 	uint32_t transferred_bytes; /* data_bytes minus this is the residual */

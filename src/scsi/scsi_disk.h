@@ -11,9 +11,9 @@
 #include "state/save.h"
 
 struct scsi_disk_config {
-	struct block *block; /* borrowed; started before the first request */
+	struct block *block;         /* borrowed; started before the first request */
 	uint32_t transfer_bytes_max; /* what the front end can move in one command */
-	const char *serial;  /* at most 32 printable characters; NULL: from the block's identity */
+	const char *serial; /* at most 32 printable characters; NULL: from the block's identity */
 };
 
 #define SCSI_SERIAL_BYTES_MAX 32

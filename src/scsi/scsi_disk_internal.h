@@ -15,7 +15,7 @@ typedef enum scsi_submit scsi_command_fn(struct scsi_disk *disk, struct scsi_req
 #define SCSI_COMMAND_DISCARD 4 /* only when the block can discard */
 #define SCSI_COMMAND_ZEROES  8 /* only when the block can write zeroes */
 
-#define SCSI_NO_ACTION 0xff
+#define SCSI_NO_ACTION       0xff
 
 struct scsi_command {
 	uint8_t opcode;
@@ -36,7 +36,7 @@ struct scsi_disk {
 	const struct scsi_command *commands[256]; /* by operation code; NULL: not supported */
 
 	bool write_cache; /* WCE; off: each write is forced to the disk */
-	bool stopped;	  /* START STOP UNIT with START = 0 */
+	bool stopped;     /* START STOP UNIT with START = 0 */
 };
 
 /* Fills disk->commands with those that its block can serve. */

@@ -13,11 +13,11 @@
 #include "scsi/scsi_disk_internal.h"
 
 /* Linux allows WRITE SAME, and Windows takes its own paths, for this vendor and product. */
-#define INQUIRY_VENDOR	"Msft    "
+#define INQUIRY_VENDOR  "Msft    "
 #define INQUIRY_PRODUCT "Virtual Disk    "
 #define INQUIRY_VERSION "1.0 "
 
-#define VPD_BYTES_MAX 128
+#define VPD_BYTES_MAX   128
 
 void scsi_inquiry_fill(uint8_t *ret_data, uint8_t peripheral)
 {
@@ -209,7 +209,7 @@ enum scsi_submit scsi_read_capacity_16(struct scsi_disk *disk, struct scsi_reque
 		data[13] = (uint8_t)__builtin_ctz(per_physical);
 	}
 	if (info->can_discard) {
-		data[14] |= 0x80; /* LBPME: thin */
+		data[14] |= 0x80;                              /* LBPME: thin */
 		data[14] |= info->can_write_zeroes ? 0x40 : 0; /* LBPRZ */
 	}
 	scsi_reply(request, data, sizeof(data), bytes_be32(&request->cdb[10]));

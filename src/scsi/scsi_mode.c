@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Mode parameters: the caching page, of which the write cache can be switched, and the control page,
- * of which nothing can.
+ * Mode parameters: the caching page, of which the write cache can be switched, and the control
+ * page, of which nothing can.
  *
  *   spec  SPC-4 6.10 to 6.14 and 7.5, SBC-3 6.5
  */
@@ -12,8 +12,8 @@
 #include "block/iovec.h"
 #include "scsi/scsi_disk_internal.h"
 
-#define CACHING_BYTES 20
-#define CONTROL_BYTES 12
+#define CACHING_BYTES       20
+#define CONTROL_BYTES       12
 #define MODE_LIST_BYTES_MAX 256
 
 static bool is_long_form(const struct scsi_request *request)
@@ -38,7 +38,7 @@ static uint32_t page_control(const struct scsi_disk *disk, unsigned int control,
 	at[0] = SCSI_MODE_CONTROL;
 	at[1] = CONTROL_BYTES - 2;
 	if (control != SCSI_MODE_PC_CHANGEABLE) {
-		at[3] = 0x10; /* commands may be reordered */
+		at[3] = 0x10;                   /* commands may be reordered */
 		bytes_put_be16(&at[8], 0xffff); /* a busy timeout without limit */
 	}
 	return CONTROL_BYTES;
@@ -114,8 +114,8 @@ enum scsi_submit scsi_mode_sense(struct scsi_disk *disk, struct scsi_request *re
 }
 
 /*
- * One page of a MODE SELECT list: must equal the current one but for what can be changed. -1 and the
- * new write cache setting, or the offset of the first byte that is wrong.
+ * One page of a MODE SELECT list: must equal the current one but for what can be changed. -1 and
+ * the new write cache setting, or the offset of the first byte that is wrong.
  */
 static int select_page(const struct scsi_disk *disk, const uint8_t *at, uint32_t left,
 		       bool *write_cache)
@@ -157,8 +157,8 @@ static bool select_list(const struct scsi_disk *disk, struct scsi_request *reque
 		goto length;
 	}
 	/* The block size cannot be changed; the number of blocks is not looked at. */
-	if (descriptor != 0 &&
-	    (descriptor != 8 || (bytes_be32(&list[at + 4]) & 0xffffff) != 1U << disk->block_shift)) {
+	if (descriptor != 0 && (descriptor != 8 || (bytes_be32(&list[at + 4]) & 0xffffff) !=
+							   1U << disk->block_shift)) {
 		scsi_fail_list(request, at, -1);
 		return false;
 	}

@@ -8,55 +8,67 @@
 #include "base/bytes.h"
 #include "scsi/scsi_disk_internal.h"
 
-#define MEDIUM	SCSI_COMMAND_MEDIUM
-#define WRITE	SCSI_COMMAND_WRITE
-#define DISCARD SCSI_COMMAND_DISCARD
-#define ZEROES	SCSI_COMMAND_ZEROES
-#define NONE	SCSI_NO_ACTION
-#define LBA32	0xff, 0xff, 0xff, 0xff
-#define LBA64	LBA32, LBA32
+#define MEDIUM      SCSI_COMMAND_MEDIUM
+#define WRITE       SCSI_COMMAND_WRITE
+#define DISCARD     SCSI_COMMAND_DISCARD
+#define ZEROES      SCSI_COMMAND_ZEROES
+#define NONE        SCSI_NO_ACTION
+#define WRITES      MEDIUM | WRITE
+#define LBA32       0xff, 0xff, 0xff, 0xff
+#define LBA64       LBA32, LBA32
+
+/* Usage maps of CDBs of so many bytes whose byte 1 is b1: address and length; only a length. */
+#define USE_6(b1)   b1, 0xff, 0xff, 0xff
+#define USE_10(b1)  b1, LBA32, 0, 0xff, 0xff
+#define USE_12(b1)  b1, LBA32, LBA32
+#define USE_16(b1)  b1, LBA64, LBA32
+#define LIST_6(b1)  b1, 0, 0, 0xff
+#define LIST_10(b1) b1, 0, 0, 0, 0, 0, 0xff, 0xff
 
 static const struct scsi_command scsi_commands[] = {
 	{ SCSI_OP_TEST_UNIT_READY, NONE, 6, MEDIUM, scsi_test_unit_ready, { 0 } },
-	{ SCSI_OP_REQUEST_SENSE, NONE, 6, 0, scsi_request_sense, { 1, 0, 0, 0xff } },
-	{ SCSI_OP_READ_6, NONE, 6, MEDIUM, scsi_read, { 0x1f, 0xff, 0xff, 0xff } },
-	{ SCSI_OP_WRITE_6, NONE, 6, MEDIUM | WRITE, scsi_write, { 0x1f, 0xff, 0xff, 0xff } },
-	{ SCSI_OP_INQUIRY, NONE, 6, 0, scsi_inquiry, { 1, 0xff, 0xff, 0xff } },
-	{ SCSI_OP_MODE_SELECT_6, NONE, 6, 0, scsi_mode_select, { 0x11, 0, 0, 0xff } },
-	{ SCSI_OP_MODE_SENSE_6, NONE, 6, 0, scsi_mode_sense, { 8, 0xff, 0xff, 0xff } },
+	{ SCSI_OP_REQUEST_SENSE, NONE, 6, 0, scsi_request_sense, { LIST_6(1) } },
+	{ SCSI_OP_READ_6, NONE, 6, MEDIUM, scsi_read, { USE_6(0x1f) } },
+	{ SCSI_OP_WRITE_6, NONE, 6, WRITES, scsi_write, { USE_6(0x1f) } },
+	{ SCSI_OP_INQUIRY, NONE, 6, 0, scsi_inquiry, { USE_6(1) } },
+	{ SCSI_OP_MODE_SELECT_6, NONE, 6, 0, scsi_mode_select, { LIST_6(0x11) } },
+	{ SCSI_OP_MODE_SENSE_6, NONE, 6, 0, scsi_mode_sense, { USE_6(8) } },
 	{ SCSI_OP_START_STOP_UNIT, NONE, 6, 0, scsi_start_stop, { 1, 0, 0, 0xf7 } },
 	{ SCSI_OP_READ_CAPACITY_10, NONE, 10, MEDIUM, scsi_read_capacity_10, { 0, LBA32 } },
-	{ SCSI_OP_READ_10, NONE, 10, MEDIUM, scsi_read, { 0xf8, LBA32, 0, 0xff, 0xff } },
-	{ SCSI_OP_WRITE_10, NONE, 10, MEDIUM | WRITE, scsi_write,
-	  { 0xf8, LBA32, 0, 0xff, 0xff } },
-	{ SCSI_OP_WRITE_VERIFY_10, NONE, 10, MEDIUM | WRITE, scsi_write_verify,
-	  { 0xf6, LBA32, 0, 0xff, 0xff } },
-	{ SCSI_OP_VERIFY_10, NONE, 10, MEDIUM, scsi_verify, { 0xf6, LBA32, 0, 0xff, 0xff } },
-	{ SCSI_OP_SYNCHRONIZE_CACHE_10, NONE, 10, MEDIUM, scsi_synchronize,
-	  { 2, LBA32, 0, 0xff, 0xff } },
-	{ SCSI_OP_WRITE_SAME_10, NONE, 10, MEDIUM | WRITE | ZEROES, scsi_write_same,
-	  { 0xf8, LBA32, 0, 0xff, 0xff } },
-	{ SCSI_OP_UNMAP, NONE, 10, MEDIUM | WRITE | DISCARD, scsi_unmap,
-	  { 1, 0, 0, 0, 0, 0, 0xff, 0xff } },
-	{ SCSI_OP_MODE_SELECT_10, NONE, 10, 0, scsi_mode_select,
-	  { 0x11, 0, 0, 0, 0, 0, 0xff, 0xff } },
-	{ SCSI_OP_MODE_SENSE_10, NONE, 10, 0, scsi_mode_sense,
-	  { 0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff } },
-	{ SCSI_OP_READ_16, NONE, 16, MEDIUM, scsi_read, { 0xf8, LBA64, LBA32 } },
-	{ SCSI_OP_WRITE_16, NONE, 16, MEDIUM | WRITE, scsi_write, { 0xf8, LBA64, LBA32 } },
-	{ SCSI_OP_WRITE_VERIFY_16, NONE, 16, MEDIUM | WRITE, scsi_write_verify,
-	  { 0xf6, LBA64, LBA32 } },
-	{ SCSI_OP_VERIFY_16, NONE, 16, MEDIUM, scsi_verify, { 0xf6, LBA64, LBA32 } },
-	{ SCSI_OP_SYNCHRONIZE_CACHE_16, NONE, 16, MEDIUM, scsi_synchronize,
-	  { 2, LBA64, LBA32 } },
-	{ SCSI_OP_WRITE_SAME_16, NONE, 16, MEDIUM | WRITE | ZEROES, scsi_write_same,
-	  { 0xf9, LBA64, LBA32 } },
-	{ SCSI_OP_SERVICE_ACTION_IN_16, SCSI_SA_READ_CAPACITY_16, 16, MEDIUM,
-	  scsi_read_capacity_16, { 0x1f, LBA64, LBA32 } },
-	{ SCSI_OP_MAINTENANCE_IN, SCSI_SA_REPORT_OP_CODES, 12, 0, scsi_report_opcodes,
+	{ SCSI_OP_READ_10, NONE, 10, MEDIUM, scsi_read, { USE_10(0xf8) } },
+	{ SCSI_OP_WRITE_10, NONE, 10, WRITES, scsi_write, { USE_10(0xf8) } },
+	{ SCSI_OP_WRITE_VERIFY_10, NONE, 10, WRITES, scsi_write_verify, { USE_10(0xf6) } },
+	{ SCSI_OP_VERIFY_10, NONE, 10, MEDIUM, scsi_verify, { USE_10(0xf6) } },
+	{ SCSI_OP_SYNCHRONIZE_CACHE_10, NONE, 10, MEDIUM, scsi_synchronize, { USE_10(2) } },
+	{ SCSI_OP_WRITE_SAME_10, NONE, 10, WRITES | ZEROES, scsi_write_same, { USE_10(0xf8) } },
+	{ SCSI_OP_UNMAP, NONE, 10, WRITES | DISCARD, scsi_unmap, { LIST_10(1) } },
+	{ SCSI_OP_MODE_SELECT_10, NONE, 10, 0, scsi_mode_select, { LIST_10(0x11) } },
+	{ SCSI_OP_MODE_SENSE_10,
+	  NONE,
+	  10,
+	  0,
+	  scsi_mode_sense,
+	  { 8, 0xff, 0xff, 0, 0, 0, 0xff, 0xff } },
+	{ SCSI_OP_READ_16, NONE, 16, MEDIUM, scsi_read, { USE_16(0xf8) } },
+	{ SCSI_OP_WRITE_16, NONE, 16, WRITES, scsi_write, { USE_16(0xf8) } },
+	{ SCSI_OP_WRITE_VERIFY_16, NONE, 16, WRITES, scsi_write_verify, { USE_16(0xf6) } },
+	{ SCSI_OP_VERIFY_16, NONE, 16, MEDIUM, scsi_verify, { USE_16(0xf6) } },
+	{ SCSI_OP_SYNCHRONIZE_CACHE_16, NONE, 16, MEDIUM, scsi_synchronize, { USE_16(2) } },
+	{ SCSI_OP_WRITE_SAME_16, NONE, 16, WRITES | ZEROES, scsi_write_same, { USE_16(0xf9) } },
+	{ SCSI_OP_SERVICE_ACTION_IN_16,
+	  SCSI_SA_READ_CAPACITY_16,
+	  16,
+	  MEDIUM,
+	  scsi_read_capacity_16,
+	  { USE_16(0x1f) } },
+	{ SCSI_OP_MAINTENANCE_IN,
+	  SCSI_SA_REPORT_OP_CODES,
+	  12,
+	  0,
+	  scsi_report_opcodes,
 	  { 0x1f, 0x87, 0xff, 0xff, 0xff, LBA32 } },
-	{ SCSI_OP_READ_12, NONE, 12, MEDIUM, scsi_read, { 0xf8, LBA32, LBA32 } },
-	{ SCSI_OP_WRITE_12, NONE, 12, MEDIUM | WRITE, scsi_write, { 0xf8, LBA32, LBA32 } },
+	{ SCSI_OP_READ_12, NONE, 12, MEDIUM, scsi_read, { USE_12(0xf8) } },
+	{ SCSI_OP_WRITE_12, NONE, 12, WRITES, scsi_write, { USE_12(0xf8) } },
 };
 
 /* Answered by the target, listed here for REPORT SUPPORTED OPERATION CODES only. */
@@ -157,8 +169,8 @@ enum scsi_submit scsi_report_opcodes(struct scsi_disk *disk, struct scsi_request
 		report_all(disk, request, timeouts);
 		return SCSI_DONE;
 	}
-	command = opcode == SCSI_OP_REPORT_LUNS ? &scsi_report_luns_command :
-						  disk->commands[opcode];
+	command =
+		opcode == SCSI_OP_REPORT_LUNS ? &scsi_report_luns_command : disk->commands[opcode];
 	if (options == 1 && command && command->action != NONE) {
 		scsi_fail_cdb(request, 2, 2); /* has service actions: must be asked with one */
 	} else if (options == 2 && command && command->action == NONE) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Commands that reach the block: data, caches, provisioning. The caller's iovecs go down as they are;
- * no data is copied, except the few bytes of parameter lists.
+ * Commands that reach the block: data, caches, provisioning. The caller's iovecs go down as they
+ * are; no data is copied, except the few bytes of parameter lists.
  */
 #include <errno.h>
 #include <string.h>
@@ -154,8 +154,8 @@ static bool scsi_refuse_protection(struct scsi_request *request)
 }
 
 /*
- * FUA on a read asks for what is on the medium: the host's page cache and its disk tell the same, so
- * there is nothing more to do.
+ * FUA on a read asks for what is on the medium: the host's page cache and its disk tell the same,
+ * so there is nothing more to do.
  */
 enum scsi_submit scsi_read(struct scsi_disk *disk, struct scsi_request *request)
 {
@@ -283,8 +283,8 @@ static bool scsi_pattern_is_zero(const struct scsi_disk *disk, const struct scsi
 enum scsi_submit scsi_write_same(struct scsi_disk *disk, struct scsi_request *request)
 {
 	struct scsi_address at = scsi_address_of(request->cdb);
-	bool no_data = request->cdb[0] == SCSI_OP_WRITE_SAME_16 &&
-		       (request->cdb[1] & SCSI_CDB_NDOB);
+	bool no_data =
+		request->cdb[0] == SCSI_OP_WRITE_SAME_16 && (request->cdb[1] & SCSI_CDB_NDOB);
 	uint64_t blocks = at.blocks;
 
 	if (scsi_refuse_protection(request)) {

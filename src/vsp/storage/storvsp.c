@@ -28,7 +28,7 @@
 #include "vsp/storage/storvsp_internal.h"
 
 /* Ranges in one packet. Guests use one; the protocol does not forbid more. */
-#define STORVSP_RANGES_MAX 32
+#define STORVSP_RANGES_MAX       32
 
 /* Descriptor and payload: STORVSP_RANGES_MAX ranges over the pages of the largest transfer. */
 #define STORVSP_PACKET_BYTES_MAX 8192
@@ -77,8 +77,7 @@ void storvsp_pool_destroy(struct storvsp *storvsp)
 
 struct storvsp_request *storvsp_request_get(struct storvsp *storvsp)
 {
-	struct storvsp_request *request =
-		list_first(&storvsp->free, struct storvsp_request, link);
+	struct storvsp_request *request = list_first(&storvsp->free, struct storvsp_request, link);
 
 	if (request) {
 		list_remove(&request->link);
@@ -210,9 +209,9 @@ static uint32_t translate_status(const struct scsi_request *scsi, uint8_t *ret_s
 		*ret_srb_status = VSTOR_SRB_BUSY;
 		return VSTOR_STATUS_DEVICE_BUSY;
 	default:
-		*ret_srb_status = (scsi->sense[2] & 0xf) == SCSI_KEY_ILLEGAL_REQUEST ?
-					  VSTOR_SRB_INVALID_REQUEST :
-					  VSTOR_SRB_ERROR;
+		*ret_srb_status = (scsi->sense[2] & 0xf) == SCSI_KEY_ILLEGAL_REQUEST
+					  ? VSTOR_SRB_INVALID_REQUEST
+					  : VSTOR_SRB_ERROR;
 		*ret_srb_status |= VSTOR_SRB_AUTOSENSE_VALID;
 		return VSTOR_STATUS_IO_DEVICE_ERROR;
 	}
@@ -460,8 +459,8 @@ static int storvsp_packet(struct vmbus_device *device, struct vmbus_channel *cha
 
 	err = vstor_parse(packet->payload, packet->payload_bytes, &vstor);
 	if (err) {
-		return refuse(request, err == -EOPNOTSUPP ? VSTOR_STATUS_INVALID_DEVICE_REQUEST :
-							    VSTOR_STATUS_INVALID_PARAMETER);
+		return refuse(request, err == -EOPNOTSUPP ? VSTOR_STATUS_INVALID_DEVICE_REQUEST
+							  : VSTOR_STATUS_INVALID_PARAMETER);
 	}
 	if (storvsp->phase == STORVSP_READY) {
 		return handle_ready(storvsp, request, packet, &vstor);
@@ -593,8 +592,7 @@ static const struct vmbus_device_ops storvsp_ops = {
 
 int storvsp_create(const char *name, struct storvsp **ret)
 {
-	static const struct guid type =
-		GUID(0xba6163d9, 0x04a1, 0x4d29, 0xb605, 0x72e2ffb1dc7f);
+	static const struct guid type = GUID(0xba6163d9, 0x04a1, 0x4d29, 0xb605, 0x72e2ffb1dc7f);
 	struct storvsp *storvsp = fault_alloc(1, sizeof(*storvsp));
 
 	static_assert(STORVSP_LUNS <= SCSI_LUNS_MAX, "units of a target");

@@ -23,16 +23,16 @@
 struct storvsp;
 
 /* Addresses that a guest's driver scans: paths ("buses"), targets, units. */
-#define STORVSP_PATHS	   8
-#define STORVSP_TARGETS	   2
-#define STORVSP_LUNS	   64
-#define STORVSP_DISKS_MAX  64
+#define STORVSP_PATHS              8
+#define STORVSP_TARGETS            2
+#define STORVSP_LUNS               64
+#define STORVSP_DISKS_MAX          64
 
 /* Bytes in one command; guests derive their largest request from it. */
 #define STORVSP_TRANSFER_BYTES_MAX (1U << 20)
 
 /* Commands at once; the rest waits in the ring. Linux has up to 350 in a ring of 128 KiB. */
-#define STORVSP_REQUESTS 512
+#define STORVSP_REQUESTS           512
 
 struct storvsp_address {
 	uint8_t path, target, lun;

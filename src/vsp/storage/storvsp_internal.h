@@ -12,11 +12,11 @@
 
 /* What the guest has to say next; saved, so never renumbered. */
 enum storvsp_phase {
-	STORVSP_BEGIN = 0,	/* BEGIN_INITIALIZATION */
-	STORVSP_VERSION = 1,	/* QUERY_PROTOCOL_VERSION, until one suits */
+	STORVSP_BEGIN = 0,      /* BEGIN_INITIALIZATION */
+	STORVSP_VERSION = 1,    /* QUERY_PROTOCOL_VERSION, until one suits */
 	STORVSP_PROPERTIES = 2, /* QUERY_PROPERTIES */
-	STORVSP_END = 3,	/* END_INITIALIZATION */
-	STORVSP_READY = 4,	/* commands */
+	STORVSP_END = 3,        /* END_INITIALIZATION */
+	STORVSP_READY = 4,      /* commands */
 };
 
 /* A packet of the guest from its arrival until its answer is in the ring. */
@@ -43,12 +43,12 @@ struct storvsp {
 	uint16_t version; /* VSTOR_VERSION_*, 0 before it was agreed on */
 
 	struct storvsp_request *requests; /* STORVSP_REQUESTS; touched as they are needed */
-	struct iovec *iovecs;		  /* STORVSP_IOVECS_MAX for each */
-	unsigned int fresh;		  /* requests from here on were never used */
-	struct list free;		  /* last used first: warm caches, little memory touched */
-	struct list unsent;		  /* answers that the ring had no room for, in order */
-	bool is_starved;		  /* a packet waits in the ring for a request */
-	unsigned int in_flight;		  /* commands that a disk has */
+	struct iovec *iovecs;             /* STORVSP_IOVECS_MAX for each */
+	unsigned int fresh;               /* requests from here on were never used */
+	struct list free;                 /* last used first: warm caches, little memory touched */
+	struct list unsent;               /* answers that the ring had no room for, in order */
+	bool is_starved;                  /* a packet waits in the ring for a request */
+	unsigned int in_flight;           /* commands that a disk has */
 	struct loop_work *stop_done;
 	struct loop_work resend;
 

@@ -13,14 +13,14 @@ enum {
 	STATE_PHASE = 1,   /* enum storvsp_phase */
 	STATE_VERSION = 2, /* VSTOR_VERSION_*, 0: none */
 	STATE_ANSWER = 3,  /* group, in the order of sending */
-	STATE_DISK = 4,	   /* group */
+	STATE_DISK = 4,    /* group */
 };
 
 enum { ANSWER_TRANSACTION_ID = 1, ANSWER_BYTES = 2 };
 
 enum {
 	DISK_ADDRESS = 1, /* path << 16 | target << 8 | lun */
-	DISK_STATE = 2,	  /* group: the SCSI disk's own */
+	DISK_STATE = 2,   /* group: the SCSI disk's own */
 };
 
 static struct scsi_disk **disk_slot(struct storvsp *storvsp, uint32_t address)
@@ -66,7 +66,7 @@ void storvsp_save(struct vmbus_device *device, struct save *save)
 	}
 	save_u32(save, STATE_PHASE, storvsp->phase);
 	save_u32(save, STATE_VERSION, storvsp->version);
-	list_for_each(link, &storvsp->unsent) {
+	list_for_each (link, &storvsp->unsent) {
 		struct storvsp_request *request = list_entry(link, struct storvsp_request, link);
 
 		save_group_begin(save, STATE_ANSWER);

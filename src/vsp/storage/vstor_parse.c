@@ -85,8 +85,7 @@ static void vstor_build(uint32_t operation, uint32_t status, const void *body, s
 	if (bytes > 0) {
 		memcpy(ret_packet + sizeof(header), body, bytes);
 	}
-	memset(ret_packet + sizeof(header) + bytes, 0,
-	       VSTOR_PACKET_BYTES - sizeof(header) - bytes);
+	memset(ret_packet + sizeof(header) + bytes, 0, VSTOR_PACKET_BYTES - sizeof(header) - bytes);
 }
 
 void vstor_build_status(uint32_t status, uint8_t *ret_packet)

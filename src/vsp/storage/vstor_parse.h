@@ -46,7 +46,7 @@ struct vstor_srb_answer {
 	uint8_t srb_status;
 	uint8_t scsi_status;
 	uint8_t path, target, lun;
-	uint8_t sense_bytes;  /* ≤ VSTOR_SENSE_BYTES */
+	uint8_t sense_bytes; /* ≤ VSTOR_SENSE_BYTES */
 	const uint8_t *sense;
 	uint32_t data_bytes;
 };

@@ -127,7 +127,9 @@ static void any_alignment_of_memory_works(void **state)
 			uint64_t at = (i + 1) * 4608;
 			size_t bytes = i == 3 ? 700 * 1024 : 8192; /* also larger than a bounce */
 			struct rig_request request = {
-				.iov = { { in, 100 }, { in + 100, 412 }, { in + 512, bytes - 512 } },
+				.iov = { { in, 100 },
+					 { in + 100, 412 },
+					 { in + 512, bytes - 512 } },
 			};
 
 			for (size_t k = 0; k < bytes; k++) {

@@ -2,6 +2,12 @@
 /* A loop, a file, and requests that are waited for: for the tests of blocks. */
 #pragma once
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

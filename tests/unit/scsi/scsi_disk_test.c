@@ -226,10 +226,10 @@ static void vital_product_data_is_complete(void **state)
 	RUN(255, 0x12, 1, 0x80, 0, 255, 0);
 	assert_memory_equal(&buf[4], "SN-1", 4);
 	RUN(255, 0x12, 1, 0x83, 0, 255, 0);
-	assert_int_equal(buf[4 + 29], 3);		/* NAA */
+	assert_int_equal(buf[4 + 29], 3); /* NAA */
 	assert_int_equal(bytes_be32(&buf[4 + 32]), 0x60022480);
 	RUN(255, 0x12, 1, 0xb0, 0, 255, 0);
-	assert_int_equal(bytes_be32(&buf[8]), 2048);	/* MAXIMUM TRANSFER LENGTH */
+	assert_int_equal(bytes_be32(&buf[8]), 2048); /* MAXIMUM TRANSFER LENGTH */
 	assert_int_equal(bytes_be32(&buf[24]), SCSI_UNMAP_MAX);
 	assert_int_equal(bytes_be32(&buf[28]), 8);
 	RUN(255, 0x12, 1, 0xb1, 0, 255, 0);
@@ -326,7 +326,7 @@ static void mode_sense_tells_caching_and_control(void **state)
 	assert_int_equal(buf[3], 8);
 	assert_int_equal(bytes_be32(&buf[8]), 512);
 	assert_int_equal(buf[12], 8);
-	assert_int_equal(buf[14], 4); /* WCE */
+	assert_int_equal(buf[14], 4);    /* WCE */
 	RUN(255, 0x1a, 8, 8, 0, 255, 0); /* DBD */
 	expect_good(4 + 20);
 	assert_int_equal(buf[3], 0);
@@ -704,7 +704,7 @@ static void serials_are_checked(void **state)
 	scsi_disk_destroy(NULL);
 }
 
-#define TEST(name)	     cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)           cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define TEST_ON(name, setup) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)

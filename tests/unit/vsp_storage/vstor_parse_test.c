@@ -74,8 +74,9 @@ static void short_packets_are_refused(void **state)
 
 static void unknown_operations_are_told_apart(void **state)
 {
-	static const uint32_t unknown[] = { 0, VSTOR_COMPLETE_IO, VSTOR_REMOVE_DEVICE,
-					    VSTOR_ENUMERATE_BUS, 14, 0x80000003 };
+	static const uint32_t unknown[] = {
+		0, VSTOR_COMPLETE_IO, VSTOR_REMOVE_DEVICE, VSTOR_ENUMERATE_BUS, 14, 0x80000003
+	};
 	struct vstor_request request;
 
 	for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++) {
