@@ -53,6 +53,18 @@ static void the_button_raises_the_sci_until_it_is_acknowledged(void **state)
 	fixture_fini(&f);
 }
 
+/* acpi_install_fixed_event_handler() reads back what it has enabled, and complains. */
+static void every_fixed_event_of_the_fadt_can_be_enabled(void **state)
+{
+	struct fixture f;
+
+	fixture_init(&f);
+	rig_out16(&f.rig, ENABLE, 0x521);
+	assert_int_equal(rig_in16(&f.rig, ENABLE), 0x521);
+	assert_false(f.rig.level);
+	fixture_fini(&f);
+}
+
 /* ACPICA writes SLP_TYP first and then once more with SLP_EN. */
 static void only_s5_with_sleep_enable_turns_off(void **state)
 {
@@ -114,6 +126,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_button_raises_the_sci_until_it_is_acknowledged),
+		cmocka_unit_test(every_fixed_event_of_the_fadt_can_be_enabled),
 		cmocka_unit_test(only_s5_with_sleep_enable_turns_off),
 		cmocka_unit_test(the_timer_runs_at_its_rate),
 		cmocka_unit_test(state_survives),
