@@ -120,7 +120,10 @@ MUST_CHECK int partition_create(const struct mem *mem, struct loop *control,
 				const struct partition_config *config, struct partition **ret,
 				struct diag *reterr);
 
-/* NULL is fine. Must be stopped (or never started). */
+/*
+ * NULL is fine. Must be stopped (or never started). Not from within on_event(), nor from anything
+ * else that the control loop calls: an event that is still on its way is let arrive first.
+ */
 void partition_destroy(struct partition *partition);
 
 /*

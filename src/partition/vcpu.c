@@ -38,9 +38,11 @@ int vcpu_kick_init(void)
 
 void vcpu_kick(struct vcpu *vcpu)
 {
-	/* After the request that the caller stored: pairs with the fence in vcpu_attend(). */
-	atomic_thread_fence(memory_order_seq_cst);
-	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_RELAXED);
+	/*
+	 * After the request that the caller stored; vcpu_attend() clears this and then looks for
+	 * requests. All four are sequentially consistent: one side sees the other.
+	 */
+	__atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 	if (vcpu->has_thread) {
 		pthread_kill(vcpu->thread, VCPU_KICK_SIGNAL);
 	}
@@ -471,8 +473,7 @@ static bool vcpu_park(struct vcpu *vcpu)
 static bool vcpu_attend(struct vcpu *vcpu)
 {
 	/* Cleared before looking: a kick that comes in between is seen by one or the other. */
-	__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_RELAXED);
-	atomic_thread_fence(memory_order_seq_cst);
+	__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
 	while (vcpu_must_park(vcpu)) {
 		if (!atomic_load(&vcpu->is_stuck)) {
 			vcpu_finish_exit(vcpu);
@@ -480,8 +481,7 @@ static bool vcpu_attend(struct vcpu *vcpu)
 		if (!vcpu_park(vcpu)) {
 			return false;
 		}
-		__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_RELAXED);
-		atomic_thread_fence(memory_order_seq_cst);
+		__atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
 	}
 	return true;
 }

@@ -374,6 +374,7 @@ GUEST void guest_registers(struct guest_shared *s)
 	/* CR4.OSFXSR: SSE is allowed. */
 	__asm__ volatile("mov %%cr4, %%rax; or $0x200, %%rax; mov %%rax, %%cr4" : : : "rax");
 	__asm__ volatile("movq %0, %%xmm7" : : "r"(c));
+	s->out[7] = rdmsr(MSR_TIME_REF);
 	done();
 	__asm__ volatile("1: cmpq $0, (%[go])\n"
 			 "pause\n"
