@@ -13,9 +13,10 @@
 #define PM1_TIMER          0x0001U
 #define PM1_GLOBAL         0x0020U
 #define PM1_POWER_BUTTON   0x0100U
+#define PM1_RTC            0x0400U /* never happens, but Linux insists on enabling it */
 #define PM1_WAKE           0x8000U
-#define PM1_STATUS_MASK    (PM1_TIMER | PM1_GLOBAL | PM1_POWER_BUTTON | PM1_WAKE)
-#define PM1_ENABLE_MASK    (PM1_TIMER | PM1_GLOBAL | PM1_POWER_BUTTON)
+#define PM1_STATUS_MASK    (PM1_TIMER | PM1_GLOBAL | PM1_POWER_BUTTON | PM1_RTC | PM1_WAKE)
+#define PM1_ENABLE_MASK    (PM1_TIMER | PM1_GLOBAL | PM1_POWER_BUTTON | PM1_RTC)
 
 /* PM1 control (ACPI 4.8.3.2). SCI_EN is always on: there is no legacy mode to leave. */
 #define PM1_SCI_ENABLE     0x0001U
