@@ -285,7 +285,7 @@ static void client_destroy(struct rpc_client *client)
 		list_entry(it, struct rpc_reply, link)->client = NULL;
 		list_remove(it);
 	}
-	loop_defer_cancel(client->server->loop, &client->turn);
+	loop_cancel(client->server->loop, &client->turn);
 	loop_watch_stop(&client->watch);
 	list_remove(&client->link);
 	client->server->client_count--;
