@@ -196,7 +196,9 @@ static bool raw_relax(struct raw *raw, const struct block_request *request)
 		/* Already relaxed by another request that was in flight with this one. */
 		return request->retries < RAW_RETRIES_MAX;
 	}
-	if (request->bounce < 0 && raw->memory_mask != 4095) {
+	if (request->bounce < 0 && !raw_is_aligned(raw, request)) {
+		/* Issued before another one taught us: it will go through a buffer now. */
+	} else if (request->bounce < 0 && raw->memory_mask != 4095) {
 		raw->memory_mask = 4095;
 	} else {
 		raw_drop_direct(raw);

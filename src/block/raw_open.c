@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -19,7 +20,10 @@
 #include "base/num.h"
 #include "block/raw_internal.h"
 
-#define RAW_ALIGN_MAX 4096U
+#define RAW_ALIGN_MAX  4096U
+
+#define RAW_LOCK_TRIES 25
+static const struct timespec raw_lock_pause = { .tv_nsec = 20000000 };
 
 /* The sentence for a failed open. */
 static int raw_open_error(const char *path, bool read_only, int err, struct diag *reterr)
@@ -101,7 +105,11 @@ static int raw_open_fd(const struct block_config *config, struct stat *ret_st, b
 	return 0;
 }
 
-/* One writer or many readers. The lock goes away with the descriptor, also when we are killed. */
+/*
+ * One writer or many readers. The lock goes away with the descriptor, also when its owner is killed;
+ * but the kernel takes a killed io_uring, and the files registered with it, apart in the background,
+ * so a successor that starts at once has to try for a moment.
+ */
 static int raw_lock(const struct block_config *config, int fd, struct diag *reterr)
 {
 	struct flock lock = {
@@ -109,8 +117,17 @@ static int raw_lock(const struct block_config *config, int fd, struct diag *rete
 		.l_whence = SEEK_SET,
 	};
 
-	if (fcntl(fd, F_OFD_SETLK, &lock) == 0) {
-		return 0;
+	for (int i = 0; i < RAW_LOCK_TRIES; i++) {
+		if (fcntl(fd, F_OFD_SETLK, &lock) == 0) {
+			return 0;
+		}
+		if (errno != EAGAIN && errno != EACCES) {
+			break;
+		}
+		if (i + 1 < RAW_LOCK_TRIES) {
+			nanosleep(&raw_lock_pause, NULL);
+			errno = EAGAIN;
+		}
 	}
 	if (errno == EAGAIN || errno == EACCES) {
 		return diag_set(reterr, -EBUSY, "Disk %s is in use by another %s: stop it first%s.",

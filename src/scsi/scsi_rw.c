@@ -19,6 +19,7 @@ static void scsi_fail_errno(struct scsi_request *request, int err)
 	switch (err) {
 	case -EIO:
 	case -ENODATA: /* what Linux makes of a medium error */
+	case -EILSEQ:  /* and of a wrong checksum */
 		scsi_fail(request, SCSI_KEY_MEDIUM_ERROR,
 			  writes ? SCSI_ASC_WRITE_ERROR : SCSI_ASC_READ_ERROR);
 		return;

@@ -6,9 +6,10 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
+#include <sched.h>
 #include <signal.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -280,6 +281,146 @@ static void refused_growth_is_reported_and_passes(void **state)
 	free(buf);
 }
 
+/* The writer is killed: what it had flushed is there, and its lock is gone. */
+static void killed_writer_leaves_its_data_and_no_lock(void **state)
+{
+	uint8_t in[4096];
+	struct diag diag;
+	int pipe_fds[2];
+	struct rig rig;
+	pid_t child;
+	char c;
+
+	rig_create(&rig, DISK_BYTES);
+	assert_int_equal(pipe(pipe_fds), 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		uint8_t *buf = aligned_alloc(4096, 4096);
+		struct block *block = rig_open(&rig, false, false);
+		struct loop *loop;
+
+		/* A loop of its own: one is not shared with a child. */
+		if (loop_create("child", &loop, &diag)) {
+			_exit(1);
+		}
+		rig.loop = loop;
+		memset(buf, 0x5a, 4096);
+		if (block_start(block, loop) || rig_io(&rig, block, BLOCK_WRITE, 8192, buf, 4096) ||
+		    rig_io(&rig, block, BLOCK_FLUSH, 0, NULL, 0) ||
+		    write(pipe_fds[1], "f", 1) != 1) {
+			_exit(1);
+		}
+		pause();
+		_exit(0);
+	}
+	close(pipe_fds[1]);
+	assert_int_equal(read(pipe_fds[0], &c, 1), 1);
+	assert_int_equal(try_open(rig.path, false, &diag), -EBUSY);
+	kill(child, SIGKILL);
+	assert_int_equal(waitpid(child, NULL, 0), child);
+	close(pipe_fds[0]);
+	assert_int_equal(pread(rig.file, in, sizeof(in), 8192), sizeof(in));
+	for (size_t i = 0; i < sizeof(in); i++) {
+		assert_int_equal(in[i], 0x5a);
+	}
+	assert_int_equal(try_open(rig.path, false, &diag), 0);
+	rig_destroy(&rig);
+}
+
+/* ---- a host that is really full: a small tmpfs in a name space of its own ----------------------- */
+
+#define SMALL_BYTES (1U << 20)
+
+static bool write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+
+	if (fd >= 0) {
+		close(fd);
+	}
+	return ok;
+}
+
+/* Mounts that nobody else sees; in a user name space unless we are root. */
+static bool enter_name_space(void)
+{
+	char map[32];
+
+	snprintf(map, sizeof(map), "0 %u 1", geteuid());
+	if (geteuid() == 0) {
+		return unshare(CLONE_NEWNS) == 0 &&
+		       mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
+	}
+	return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 && write_text("/proc/self/uid_map", map);
+}
+
+/* Which step went wrong, for the exit status; 77: no such name space to be had. */
+static int run_on_full_host(void)
+{
+	struct block_config config = { .kind = BLOCK_RAW, .path = "full/disk" };
+	uint8_t *buf = aligned_alloc(4096, 65536);
+	struct rig rig = { 0 };
+	struct block *block;
+	struct diag diag;
+	int filler, written = 0, err = 0;
+
+	if (!enter_name_space() || (mkdir("full", 0700) && errno != EEXIST) ||
+	    mount("full", "full", "tmpfs", 0, "size=1m") != 0) {
+		return 77;
+	}
+	filler = open("full/disk", O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	if (filler < 0 || ftruncate(filler, 4 * SMALL_BYTES) ||
+	    loop_create("full", &rig.loop, &diag)) {
+		return 1;
+	}
+	close(filler);
+	loop_work_init(&rig.stopped, rig_on_stopped);
+	memset(buf, 1, 65536);
+	if (block_open(&config, &block, &diag) || block_start(block, rig.loop)) {
+		return 2;
+	}
+	while (!err && written < 64) {
+		err = rig_io(&rig, block, BLOCK_WRITE, (uint64_t)written * 65536, buf, 65536);
+		written += !err;
+	}
+	if (err != -ENOSPC || written == 0) {
+		return 3;
+	}
+	/* Reading works on, and so does writing once there is room. */
+	if (rig_io(&rig, block, BLOCK_READ, 0, buf, 65536) || buf[65535] != 1) {
+		return 4;
+	}
+	if (mount("full", "full", "tmpfs", MS_REMOUNT, "size=8m") != 0 ||
+	    rig_io(&rig, block, BLOCK_WRITE, (uint64_t)written * 65536, buf, 65536)) {
+		return 5;
+	}
+	rig_stop(&rig, block);
+	block_close(block);
+	loop_destroy(rig.loop);
+	free(buf);
+	return 0;
+}
+
+static void full_host_gives_an_error_and_then_works_on(void **state)
+{
+	pid_t child = fork();
+	int status;
+
+	assert_true(child >= 0);
+	if (child == 0) {
+		_exit(run_on_full_host());
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	rmdir("full");
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77) {
+		skip();
+	}
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -291,6 +432,8 @@ int main(void)
 		cmocka_unit_test(counters_tell),
 		cmocka_unit_test(short_file_is_an_error_and_not_a_hang),
 		cmocka_unit_test(refused_growth_is_reported_and_passes),
+		cmocka_unit_test(killed_writer_leaves_its_data_and_no_lock),
+		cmocka_unit_test(full_host_gives_an_error_and_then_works_on),
 	};
 
 	return cmocka_run_group_tests_name("block/raw", tests, NULL, NULL);
