@@ -346,14 +346,17 @@ static bool write_text(const char *path, const char *text)
 /* Mounts that nobody else sees; in a user name space unless we are root. */
 static bool enter_name_space(void)
 {
-	char map[32];
+	char users[32], groups[32];
 
-	snprintf(map, sizeof(map), "0 %u 1", geteuid());
+	snprintf(users, sizeof(users), "0 %u 1", geteuid());
+	snprintf(groups, sizeof(groups), "0 %u 1", getegid());
 	if (geteuid() == 0) {
 		return unshare(CLONE_NEWNS) == 0 &&
 		       mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
 	}
-	return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 && write_text("/proc/self/uid_map", map);
+	return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 &&
+	       write_text("/proc/self/setgroups", "deny") &&
+	       write_text("/proc/self/uid_map", users) && write_text("/proc/self/gid_map", groups);
 }
 
 /* Which step went wrong, for the exit status; 77: no such name space to be had. */
