@@ -12,8 +12,18 @@
 #include "net/nat_internal.h"
 #include "net/offload.h"
 
-/* The most that libslirp takes: frames with 65521 bytes of IP. */
-#define SLIRP_MTU 65521
+/*
+ * libslirp's MTU decides the size of the TCP segments that it makes, also for guests that have asked
+ * for smaller ones: it forgets the options of a SYN when connect(2) does not succeed at once. 32120
+ * is 22 times 1460, the commonest guest's segment; two of them fill the window that Linux opens with
+ * (64240); and a frame of this size with what a Linux guest puts around it is just below 32 KiB, one
+ * allocation of order 3. What a guest cannot take whole is cut for it (deliver_large()).
+ */
+#define SLIRP_MSS 32120U
+#define SLIRP_MTU (SLIRP_MSS + 60)
+
+/* libslirp takes IPv6 only up to its MTU: larger segments are cut to whole ones below it. */
+#define SLIRP_IPV6_BYTES_MAX (NET_HEADER_BYTES + SLIRP_MTU)
 
 /* What slirp_pollfds_fill() asks for when it has nothing to wait for. */
 #define SLIRP_IDLE_MS 1000U
@@ -52,6 +62,10 @@ static void on_piece(void *ctx, const struct iovec *iov, int count, uint32_t byt
 	struct nat *nat = ctx;
 	struct net_frame frame = { .iov = iov, .iov_count = count, .bytes = bytes };
 
+	if (nat->cutting_tcp) {
+		frame.l4 = NET_L4_TCP;
+		frame.flags = NET_FRAME_CHECKSUM_GOOD; /* made a moment ago */
+	}
 	nat->counters.cut++;
 	deliver(nat, &frame);
 }
@@ -73,7 +87,9 @@ static void deliver_large(struct nat *nat, struct net_frame *frame, const uint8_
 			return;
 		}
 		/* A connection from before the guest changed its mind about large frames. */
+		nat->cutting_tcp = true;
 		err = net_cut_tcp(bytes, frame->bytes, mss, on_piece, nat);
+		nat->cutting_tcp = false;
 	} else {
 		err = net_cut_ip(bytes, frame->bytes, mtu, ++nat->fragment_id, on_piece, nat);
 	}
@@ -160,6 +176,59 @@ static int nat_send(struct net *net, const struct net_frame *frame)
 	return 0;
 }
 
+static void on_input_piece(void *ctx, const struct iovec *iov, int count, uint32_t bytes)
+{
+	struct nat *nat = ctx;
+	uint8_t piece[SLIRP_IPV6_BYTES_MAX];
+	struct net_frame frame = { .iov = iov, .iov_count = count, .bytes = bytes };
+
+	check(bytes <= sizeof(piece));
+	fifo_gather(piece, &frame);
+	slirp_input(nat->slirp, piece, (int)bytes);
+}
+
+/*
+ * What libslirp may see of a hostile guest's frame: its parsers are old, so what can be refused here
+ * is: fragments (put together before), headers that do not fit the frame.
+ */
+static bool is_sound(const uint8_t *frame, uint32_t bytes)
+{
+	struct net_headers h;
+	int err = net_headers_parse(frame, bytes, false, &h);
+
+	if (err == -EOPNOTSUPP) {
+		return bytes_be16(frame + 12) == 0x0806 && bytes >= NET_HEADER_BYTES + 28;
+	}
+	return !err && !h.is_fragment;
+}
+
+/* A frame of the guest's, all its checksums done. */
+static void input(struct nat *nat, struct fifo_frame *frame)
+{
+	const uint32_t headers_max = 120; /* IPv6 with some extensions, and TCP's options */
+	uint8_t *data;
+	uint32_t bytes;
+
+	if (!reassembler_take(&nat->reassembler, frame->data, frame->bytes, &data, &bytes)) {
+		return;
+	}
+	if (!is_sound(data, bytes)) {
+		nat->net.counters.send_lost++;
+		return;
+	}
+	if (nat->mss_max && net_raise_mss(data, bytes, nat->mss_max)) {
+		nat->counters.syns_raised++;
+	}
+	if (bytes <= SLIRP_IPV6_BYTES_MAX || bytes_be16(data + 12) != 0x86dd ||
+	    !(frame->flags & NET_FRAME_LSO)) {
+		slirp_input(nat->slirp, data, (int)bytes);
+		return;
+	}
+	if (net_cut_tcp(data, bytes, SLIRP_IPV6_BYTES_MAX - headers_max, on_input_piece, nat)) {
+		nat->net.counters.send_lost++;
+	}
+}
+
 static void take_input(struct nat *nat)
 {
 	struct fifo_frame *frame;
@@ -168,10 +237,7 @@ static void take_input(struct nat *nat)
 		if (net_offload_finish(frame->data, frame->bytes, frame->flags)) {
 			nat->net.counters.send_lost++;
 		} else {
-			if (nat->mss_max && net_raise_mss(frame->data, frame->bytes, nat->mss_max)) {
-				nat->counters.segments_raised++;
-			}
-			slirp_input(nat->slirp, frame->data, (int)frame->bytes);
+			input(nat, frame);
 		}
 		fifo_pop(&nat->input);
 	}
@@ -188,8 +254,8 @@ static int on_slirp_add(int fd, int events, void *opaque)
 	struct nat *nat = opaque;
 
 	return nat_poll_add(&nat->poll, fd,
-			    (events & (SLIRP_POLL_IN | SLIRP_POLL_PRI | SLIRP_POLL_HUP) ? POLLIN :
-											  0) |
+			    (events & SLIRP_POLL_IN ? POLLIN : 0) |
+				    (events & SLIRP_POLL_PRI ? POLLPRI : 0) |
 				    (events & SLIRP_POLL_OUT ? POLLOUT : 0));
 }
 
@@ -260,13 +326,9 @@ static void nat_room(struct net *net)
 }
 
 /*
- * How far a guest's SYNs are raised. Two of these fill the window that Linux opens with (64240), a
- * frame of this size and what a Linux guest puts around it is just below 32 KiB (one allocation of
- * order 3), and net_raise_mss() makes it a multiple of the guest's own size, so that coalesced
- * frames are made of whole segments. libslirp's own limit is 32768.
+ * A guest's SYNs are raised to what libslirp makes anyway, in multiples of the guest's own size, so
+ * that where libslirp does heed them coalesced frames are made of whole segments.
  */
-#define COALESCED_MSS_MAX 32120U
-
 static void nat_configured(struct net *net)
 {
 	struct nat *nat = from_net(net);
@@ -275,7 +337,7 @@ static void nat_configured(struct net *net)
 
 	nat->mss_max = !net->front || nat->no_large || max <= headers ?
 			       0 :
-			       (uint32_t)num_min(max - headers, COALESCED_MSS_MAX);
+			       (uint32_t)num_min(max - headers, SLIRP_MSS);
 	nat_round_soon(nat);
 }
 
@@ -415,6 +477,7 @@ static void nat_destroy(struct net *net)
 	nat_poll_fini(&nat->poll);
 	fifo_fini(&nat->input);
 	fifo_fini(&nat->backlog);
+	reassembler_fini(&nat->reassembler);
 	free(nat);
 }
 
@@ -427,8 +490,9 @@ static void nat_facts(const struct net *net, net_fact_fn *fn, void *ctx)
 	fn(ctx, "backlogged", nat->counters.backlogged);
 	fn(ctx, "backlog_lost", nat->counters.backlog_lost);
 	fn(ctx, "cut", nat->counters.cut);
-	fn(ctx, "syns_raised", nat->counters.segments_raised);
+	fn(ctx, "syns_raised", nat->counters.syns_raised);
 	fn(ctx, "guest_errors", nat->counters.guest_errors);
+	fn(ctx, "reassembled", nat->reassembler.completed);
 	fn(ctx, "polls_armed", nat->poll.arms);
 	fn(ctx, "polls_cancelled", nat->poll.cancels);
 	fn(ctx, "polls_refused", nat->poll.refused);
@@ -481,7 +545,7 @@ int net_nat_create(struct loop *loop, const struct net_nat_config *config, struc
 	loop_timer_init(&nat->timer, loop, on_timer);
 	if (nat_poll_init(&nat->poll, loop, on_poll_ready) ||
 	    fifo_init(&nat->input, NAT_INPUT_BYTES) ||
-	    fifo_init(&nat->backlog, NAT_BACKLOG_BYTES)) {
+	    fifo_init(&nat->backlog, NAT_BACKLOG_BYTES) || reassembler_init(&nat->reassembler)) {
 		err = diag_set(reterr, -ENOMEM, "no memory for a network");
 		goto out;
 	}

@@ -19,6 +19,7 @@
 #include "net/fifo.h"
 #include "net/net_impl.h"
 #include "net/nat_poll.h"
+#include "net/reassemble.h"
 
 /* Frames from the guest between two rounds; it must hold the largest one several times. */
 #define NAT_INPUT_BYTES (256U << 10)
@@ -30,6 +31,7 @@ struct nat {
 	Slirp *slirp;
 	struct nat_poll poll;
 	struct fifo input, backlog;
+	struct reassembler reassembler;
 	struct loop_work round;
 	struct loop_timer timer;
 	struct loop_work *stop_done;
@@ -38,11 +40,12 @@ struct nat {
 	bool no_large;
 	bool stopping;
 	bool delivered; /* in this round */
+	bool cutting_tcp;
 	uint32_t mss_max; /* to which SYNs of the guest are raised; 0: leave them */
 	uint32_t fragment_id;
 
 	struct {
-		uint64_t rounds, input_refused, backlogged, backlog_lost, cut, segments_raised;
+		uint64_t rounds, input_refused, backlogged, backlog_lost, cut, syns_raised;
 		uint64_t guest_errors;
 	} counters;
 };

@@ -9,9 +9,6 @@
 #include "base/fault.h"
 #include "base/num.h"
 
-#define IN_EVENTS  (POLLIN | POLLPRI)
-#define OUT_EVENTS POLLOUT
-
 static void on_cancelled(struct loop_request *request, int result)
 {
 	struct nat_poll *poll = container_of(request, struct nat_poll, cancel);
@@ -99,7 +96,7 @@ void nat_poll_begin(struct nat_poll *poll)
 	list_for_each_safe (it, &poll->filled) {
 		struct nat_socket *socket = list_entry(it, struct nat_socket, link);
 
-		socket->in.wanted = socket->out.wanted = false;
+		socket->in.wanted = socket->out.wanted = 0;
 		list_remove(&socket->link);
 	}
 }
@@ -115,15 +112,15 @@ int nat_poll_add(struct nat_poll *poll, int fd, uint32_t events)
 		poll->refused++;
 		return -1;
 	}
-	socket->in.wanted = (events & (POLLIN | POLLPRI)) != 0;
-	socket->out.wanted = (events & POLLOUT) != 0;
+	socket->in.wanted = events & (POLLIN | POLLPRI);
+	socket->out.wanted = events & POLLOUT;
 	list_remove(&socket->link);
 	list_append(&poll->filled, &socket->link);
 	return fd;
 }
 
 /* Whether it is ready already; else it is in the kernel afterwards. */
-static bool half_arm(struct nat_poll *poll, struct nat_half *half, int fd, uint32_t events)
+static bool half_arm(struct nat_poll *poll, struct nat_half *half, int fd)
 {
 	if (!half->wanted) {
 		return false;
@@ -132,7 +129,7 @@ static bool half_arm(struct nat_poll *poll, struct nat_half *half, int fd, uint3
 		return true;
 	}
 	if (!half->armed) {
-		io_uring_prep_poll_add(loop_sqe(poll->loop, &half->request), fd, events);
+		io_uring_prep_poll_add(loop_sqe(poll->loop, &half->request), fd, half->wanted);
 		half->armed = true;
 		poll->armed++;
 		poll->arms++;
@@ -147,10 +144,19 @@ bool nat_poll_end(struct nat_poll *poll)
 	list_for_each (it, &poll->filled) {
 		struct nat_socket *socket = list_entry(it, struct nat_socket, link);
 
-		any |= half_arm(poll, &socket->in, socket->fd, IN_EVENTS);
-		any |= half_arm(poll, &socket->out, socket->fd, OUT_EVENTS);
+		any |= half_arm(poll, &socket->in, socket->fd);
+		any |= half_arm(poll, &socket->out, socket->fd);
 	}
 	return any;
+}
+
+/* As poll(2) answers: what was asked for, and what nobody need ask for. */
+static uint32_t half_take(struct nat_half *half)
+{
+	uint32_t events = half->ready & (half->wanted | POLLERR | POLLHUP);
+
+	half->ready = 0;
+	return events;
 }
 
 uint32_t nat_poll_take(struct nat_poll *poll, int id, bool with_in)
@@ -162,12 +168,10 @@ uint32_t nat_poll_take(struct nat_poll *poll, int id, bool with_in)
 		return 0;
 	}
 	if (socket->in.wanted && with_in) {
-		events |= socket->in.ready;
-		socket->in.ready = 0;
+		events |= half_take(&socket->in);
 	}
 	if (socket->out.wanted) {
-		events |= socket->out.ready;
-		socket->out.ready = 0;
+		events |= half_take(&socket->out);
 	}
 	return events;
 }
@@ -192,7 +196,7 @@ void nat_poll_forget(struct nat_poll *poll, int fd)
 	}
 	poll->by_fd[fd] = 0;
 	socket->fd = -1;
-	socket->in.wanted = socket->out.wanted = false;
+	socket->in.wanted = socket->out.wanted = 0;
 	list_remove(&socket->link);
 	half_cancel(poll, &socket->in);
 	half_cancel(poll, &socket->out);

@@ -32,9 +32,9 @@ struct nat_socket;
 struct nat_half {
 	struct loop_request request;
 	struct nat_socket *socket;
-	bool armed;   /* in the kernel */
-	bool wanted;  /* by the last fill */
-	uint32_t ready; /* poll(2) bits since the last report */
+	bool armed;	 /* in the kernel */
+	uint32_t wanted; /* poll(2) bits, by the last fill; for one socket always the same or none */
+	uint32_t ready;	 /* since the last report */
 };
 
 struct nat_socket {
