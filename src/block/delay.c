@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/fault.h"
 #include "base/num.h"
 #include "block/block_impl.h"
 #include "block/layers.h"
@@ -87,7 +88,7 @@ static const struct block_ops delay_ops = {
 
 int block_delay_create(struct block *lower_take, uint64_t delay_ns, struct block_delay **ret)
 {
-	struct block_delay *delay = calloc(1, sizeof(*delay));
+	struct block_delay *delay = fault_alloc(1, sizeof(*delay));
 
 	if (!delay) {
 		block_close(lower_take);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/fault.h"
 #include "base/num.h"
 #include "block/block_impl.h"
 #include "block/layers.h"
@@ -74,7 +75,7 @@ static const struct block_ops fail_ops = {
 
 int block_fail_create(struct block *lower_take, struct block_fail **ret)
 {
-	struct block_fail *fail = calloc(1, sizeof(*fail));
+	struct block_fail *fail = fault_alloc(1, sizeof(*fail));
 
 	if (!fail) {
 		block_close(lower_take);

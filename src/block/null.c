@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "block/block_impl.h"
 
 static void null_submit(struct block *block, struct block_request *request)
@@ -38,7 +39,7 @@ int block_null_open(const struct block_config *config, struct block **ret, struc
 			"A null disk of %llu bytes: give it a size that is a multiple of 512.",
 			(unsigned long long)config->null_bytes);
 	}
-	block = calloc(1, sizeof(*block));
+	block = fault_alloc(1, sizeof(*block));
 	if (!block) {
 		return diag_set(reterr, -ENOMEM, "No memory for a null disk.");
 	}

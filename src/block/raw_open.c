@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/fault.h"
 #include "base/guid.h"
 #include "base/num.h"
 #include "block/raw_internal.h"
@@ -327,7 +328,7 @@ int block_raw_open(const struct block_config *config, struct block **ret, struct
 	if (err) {
 		return err;
 	}
-	raw = calloc(1, sizeof(*raw));
+	raw = fault_alloc(1, sizeof(*raw));
 	if (!raw) {
 		return diag_set(reterr, -ENOMEM, "Disk %s: no memory for it.", config->path);
 	}

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "scsi/scsi_disk_internal.h"
 
 /* Tags of the saved state. */
@@ -42,7 +43,7 @@ static int disk_set_serial(struct scsi_disk *disk, const struct scsi_disk_config
 int scsi_disk_create(const struct scsi_disk_config *config, struct scsi_disk **ret)
 {
 	const struct block_info *info = block_info(config->block);
-	struct scsi_disk *disk = calloc(1, sizeof(*disk));
+	struct scsi_disk *disk = fault_alloc(1, sizeof(*disk));
 	int err;
 
 	if (!disk) {

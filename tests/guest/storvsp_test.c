@@ -8,6 +8,7 @@
 #include <cmocka.h>
 #include <errno.h>
 
+#include "base/fault.h"
 #include "guest/storvsp_rig.h"
 
 static void each_version_is_negotiated(void **state)
@@ -443,6 +444,21 @@ static void zeroes_and_discards_reach_the_file(void **state)
 	machine_destroy(&m);
 }
 
+/* No memory for the pool: the guest may open again later. */
+static void open_without_memory_is_refused(void **state)
+{
+	struct machine m;
+
+	machine_create(&m, (struct machine_config){ 0 });
+	fault_arm(1);
+	assert_int_equal(
+		storvsp_device(m.storvsp)->ops->open(storvsp_device(m.storvsp), NULL, NULL),
+		-ENOMEM);
+	fault_arm(0);
+	machine_open(&m, RING_BYTES);
+	machine_destroy(&m);
+}
+
 /* ---- many at once ------------------------------------------------------------------------------ */
 
 #define MANY (STORVSP_REQUESTS + 100)
@@ -662,6 +678,7 @@ int main(void)
 		cmocka_unit_test(file_that_became_short_is_a_medium_error),
 		cmocka_unit_test(absent_units_are_told),
 		cmocka_unit_test(zeroes_and_discards_reach_the_file),
+		cmocka_unit_test(open_without_memory_is_refused),
 		cmocka_unit_test(more_than_the_pool_waits_in_the_ring),
 		cmocka_unit_test(answers_wait_for_a_guest_that_does_not_read),
 		cmocka_unit_test(close_waits_for_what_is_in_flight),

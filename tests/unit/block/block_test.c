@@ -7,6 +7,7 @@
 
 #include <cmocka.h>
 
+#include "base/fault.h"
 #include "unit/block/rig.h"
 
 static struct block *open_null(bool read_only)
@@ -57,6 +58,26 @@ static void null_disk_needs_a_size(void **state)
 	struct diag diag;
 
 	assert_int_equal(block_open(&config, &block, &diag), -EINVAL);
+}
+
+/* Whatever cannot be had, nothing is left behind, and a layer closes what it took. */
+static void no_memory_leaves_nothing(void **state)
+{
+	struct block_config config = { .kind = BLOCK_NULL, .null_bytes = 512 };
+	struct block_delay *delay;
+	struct block_fail *fail;
+	struct block *block;
+	struct diag diag;
+
+	fault_arm(1);
+	assert_int_equal(block_open(&config, &block, &diag), -ENOMEM);
+	block = open_null(false);
+	fault_arm(1);
+	assert_int_equal(block_fail_create(block, &fail), -ENOMEM);
+	block = open_null(false);
+	fault_arm(1);
+	assert_int_equal(block_delay_create(block, 0, &delay), -ENOMEM);
+	fault_arm(0);
 }
 
 static void fail_layer_fails_by_number_and_by_place(void **state)
@@ -163,6 +184,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nonsense_is_completed_with_an_error),
 		cmocka_unit_test(null_disk_needs_a_size),
+		cmocka_unit_test(no_memory_leaves_nothing),
 		cmocka_unit_test(fail_layer_fails_by_number_and_by_place),
 		cmocka_unit_test(stop_waits_for_what_is_in_flight),
 		cmocka_unit_test(done_may_submit),
