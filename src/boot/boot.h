@@ -49,6 +49,9 @@ struct boot_config {
 	 * Anything unusual about the image quietly falls back to the ordinary entry.
 	 */
 	bool fast_unpack;
+
+	/* Where decompressed kernels are kept between starts (see unpack_cache.h); NULL: nowhere. */
+	const char *cache_dir;
 };
 
 enum boot_mode {

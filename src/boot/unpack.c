@@ -14,6 +14,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 
@@ -25,6 +26,7 @@
 #include "base/bytes.h"
 #include "base/num.h"
 #include "boot/boot_internal.h"
+#include "boot/unpack_cache.h"
 
 #define FIRST_SEGMENT_OFFSET (2 * MIB)
 #define KERNEL_ALIGN         (2 * MIB)
@@ -105,8 +107,9 @@ int unpack_decompress(const uint8_t *in, size_t in_bytes, uint8_t *out, size_t o
 /* ---- the ELF image that comes out ---- */
 
 struct placement {
-	uint8_t *base; /* of the decompressed image */
-	size_t bytes;  /* of it */
+	const uint8_t *base; /* of the decompressed image: in guest memory, or a mapped file */
+	size_t bytes;	     /* of it */
+	bool is_in_place;    /* base is in guest memory, and segments may overlap */
 	uint8_t *load; /* where the kernel begins */
 	size_t room;   /* from there to the end of low RAM */
 
@@ -131,7 +134,7 @@ static int placement_add(struct placement *p, const Elf64_Phdr *phdr, uint64_t l
 	    p->segment_count == SEGMENTS_MAX) {
 		return -ENOEXEC;
 	}
-	if (p->load + to > p->base + phdr->p_offset) {
+	if (p->is_in_place && p->load + to > p->base + phdr->p_offset) {
 		return -ENOEXEC;
 	}
 	end = to + phdr->p_memsz;
@@ -294,26 +297,55 @@ static int choose_load(const struct loader *loader, const struct unpack_request 
 	return err;
 }
 
-static int unpack_at(struct loader *loader, const struct unpack_request *request,
-		     const uint8_t *payload, gpa_t load, size_t out_bytes, struct placement *ret)
+/* From an earlier start. */
+static int find_unpacked(const struct loader *loader, size_t out_bytes, struct placement *p)
 {
-	struct placement p = { .room = loader->low_end - load };
-	int err;
+	const struct boot_config *config = loader->config;
+	uint8_t *image;
 
-	p.base = mem_hva(loader->mem, load - FIRST_SEGMENT_OFFSET, out_bytes);
-	if (!p.base || (size_t)(payload - p.base) < out_bytes) {
+	if (!config->cache_dir ||
+	    unpack_cache_map(config->cache_dir, config->kernel_fd, out_bytes, &image) != 0) {
+		return -ENOENT;
+	}
+	p->base = image;
+	p->bytes = out_bytes;
+	return 0;
+}
+
+static int unpack_in_place(struct loader *loader, const struct unpack_request *request,
+			   const uint8_t *payload, size_t out_bytes, struct placement *p)
+{
+	const struct boot_config *config = loader->config;
+	uint8_t *base = p->load - FIRST_SEGMENT_OFFSET;
+
+	if ((size_t)(payload - base) < out_bytes ||
+	    unpack_decompress(payload, request->bytes, base, out_bytes, &p->bytes) != 0 ||
+	    p->bytes != out_bytes) {
 		return -ENOEXEC;
 	}
-	p.load = p.base + FIRST_SEGMENT_OFFSET;
-	err = unpack_decompress(payload, request->bytes, p.base, out_bytes, &p.bytes);
-	if (!err && p.bytes != out_bytes) {
-		err = -ENOEXEC;
+	p->base = base;
+	p->is_in_place = true;
+	if (config->cache_dir) {
+		unpack_cache_store(config->cache_dir, config->kernel_fd, base, out_bytes);
 	}
-	if (!err) {
-		err = placement_parse(&p, request->load_gpa);
+	return 0;
+}
+
+static int place(struct placement *p, const struct unpack_request *request, gpa_t load,
+		 struct unpack_result *ret)
+{
+	int err = placement_parse(p, request->load_gpa);
+	bool randomize = request->randomize && p->bytes - p->relocs_start >= 12;
+
+	if (err) {
+		return err;
 	}
+	placement_move(p);
+	err = randomize ? relocate(p, request->load_gpa) : 0;
 	if (!err) {
-		*ret = p;
+		*ret = (struct unpack_result){ .entry = load + p->entry,
+					       .end = load + p->end,
+					       .randomized = randomize };
 	}
 	return err;
 }
@@ -321,41 +353,47 @@ static int unpack_at(struct loader *loader, const struct unpack_request *request
 int unpack_kernel(struct loader *loader, const struct unpack_request *request,
 		  struct unpack_result *ret)
 {
-	struct placement p;
+	struct placement p = { 0 };
 	gpa_t load, payload_gpa;
-	uint8_t *payload;
+	uint8_t *payload, trailer[SIZE_TRAILER_BYTES];
 	size_t out_bytes;
-	bool randomize;
 	int err;
 
 	if (request->bytes < 64 || request->bytes > loader->low_end / 2 ||
 	    request->load_gpa % KERNEL_ALIGN) {
 		return -ENOEXEC;
 	}
-	payload_gpa = num_align_down(loader->low_end - request->bytes, MEM_PAGE_BYTES);
-	payload = mem_hva(loader->mem, payload_gpa, request->bytes);
-	err = loader_read_guest(loader, request->offset, payload_gpa, request->bytes);
+	err = loader_read(loader, request->offset + request->bytes - SIZE_TRAILER_BYTES, trailer,
+			  SIZE_TRAILER_BYTES);
 	if (err) {
 		return err;
 	}
-	out_bytes = bytes_le32(payload + request->bytes - SIZE_TRAILER_BYTES);
+	out_bytes = bytes_le32(trailer);
 	if (out_bytes > OUT_BYTES_MAX) {
 		return -ENOEXEC;
 	}
+	payload_gpa = num_align_down(loader->low_end - request->bytes, MEM_PAGE_BYTES);
+	payload = mem_hva(loader->mem, payload_gpa, request->bytes);
 	err = choose_load(loader, request, out_bytes, payload_gpa, &load);
-	if (!err) {
-		err = unpack_at(loader, request, payload, load, out_bytes, &p);
-	}
 	if (err) {
 		return err;
 	}
-	randomize = request->randomize && p.bytes - p.relocs_start >= 12;
-	placement_move(&p);
-	err = randomize ? relocate(&p, request->load_gpa) : 0;
+	p.load = mem_hva(loader->mem, load, loader->low_end - load);
+	p.room = loader->low_end - load;
+	if (!payload || !p.load || load < FIRST_SEGMENT_OFFSET) {
+		return -ENOEXEC;
+	}
+	if (find_unpacked(loader, out_bytes, &p) != 0) {
+		err = loader_read_guest(loader, request->offset, payload_gpa, request->bytes);
+		if (!err) {
+			err = unpack_in_place(loader, request, payload, out_bytes, &p);
+		}
+	}
 	if (!err) {
-		*ret = (struct unpack_result){ .entry = load + p.entry,
-					       .end = load + p.end,
-					       .randomized = randomize };
+		err = place(&p, request, load, ret);
+	}
+	if (p.base && !p.is_in_place) {
+		munmap((void *)p.base, p.bytes);
 	}
 	return err;
 }

@@ -31,7 +31,8 @@ static const char help[] =
 	"  --name NAME        the partition's name (tabique)\n"
 	"  --no-reboot        a reset by the guest ends the partition\n"
 	"  --io-threads N     threads that serve disks and adapters, 1 to 16 (1)\n"
-	"  --unpack on|off    decompress a bzImage here, not in the guest (on)\n"
+	"  --unpack on|off    decompress a bzImage here and keep the result for the next\n"
+	"                     start, in $TABIQUE_CACHE or ~/.cache/tabique (on)\n"
 	"  --verbose          say more; twice: much more\n"
 	"\n"
 	"exit status: 0 the guest powered off, or reset with --no-reboot; 1 a mistake in the\n"
@@ -175,6 +176,24 @@ static int parse_options(int argc, char **argv, struct vm_config *config, struct
 	return err ? err : vm_config_finish(config, reterr);
 }
 
+/* Where unpacked kernels are kept; NULL: nowhere. For free(). */
+static char *find_cache_dir(void)
+{
+	const char *own = getenv("TABIQUE_CACHE"), *xdg = getenv("XDG_CACHE_HOME");
+	const char *home = getenv("HOME");
+	char *dir = NULL;
+	int length = -1;
+
+	if (own && *own) {
+		length = asprintf(&dir, "%s/unpacked", own);
+	} else if (xdg && *xdg) {
+		length = asprintf(&dir, "%s/tabique/unpacked", xdg);
+	} else if (home && *home) {
+		length = asprintf(&dir, "%s/.cache/tabique/unpacked", home);
+	}
+	return length < 0 ? NULL : dir;
+}
+
 int cmd_run(int argc, char **argv)
 {
 	struct vm_config config;
@@ -189,6 +208,7 @@ int cmd_run(int argc, char **argv)
 		vm_config_fini(&config);
 		return err > 0 ? 0 : cmd_fail(VM_STATUS_USER, &diag);
 	}
+	config.cache_dir = find_cache_dir();
 	if (vm_create(&config, &vm, &status, &diag)) {
 		status = cmd_fail(status, &diag);
 	} else {

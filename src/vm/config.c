@@ -31,6 +31,7 @@ void vm_config_fini(struct vm_config *config)
 	free(config->cmdline);
 	free(config->serial);
 	free(config->control);
+	free(config->cache_dir);
 	*config = (struct vm_config){ 0 };
 }
 

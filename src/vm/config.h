@@ -46,6 +46,7 @@ struct vm_config {
 	char *control;			 /* path of the control socket, or NULL */
 	bool no_reboot;			 /* a reset ends the VM */
 	bool unpack_kernel;		 /* decompress a bzImage on the host */
+	char *cache_dir;		 /* for unpacked kernels, or NULL */
 	struct vm_disk_config disks[VM_DISKS_MAX];
 	size_t disk_count;
 	struct vm_net_config nets[VM_NETS_MAX];

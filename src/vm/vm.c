@@ -63,7 +63,8 @@ static int load_system(struct vm *vm, struct diag *reterr)
 				    .cmdline = config->cmdline,
 				    .vps = config->cpus,
 				    .pm_timer = true,
-				    .fast_unpack = config->unpack_kernel };
+				    .fast_unpack = config->unpack_kernel,
+				    .cache_dir = config->cache_dir };
 	struct boot_entry entry;
 
 	boot_mmio_high(vm->mem, phys_bits(), &boot.mmio_high_gpa,

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "images.h"
 
+#include <dirent.h>
 #include <lzma.h>
+#include <sys/stat.h>
 
 #define LOAD        0x1000000ULL
 #define ELF_BYTES   (FILE_OFFSET + 8192 + 64)
@@ -189,12 +191,66 @@ static void doubts_take_the_ordinary_way(void **state)
 	}
 }
 
+/* Looks whether exactly `count` files are in the directory; removes them. */
+static void expect_files(const char *dir, unsigned int count)
+{
+	DIR *d = opendir(dir);
+	const struct dirent *entry;
+	unsigned int found = 0;
+
+	assert_non_null(d);
+	while ((entry = readdir(d))) {
+		if (entry->d_name[0] != '.') {
+			found++;
+			assert_int_equal(unlinkat(dirfd(d), entry->d_name, 0), 0);
+		}
+	}
+	closedir(d);
+	assert_int_equal(found, count);
+}
+
+static void what_was_unpacked_is_kept_for_the_next_start(void **state)
+{
+	char dir[] = "/tmp/unpack-test-XXXXXX";
+	struct fixture f;
+	uint8_t first[8192];
+
+	assert_non_null(mkdtemp(dir));
+	fixture_init(&f, "nokaslr");
+	f.config.cache_dir = dir;
+	f.config.kernel_fd = file_of(f.image, f.image_bytes);
+	assert_int_equal(boot_linux_load(f.mem, &f.config, &f.entry, &f.diag), 0);
+	memcpy(first, mem_hva(f.mem, LOAD, sizeof(first)), sizeof(first));
+
+	uint8_t zero[64] = { 0 };
+
+	memset(mem_hva(f.mem, LOAD, 8192), 0, 8192);
+	assert_int_equal(boot_linux_load(f.mem, &f.config, &f.entry, &f.diag), 0);
+	assert_true(f.entry.unpacked);
+	assert_memory_equal(mem_hva(f.mem, LOAD, sizeof(first)), first, sizeof(first));
+
+	/* A changed kernel is another one. */
+	usleep(20000);
+	assert_int_equal(pwrite(f.config.kernel_fd, zero, 1, 64), 1);
+	assert_int_equal(boot_linux_load(f.mem, &f.config, &f.entry, &f.diag), 0);
+	expect_files(dir, 2);
+
+	/* A directory that others may write is not ours. */
+	assert_int_equal(chmod(dir, 0777), 0);
+	assert_int_equal(boot_linux_load(f.mem, &f.config, &f.entry, &f.diag), 0);
+	expect_files(dir, 0);
+	close(f.config.kernel_fd);
+	rmdir(dir);
+	fixture_fini(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(without_randomization_it_lies_where_it_was_linked),
 		cmocka_unit_test(with_it_all_addresses_move_by_the_same),
 		cmocka_unit_test(doubts_take_the_ordinary_way),
+		cmocka_unit_test(what_was_unpacked_is_kept_for_the_next_start),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
