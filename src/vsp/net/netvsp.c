@@ -115,6 +115,10 @@ static void on_ndis_config(struct netvsp *nic, const struct nvsp_request *reques
 	uint32_t mtu = request->ndis_config.mtu;
 	uint32_t max = (uint32_t)num_min(net_mtu_max(nic->net), NET_MTU_MAX);
 
+	if (nic->recv.buffer.gpadl) {
+		/* Too late: a frame must fit one piece, and those have been cut. */
+		max = (uint32_t)num_min(max, nic->recv.piece_bytes - NETVSP_FRAME_OVERHEAD);
+	}
 	mtu = mtu > NET_HEADER_BYTES ? mtu - NET_HEADER_BYTES : 0;
 	nic->mtu = (uint32_t)num_max(num_min(mtu, max), NET_MTU_DEFAULT);
 	nic->lookahead = nic->mtu;

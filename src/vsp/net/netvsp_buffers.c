@@ -110,7 +110,7 @@ int netvsp_buffer_iovec(const struct netvsp_buffer *buffer, uint32_t offset, uin
 static uint32_t choose_piece_bytes(const struct netvsp *nic, uint32_t buffer_bytes)
 {
 	/* A frame of the MTU, with a tag, fits one piece always. */
-	uint32_t least = nic->mtu + NET_HEADER_BYTES + 4 + RNDIS_RECEIVE_HEAD_MAX;
+	uint32_t least = nic->mtu + NETVSP_FRAME_OVERHEAD;
 	uint32_t want = buffer_bytes < 4U << 20 ? NETVSP_PIECE_BYTES_SMALL : NETVSP_PIECE_BYTES;
 
 	return (uint32_t)num_align_up(num_max(want, least), 256);

@@ -46,6 +46,9 @@
 #define NETVSP_PIECE_BYTES_SMALL 2048U /* where the buffer is below 4 MiB */
 #define NETVSP_SECTION_BYTES	 6144U /* of the send buffer, as Hyper-V does */
 
+/* What a frame of the MTU takes in a piece beyond it: its header, a tag, RNDIS. */
+#define NETVSP_FRAME_OVERHEAD (NET_HEADER_BYTES + 4U + RNDIS_RECEIVE_HEAD_MAX)
+
 /* A coalesced frame: IP's 64 KiB. */
 #define NETVSP_COALESCED_MAX (65535U + NET_HEADER_BYTES)
 

@@ -389,7 +389,7 @@ void netvsp_rx_drop(struct netvsp *nic)
 	if (nic->recv.pieces) {
 		batch_drop(nic);
 	}
-	nic->replies_count = 0;
+	nic->replies_first = nic->replies_count = 0;
 	if (nic->rx_wanted) {
 		/* Whoever waits may bring its frames: they are lost now. */
 		nic->rx_wanted = 0;

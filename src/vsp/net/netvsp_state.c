@@ -232,10 +232,9 @@ static int restore_pieces(struct netvsp *nic, const struct saved_buffer *saved)
 
 static int restore_recv(struct netvsp *nic, const struct saved_buffer *saved)
 {
-	uint32_t least = nic->mtu + NET_HEADER_BYTES + 4 + RNDIS_RECEIVE_HEAD_MAX;
 	int err;
 
-	if (saved->id > UINT16_MAX || saved->piece_bytes < num_max(least, NETVSP_PIECE_BYTES_MIN) ||
+	if (saved->id > UINT16_MAX || saved->piece_bytes < NETVSP_PIECE_BYTES_MIN ||
 	    saved->piece_bytes > NETVSP_BUFFER_BYTES_MAX) {
 		return -EBADMSG;
 	}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* RNDIS messages: the first byte chooses the parser, the rest is its input. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "vsp/net/rndis_parse.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* As the transmit path does: header, then what it points at. */
+static void fuzz_packet(const uint8_t *bytes, uint32_t size)
+{
+	struct rndis_header header;
+	struct rndis_frame frame;
+	struct rndis_offload offload;
+
+	if (rndis_parse_header(bytes, size, &header) || header.bytes < RNDIS_PACKET_HEAD_BYTES ||
+	    rndis_parse_packet(bytes, header.bytes, &frame)) {
+		return;
+	}
+	check(frame.data_offset <= header.bytes &&
+	      frame.data_bytes <= header.bytes - frame.data_offset);
+	check(frame.ppi_offset <= header.bytes && frame.ppi_bytes <= header.bytes - frame.ppi_offset);
+	check(frame.ppi_bytes <= RNDIS_PPI_BYTES_MAX);
+	(void)rndis_parse_ppi(bytes + frame.ppi_offset, frame.ppi_bytes, &offload);
+}
+
+static void fuzz_request(const uint8_t *bytes, uint32_t size)
+{
+	struct rndis_request request;
+	uint8_t mac[6];
+
+	if (rndis_parse_request(bytes, size, &request) == 0 && request.info) {
+		check(request.info >= bytes && request.info_bytes <= size &&
+		      request.info + request.info_bytes <= bytes + size);
+		(void)rndis_parse_network_address(request.info, request.info_bytes, mac);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	uint8_t *copy, mac[6];
+	struct rndis_offload offload;
+
+	if (size < 1 || size > 1U << 16) {
+		return 0;
+	}
+	/* A block of the exact size, so that each byte beyond it is noticed. */
+	copy = malloc(size - 1 ? size - 1 : 1);
+	memcpy(copy, data + 1, size - 1);
+	switch (data[0] % 4) {
+	case 0:
+		fuzz_packet(copy, (uint32_t)size - 1);
+		break;
+	case 1:
+		fuzz_request(copy, (uint32_t)size - 1);
+		break;
+	case 2:
+		(void)rndis_parse_ppi(copy, (uint32_t)size - 1, &offload);
+		break;
+	default:
+		(void)rndis_parse_network_address(copy, (uint32_t)size - 1, mac);
+		break;
+	}
+	free(copy);
+	return 0;
+}
