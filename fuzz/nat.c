@@ -56,8 +56,7 @@ static void on_stopped(struct loop_work *work)
 
 static void settle(void)
 {
-	for (int i = 0; i < 8 && loop_turn(loop); i++) {
-	}
+	for (int i = 0; i < 8 && loop_turn(loop); i++) {}
 }
 
 static void make(void)

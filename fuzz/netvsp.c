@@ -17,10 +17,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define RING_BYTES	(4 * 4096)
-#define RECV_BYTES	(256U << 10)
-#define SEND_BYTES	(64U << 10)
-#define SECTION_BYTES	6144U
+#define RING_BYTES      (4 * 4096)
+#define RECV_BYTES      (256U << 10)
+#define SEND_BYTES      (64U << 10)
+#define SECTION_BYTES   6144U
 #define OPENS_PER_GUEST 300
 
 enum action {
@@ -119,9 +119,9 @@ static void send(uint16_t packet_type, const void *descriptor, uint32_t descript
 	struct iovec iov = { (void *)(uintptr_t)payload, bytes };
 	struct vmbus_send packet = { .type = packet_type,
 				     .wants_completion = packet_type != VMBUS_PACKET_COMPLETION,
-				     .transaction_id = packet_type == VMBUS_PACKET_COMPLETION ?
-							       last_transaction :
-							       transaction++,
+				     .transaction_id = packet_type == VMBUS_PACKET_COMPLETION
+							       ? last_transaction
+							       : transaction++,
 				     .descriptor = descriptor_bytes ? descriptor : NULL,
 				     .descriptor_bytes = descriptor_bytes,
 				     .payload = &iov,
@@ -185,18 +185,23 @@ static void send_section(struct bytes_cursor *input)
 static void send_control(struct bytes_cursor *input)
 {
 	static const uint32_t oids[] = {
-		OID_GEN_SUPPORTED_LIST,	     OID_GEN_CURRENT_PACKET_FILTER,
-		OID_802_3_MULTICAST_LIST,    OID_TCP_OFFLOAD_PARAMETERS,
-		OID_GEN_RSS_PARAMETERS,	     OID_GEN_RNDIS_CONFIG_PARAMETER,
-		OID_GEN_FRIENDLY_NAME,	     OID_TCP_OFFLOAD_HARDWARE_CAPS,
+		OID_GEN_SUPPORTED_LIST,         OID_GEN_CURRENT_PACKET_FILTER,
+		OID_802_3_MULTICAST_LIST,       OID_TCP_OFFLOAD_PARAMETERS,
+		OID_GEN_RSS_PARAMETERS,         OID_GEN_RNDIS_CONFIG_PARAMETER,
+		OID_GEN_FRIENDLY_NAME,          OID_TCP_OFFLOAD_HARDWARE_CAPS,
 		OID_TCP_OFFLOAD_CURRENT_CONFIG, OID_GEN_LINK_STATE,
 	};
 	uint32_t nvsp[10] = { NVSP_SEND_RNDIS, NVSP_RNDIS_CONTROL, 2, 0 }, info_bytes;
 	uint8_t which = bytes_take_u8(input);
 	uint8_t *section = fake_guest_hva(guest, send_gpa + 2 * SECTION_BYTES, SECTION_BYTES);
 	const uint8_t *info = take_some(input, 600, &info_bytes);
-	uint32_t words[7] = { which & 1 ? RNDIS_SET : RNDIS_QUERY, 28 + info_bytes, which,
-			      oids[which / 2 % ARRAY_SIZE(oids)], info_bytes, 20, 0 };
+	uint32_t words[7] = { which & 1 ? RNDIS_SET : RNDIS_QUERY,
+			      28 + info_bytes,
+			      which,
+			      oids[which / 2 % ARRAY_SIZE(oids)],
+			      info_bytes,
+			      20,
+			      0 };
 
 	memcpy(section, words, sizeof(words));
 	if (info_bytes) {
@@ -213,10 +218,34 @@ static void start(uint8_t version)
 					     NVSP_VERSION_5, NVSP_VERSION_6, NVSP_VERSION_61 };
 	uint32_t v = versions[version % ARRAY_SIZE(versions)];
 	uint32_t *section = fake_guest_hva(guest, send_gpa, SECTION_BYTES);
-	const uint32_t rndis[] = { RNDIS_INITIALIZE, 24, 1, 1, 0, 0x4000,
-				   RNDIS_SET, 32, 2, OID_GEN_CURRENT_PACKET_FILTER, 4, 20, 0, 0x20,
-				   RNDIS_SET, 56, 3, OID_TCP_OFFLOAD_PARAMETERS, 28, 20, 0,
-				   0x001c0380, 0, 0, 0, 0, 0x02020000, 0 };
+	const uint32_t rndis[] = { RNDIS_INITIALIZE,
+				   24,
+				   1,
+				   1,
+				   0,
+				   0x4000,
+				   RNDIS_SET,
+				   32,
+				   2,
+				   OID_GEN_CURRENT_PACKET_FILTER,
+				   4,
+				   20,
+				   0,
+				   0x20,
+				   RNDIS_SET,
+				   56,
+				   3,
+				   OID_TCP_OFFLOAD_PARAMETERS,
+				   28,
+				   20,
+				   0,
+				   0x001c0380,
+				   0,
+				   0,
+				   0,
+				   0,
+				   0x02020000,
+				   0 };
 
 	send_words((uint32_t[]){ NVSP_INIT, v, v }, 12);
 	send_words((uint32_t[]){ NVSP_SEND_NDIS_CONFIG, version & 0x80 ? 9014 : 1514, 0, 0xff, 0 },

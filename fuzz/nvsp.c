@@ -9,8 +9,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const uint32_t versions[] = { 0,		     NVSP_VERSION_1, NVSP_VERSION_2,
-					     NVSP_VERSION_4, NVSP_VERSION_5, NVSP_VERSION_6,
+	static const uint32_t versions[] = { 0,
+					     NVSP_VERSION_1,
+					     NVSP_VERSION_2,
+					     NVSP_VERSION_4,
+					     NVSP_VERSION_5,
+					     NVSP_VERSION_6,
 					     NVSP_VERSION_61 };
 	struct nvsp_request request = { 0 };
 	const struct nvsp_dialect *dialect;

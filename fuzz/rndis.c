@@ -21,7 +21,8 @@ static void fuzz_packet(const uint8_t *bytes, uint32_t size)
 	}
 	check(frame.data_offset <= header.bytes &&
 	      frame.data_bytes <= header.bytes - frame.data_offset);
-	check(frame.ppi_offset <= header.bytes && frame.ppi_bytes <= header.bytes - frame.ppi_offset);
+	check(frame.ppi_offset <= header.bytes &&
+	      frame.ppi_bytes <= header.bytes - frame.ppi_offset);
 	check(frame.ppi_bytes <= RNDIS_PPI_BYTES_MAX);
 	(void)rndis_parse_ppi(bytes + frame.ppi_offset, frame.ppi_bytes, &offload);
 }

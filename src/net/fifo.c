@@ -46,7 +46,8 @@ static struct fifo_frame *reserve(struct fifo *fifo, size_t need)
 			return NULL;
 		}
 		if (fifo->size - fifo->tail >= sizeof(struct fifo_frame)) {
-			((struct fifo_frame *)(void *)(fifo->block + fifo->tail))->bytes = FIFO_SKIP;
+			((struct fifo_frame *)(void *)(fifo->block + fifo->tail))->bytes =
+				FIFO_SKIP;
 		}
 		fifo->tail = 0;
 		return (void *)fifo->block;

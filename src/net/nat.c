@@ -19,16 +19,16 @@
  * (64240); and a frame of this size with what a Linux guest puts around it is just below 32 KiB, one
  * allocation of order 3. What a guest cannot take whole is cut for it (deliver_large()).
  */
-#define SLIRP_MSS 32120U
-#define SLIRP_MTU (SLIRP_MSS + 60)
+#define SLIRP_MSS            32120U
+#define SLIRP_MTU            (SLIRP_MSS + 60)
 
 /* libslirp takes IPv6 only up to its MTU: larger segments are cut to whole ones below it. */
 #define SLIRP_IPV6_BYTES_MAX (NET_HEADER_BYTES + SLIRP_MTU)
 
 /* What slirp_pollfds_fill() asks for when it has nothing to wait for. */
-#define SLIRP_IDLE_MS 1000U
+#define SLIRP_IDLE_MS        1000U
 
-#define NS_PER_MS 1000000ULL
+#define NS_PER_MS            1000000ULL
 
 static struct nat *from_net(struct net *net)
 {
@@ -264,9 +264,9 @@ static int on_slirp_revents(int id, void *opaque)
 	struct nat *nat = opaque;
 	uint32_t events = nat_poll_take(&nat->poll, id, fifo_is_empty(&nat->backlog));
 
-	return (events & POLLIN ? SLIRP_POLL_IN : 0) |
-	       (events & POLLOUT ? SLIRP_POLL_OUT : 0) | (events & POLLPRI ? SLIRP_POLL_PRI : 0) |
-	       (events & POLLERR ? SLIRP_POLL_ERR : 0) | (events & POLLHUP ? SLIRP_POLL_HUP : 0);
+	return (events & POLLIN ? SLIRP_POLL_IN : 0) | (events & POLLOUT ? SLIRP_POLL_OUT : 0) |
+	       (events & POLLPRI ? SLIRP_POLL_PRI : 0) | (events & POLLERR ? SLIRP_POLL_ERR : 0) |
+	       (events & POLLHUP ? SLIRP_POLL_HUP : 0);
 }
 
 static void on_timer(struct loop_timer *timer)
@@ -335,9 +335,9 @@ static void nat_configured(struct net *net)
 	uint32_t max = net->config.coalesce_bytes_max;
 	const uint32_t headers = NET_HEADER_BYTES + 60; /* of the longer kind, IPv6 */
 
-	nat->mss_max = !net->front || nat->no_large || max <= headers ?
-			       0 :
-			       (uint32_t)num_min(max - headers, SLIRP_MSS);
+	nat->mss_max = !net->front || nat->no_large || max <= headers
+			       ? 0
+			       : (uint32_t)num_min(max - headers, SLIRP_MSS);
 	nat_round_soon(nat);
 }
 

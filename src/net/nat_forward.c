@@ -8,7 +8,7 @@
 #include "net/nat_internal.h"
 
 #define FORWARD_TEXT_MAX 96
-#define FORWARD_FIELDS	 5
+#define FORWARD_FIELDS   5
 
 static bool parse_port(const char *text, uint16_t *ret)
 {
@@ -43,7 +43,8 @@ static bool parse_fields(char *fields[], int count, struct net_forward *f)
 {
 	int at = 1;
 
-	if (at < count && strchr(fields[at], '.') && !parse_address(fields[at++], &f->host_address)) {
+	if (at < count && strchr(fields[at], '.') &&
+	    !parse_address(fields[at++], &f->host_address)) {
 		return false;
 	}
 	if (at >= count || !parse_port(fields[at++], &f->host_port)) {
@@ -79,10 +80,11 @@ int net_nat_parse_forward(const char *text, struct net_forward *ret, struct diag
 	*ret = f;
 	return 0;
 bad:
-	return diag_set(reterr, -EINVAL,
-			"'%s' is no port forward; write tcp:2222:22, udp:5353:53, or with addresses "
-			"tcp:127.0.0.1:2222:10.0.2.15:22",
-			text);
+	return diag_set(
+		reterr, -EINVAL,
+		"'%s' is no port forward; write tcp:2222:22, udp:5353:53, or with addresses "
+		"tcp:127.0.0.1:2222:10.0.2.15:22",
+		text);
 }
 
 int nat_forward_add(struct nat *nat, const struct net_forward *forward, struct diag *reterr)
@@ -101,7 +103,7 @@ int nat_forward_add(struct nat *nat, const struct net_forward *forward, struct d
 	inet_ntop(AF_INET, &host, name, sizeof(name));
 	return diag_set(reterr, -err, "cannot listen on %s port %s:%u (%s)%s",
 			forward->udp ? "UDP" : "TCP", name, forward->host_port, strerror(err),
-			err == EADDRINUSE ?
-				": another program has it; choose another port in forward=" :
-				"");
+			err == EADDRINUSE
+				? ": another program has it; choose another port in forward="
+				: "");
 }

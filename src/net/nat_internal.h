@@ -22,7 +22,7 @@
 #include "net/reassemble.h"
 
 /* Frames from the guest between two rounds; it must hold the largest one several times. */
-#define NAT_INPUT_BYTES (256U << 10)
+#define NAT_INPUT_BYTES   (256U << 10)
 /* Frames for the guest that found no room: replies to what it sent, and what slirp had begun. */
 #define NAT_BACKLOG_BYTES (1U << 20)
 

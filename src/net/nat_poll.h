@@ -22,7 +22,7 @@
 #include "base/list.h"
 #include "loop/loop.h"
 
-#define NAT_FDS_MAX	65536
+#define NAT_FDS_MAX     65536
 #define NAT_SOCKETS_MAX 4096
 
 struct nat_poll;
@@ -32,9 +32,10 @@ struct nat_socket;
 struct nat_half {
 	struct loop_request request;
 	struct nat_socket *socket;
-	bool armed;	 /* in the kernel */
-	uint32_t wanted; /* poll(2) bits, by the last fill; for one socket always the same or none */
-	uint32_t ready;	 /* since the last report */
+	bool armed; /* in the kernel */
+	uint32_t
+		wanted; /* poll(2) bits, by the last fill; for one socket always the same or none */
+	uint32_t ready; /* since the last report */
 };
 
 struct nat_socket {

@@ -33,13 +33,13 @@
 struct net;
 struct net_front;
 
-#define NET_MAC_BYTES	   6
-#define NET_HEADER_BYTES   14 /* Ethernet, without a tag */
-#define NET_MTU_MIN	   68
-#define NET_MTU_DEFAULT	   1500
-#define NET_MTU_MAX	   9000 /* what we offer to guests */
+#define NET_MAC_BYTES       6
+#define NET_HEADER_BYTES    14 /* Ethernet, without a tag */
+#define NET_MTU_MIN         68
+#define NET_MTU_DEFAULT     1500
+#define NET_MTU_MAX         9000  /* what we offer to guests */
 #define NET_FRAME_BYTES_MAX 65600 /* a large send: 64 KiB of IP and the headers below it */
-#define NET_IOV_MAX	   192 /* pieces in one frame */
+#define NET_IOV_MAX         192   /* pieces in one frame */
 
 enum net_l4 { NET_L4_NONE, NET_L4_TCP, NET_L4_UDP };
 
@@ -65,11 +65,12 @@ enum {
 /* An Ethernet frame without its check sequence. */
 struct net_frame {
 	const struct iovec *iov;
-	int iov_count;	/* 1 to NET_IOV_MAX */
+	int iov_count;  /* 1 to NET_IOV_MAX */
 	uint32_t bytes; /* in all of them together */
 	uint16_t flags; /* NET_FRAME_* */
-	uint16_t l4_offset; /* of the TCP or UDP header, from the frame's start; 0: find it yourself */
-	uint8_t l4;	    /* enum net_l4 */
+	uint16_t
+		l4_offset; /* of the TCP or UDP header, from the frame's start; 0: find it yourself */
+	uint8_t l4;        /* enum net_l4 */
 	uint16_t vlan_tci;
 	uint32_t mss;
 };
@@ -144,9 +145,9 @@ bool net_link_is_up(const struct net *net);
 uint32_t net_mtu_max(const struct net *net);
 
 struct net_counters {
-	uint64_t sent_frames, sent_bytes;	    /* by the guest */
+	uint64_t sent_frames, sent_bytes;           /* by the guest */
 	uint64_t delivered_frames, delivered_bytes; /* to it */
-	uint64_t sent_large, delivered_large;	    /* of these, LSO and coalesced */
+	uint64_t sent_large, delivered_large;       /* of these, LSO and coalesced */
 	uint64_t send_lost, deliver_lost;
 	uint64_t send_waits, deliver_waits; /* -EAGAIN */
 };
@@ -164,8 +165,7 @@ void net_facts(const struct net *net, net_fact_fn *fn, void *ctx);
  * destination addresses swapped), at the end of the loop's round; at most so many frames wait.
  */
 #define NET_NULL_ECHO_FRAMES 64
-MUST_CHECK int net_null_create(struct loop *loop, bool echo, struct net **ret,
-			       struct diag *reterr);
+MUST_CHECK int net_null_create(struct loop *loop, bool echo, struct net **ret, struct diag *reterr);
 
 /* For tests: the cable. */
 void net_null_set_link(struct net *net, bool up);
@@ -191,7 +191,7 @@ struct net_forward {
 struct net_nat_config {
 	const struct net_forward *forwards;
 	size_t forward_count;
-	bool no_large; /* never hand coalesced frames to the guest */
+	bool no_large;   /* never hand coalesced frames to the guest */
 	bool restricted; /* only the forwards work: the guest reaches nobody */
 };
 

@@ -7,23 +7,23 @@
 #include "base/bytes.h"
 #include "base/num.h"
 
-#define TYPE_IPV4 0x0800
-#define TYPE_IPV6 0x86dd
+#define TYPE_IPV4       0x0800
+#define TYPE_IPV6       0x86dd
 
-#define IPV4_BYTES     20
-#define IPV4_FRAG_MORE 0x2000
-#define IPV4_FRAG_DONT 0x4000
-#define IPV6_BYTES     40
+#define IPV4_BYTES      20
+#define IPV4_FRAG_MORE  0x2000
+#define IPV4_FRAG_DONT  0x4000
+#define IPV6_BYTES      40
 #define IPV6_FRAG_BYTES 8
-#define TCP_BYTES      20
-#define TCP_BYTES_MAX  60
-#define UDP_BYTES      8
-#define EXTENSIONS_MAX 8 /* IPv6 extension headers that we look behind */
-#define HEADERS_MAX    (NET_HEADER_BYTES + 60 + TCP_BYTES_MAX)
+#define TCP_BYTES       20
+#define TCP_BYTES_MAX   60
+#define UDP_BYTES       8
+#define EXTENSIONS_MAX  8 /* IPv6 extension headers that we look behind */
+#define HEADERS_MAX     (NET_HEADER_BYTES + 60 + TCP_BYTES_MAX)
 
-#define TCP_FIN 0x01
-#define TCP_SYN 0x02
-#define TCP_PSH 0x08
+#define TCP_FIN         0x01
+#define TCP_SYN         0x02
+#define TCP_PSH         0x08
 
 /* ---- sums ---- */
 
@@ -68,10 +68,14 @@ uint16_t net_sum_fold(uint64_t sum)
 static uint64_t pseudo_sum(const uint8_t *l3, const struct net_headers *h)
 {
 	uint32_t l4_bytes = h->end - h->l4_offset;
-	uint8_t tail[8] = { (uint8_t)(l4_bytes >> 24), (uint8_t)(l4_bytes >> 16),
-			    (uint8_t)(l4_bytes >> 8),  (uint8_t)l4_bytes,
-			    0,			       0,
-			    0,			       h->protocol };
+	uint8_t tail[8] = { (uint8_t)(l4_bytes >> 24),
+			    (uint8_t)(l4_bytes >> 16),
+			    (uint8_t)(l4_bytes >> 8),
+			    (uint8_t)l4_bytes,
+			    0,
+			    0,
+			    0,
+			    h->protocol };
 	uint64_t sum = h->ip_version == 4 ? net_sum(l3 + 12, 8) : net_sum(l3 + 8, 32);
 
 	return sum + net_sum(tail, sizeof(tail));
@@ -330,7 +334,7 @@ int net_cut_tcp(const uint8_t *frame, uint32_t bytes, uint32_t mss, net_piece_fn
 			bytes_put_be16(l3 + 4, (uint16_t)(ph.end - h.l3_offset - IPV6_BYTES));
 		}
 		bytes_put_be32(tcp + 4, seq);
-		tcp[13] = is_last ? flags : flags & (uint8_t)~(TCP_FIN | TCP_PSH);
+		tcp[13] = is_last ? flags : flags & (uint8_t) ~(TCP_FIN | TCP_PSH);
 		memset(tcp + 16, 0, 2);
 		/* The TCP header is a multiple of 4, so the payload starts on an even offset. */
 		sum = net_sum_fold(pseudo_sum(l3, &ph) + net_sum(tcp, tcp_bytes) +
@@ -413,6 +417,6 @@ int net_cut_ip(const uint8_t *frame, uint32_t bytes, uint32_t mtu, uint32_t id, 
 	if (net_headers_parse(frame, bytes, false, &h)) {
 		return -EBADMSG;
 	}
-	return h.ip_version == 4 ? cut_ipv4(frame, &h, mtu, fn, ctx) :
-				   cut_ipv6(frame, &h, mtu, id, fn, ctx);
+	return h.ip_version == 4 ? cut_ipv4(frame, &h, mtu, fn, ctx)
+				 : cut_ipv6(frame, &h, mtu, id, fn, ctx);
 }

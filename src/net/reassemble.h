@@ -24,10 +24,10 @@
 struct reassembly {
 	uint8_t key[10]; /* addresses, id; protocol is in the header */
 	bool used;
-	uint64_t age; /* number of the fragment that began it */
+	uint64_t age;        /* number of the fragment that began it */
 	uint32_t head_bytes; /* Ethernet and IP, of the first fragment to arrive */
-	uint32_t total;	     /* payload bytes; 0: the last fragment is missing */
-	uint32_t have;	     /* units */
+	uint32_t total;      /* payload bytes; 0: the last fragment is missing */
+	uint32_t have;       /* units */
 	uint64_t map[REASSEMBLE_UNITS / 64];
 	uint8_t *frame; /* room for headers and 64 KiB */
 };

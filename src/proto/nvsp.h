@@ -19,15 +19,15 @@
 
 #include "base/guid.h"
 
-#define NVSP_INTERFACE GUID(0xf8615163, 0xdf3e, 0x46c5, 0x913f, 0xf2d2f965ed0e)
+#define NVSP_INTERFACE         GUID(0xf8615163, 0xdf3e, 0x46c5, 0x913f, 0xf2d2f965ed0e)
 
 /* Versions, oldest first; a guest offers one at a time (min == max). */
-#define NVSP_VERSION_1	0x00002U
-#define NVSP_VERSION_2	0x30002U
-#define NVSP_VERSION_4	0x40000U
-#define NVSP_VERSION_5	0x50000U
-#define NVSP_VERSION_6	0x60000U
-#define NVSP_VERSION_61 0x60001U
+#define NVSP_VERSION_1         0x00002U
+#define NVSP_VERSION_2         0x30002U
+#define NVSP_VERSION_4         0x40000U
+#define NVSP_VERSION_5         0x50000U
+#define NVSP_VERSION_6         0x60000U
+#define NVSP_VERSION_61        0x60001U
 
 /* Bytes of a message on the wire, up to 6.0 and from 6.1 on. */
 #define NVSP_MESSAGE_BYTES_V1  28
@@ -151,14 +151,14 @@ static_assert(sizeof(struct nvsp_revoke) == 8, "nvsp revoke");
 
 /* both ways; answered by nvsp_rndis_complete */
 struct nvsp_rndis {
-	uint32_t type;		/* NVSP_SEND_RNDIS */
-	uint32_t channel;	/* NVSP_RNDIS_* */
-	uint32_t section;	/* of the send buffer, or NVSP_SECTION_NONE */
+	uint32_t type;          /* NVSP_SEND_RNDIS */
+	uint32_t channel;       /* NVSP_RNDIS_* */
+	uint32_t section;       /* of the send buffer, or NVSP_SECTION_NONE */
 	uint32_t section_bytes; /* used in it */
 };
 static_assert(sizeof(struct nvsp_rndis) == 16, "nvsp rndis");
 
-#define NVSP_RNDIS_DATA	   0
+#define NVSP_RNDIS_DATA    0
 #define NVSP_RNDIS_CONTROL 1
 #define NVSP_SECTION_NONE  0xffffffffU
 
@@ -178,11 +178,11 @@ struct nvsp_ndis_config {
 };
 static_assert(sizeof(struct nvsp_ndis_config) == 20, "nvsp ndis config");
 
-#define NVSP_CAP_VMQ	 (1U << 0)
-#define NVSP_CAP_SRIOV	 (1U << 2)
-#define NVSP_CAP_VLAN	 (1U << 3)
+#define NVSP_CAP_VMQ     (1U << 0)
+#define NVSP_CAP_SRIOV   (1U << 2)
+#define NVSP_CAP_VLAN    (1U << 3)
 #define NVSP_CAP_TEAMING (1U << 5)
-#define NVSP_CAP_RSC	 (1U << 7)
+#define NVSP_CAP_RSC     (1U << 7)
 
 /* guest → host; answered by a completion without payload */
 struct nvsp_switch_data_path {

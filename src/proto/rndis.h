@@ -16,34 +16,34 @@
 /* ---- messages ---------------------------------------------------------------------------------- */
 
 struct rndis_header {
-	uint32_t type;	/* RNDIS_* */
+	uint32_t type;  /* RNDIS_* */
 	uint32_t bytes; /* with this header */
 };
 static_assert(sizeof(struct rndis_header) == 8, "rndis header");
 
-#define RNDIS_COMPLETION 0x80000000U
-#define RNDIS_PACKET	 1U
-#define RNDIS_INITIALIZE 2U
-#define RNDIS_HALT	 3U
-#define RNDIS_QUERY	 4U
-#define RNDIS_SET	 5U
-#define RNDIS_RESET	 6U
-#define RNDIS_INDICATE	 7U
-#define RNDIS_KEEPALIVE	 8U
+#define RNDIS_COMPLETION               0x80000000U
+#define RNDIS_PACKET                   1U
+#define RNDIS_INITIALIZE               2U
+#define RNDIS_HALT                     3U
+#define RNDIS_QUERY                    4U
+#define RNDIS_SET                      5U
+#define RNDIS_RESET                    6U
+#define RNDIS_INDICATE                 7U
+#define RNDIS_KEEPALIVE                8U
 
-#define RNDIS_VERSION_MAJOR 1U
-#define RNDIS_VERSION_MINOR 0U
+#define RNDIS_VERSION_MAJOR            1U
+#define RNDIS_VERSION_MINOR            0U
 
-#define RNDIS_STATUS_SUCCESS		 0x00000000U
-#define RNDIS_STATUS_MEDIA_CONNECT	 0x4001000bU
-#define RNDIS_STATUS_MEDIA_DISCONNECT	 0x4001000cU
-#define RNDIS_STATUS_LINK_SPEED_CHANGE	 0x40010013U
-#define RNDIS_STATUS_OFFLOAD_CURRENT	 0x40020006U
-#define RNDIS_STATUS_FAILURE		 0xc0000001U
-#define RNDIS_STATUS_NOT_SUPPORTED	 0xc00000bbU
-#define RNDIS_STATUS_MULTICAST_FULL	 0xc0010009U
-#define RNDIS_STATUS_INVALID_LENGTH	 0xc0010014U
-#define RNDIS_STATUS_INVALID_DATA	 0xc0010015U
+#define RNDIS_STATUS_SUCCESS           0x00000000U
+#define RNDIS_STATUS_MEDIA_CONNECT     0x4001000bU
+#define RNDIS_STATUS_MEDIA_DISCONNECT  0x4001000cU
+#define RNDIS_STATUS_LINK_SPEED_CHANGE 0x40010013U
+#define RNDIS_STATUS_OFFLOAD_CURRENT   0x40020006U
+#define RNDIS_STATUS_FAILURE           0xc0000001U
+#define RNDIS_STATUS_NOT_SUPPORTED     0xc00000bbU
+#define RNDIS_STATUS_MULTICAST_FULL    0xc0010009U
+#define RNDIS_STATUS_INVALID_LENGTH    0xc0010014U
+#define RNDIS_STATUS_INVALID_DATA      0xc0010015U
 
 /* guest → host; answered by rndis_initialize_complete */
 struct rndis_initialize {
@@ -61,7 +61,8 @@ struct rndis_initialize_complete {
 	uint32_t medium;       /* 0: 802.3 */
 	uint32_t packets_per_message_max;
 	uint32_t transfer_bytes_max;
-	uint32_t packet_alignment_shift; /* packets in one message start at multiples of 1 << this */
+	uint32_t
+		packet_alignment_shift; /* packets in one message start at multiples of 1 << this */
 	uint32_t address_families_offset;
 	uint32_t address_families_bytes;
 };
@@ -131,133 +132,133 @@ static_assert(sizeof(struct rndis_packet) == 36, "rndis packet");
 /* One piece of per-packet information; the value is at value_offset from here. */
 struct rndis_ppi {
 	uint32_t bytes; /* with this header */
-	uint32_t type;	/* RNDIS_PPI_* */
+	uint32_t type;  /* RNDIS_PPI_* */
 	uint32_t value_offset;
 };
 static_assert(sizeof(struct rndis_ppi) == 12, "rndis per-packet information");
 
-#define RNDIS_PPI_CHECKSUM 0U
-#define RNDIS_PPI_LSO	   2U
-#define RNDIS_PPI_VLAN	   6U
-#define RNDIS_PPI_HASH	   8U
-#define RNDIS_PPI_INTERNAL 0x80000000U
-#define RNDIS_PPI_ID	   (RNDIS_PPI_INTERNAL | 1U)
+#define RNDIS_PPI_CHECKSUM       0U
+#define RNDIS_PPI_LSO            2U
+#define RNDIS_PPI_VLAN           6U
+#define RNDIS_PPI_HASH           8U
+#define RNDIS_PPI_INTERNAL       0x80000000U
+#define RNDIS_PPI_ID             (RNDIS_PPI_INTERNAL | 1U)
 
 /* The value of RNDIS_PPI_CHECKSUM on transmit: bits, and the TCP or UDP header's offset. */
-#define RNDIS_TX_IPV4		(1U << 0)
-#define RNDIS_TX_IPV6		(1U << 1)
-#define RNDIS_TX_TCP		(1U << 2)
-#define RNDIS_TX_UDP		(1U << 3)
-#define RNDIS_TX_IP_HEADER	(1U << 4)
-#define RNDIS_TX_L4_SHIFT	16 /* 10 bits: offset from the frame's start */
-#define RNDIS_TX_L4_MASK	0x3ffU
+#define RNDIS_TX_IPV4            (1U << 0)
+#define RNDIS_TX_IPV6            (1U << 1)
+#define RNDIS_TX_TCP             (1U << 2)
+#define RNDIS_TX_UDP             (1U << 3)
+#define RNDIS_TX_IP_HEADER       (1U << 4)
+#define RNDIS_TX_L4_SHIFT        16 /* 10 bits: offset from the frame's start */
+#define RNDIS_TX_L4_MASK         0x3ffU
 
 /* … and on receive. */
-#define RNDIS_RX_TCP_FAILED    (1U << 0)
-#define RNDIS_RX_UDP_FAILED    (1U << 1)
-#define RNDIS_RX_IP_FAILED     (1U << 2)
-#define RNDIS_RX_TCP_GOOD      (1U << 3)
-#define RNDIS_RX_UDP_GOOD      (1U << 4)
-#define RNDIS_RX_IP_GOOD       (1U << 5)
-#define RNDIS_RX_LOOPBACK      (1U << 6)
-#define RNDIS_RX_TCP_INVALID   (1U << 7)
-#define RNDIS_RX_IP_INVALID    (1U << 8)
+#define RNDIS_RX_TCP_FAILED      (1U << 0)
+#define RNDIS_RX_UDP_FAILED      (1U << 1)
+#define RNDIS_RX_IP_FAILED       (1U << 2)
+#define RNDIS_RX_TCP_GOOD        (1U << 3)
+#define RNDIS_RX_UDP_GOOD        (1U << 4)
+#define RNDIS_RX_IP_GOOD         (1U << 5)
+#define RNDIS_RX_LOOPBACK        (1U << 6)
+#define RNDIS_RX_TCP_INVALID     (1U << 7)
+#define RNDIS_RX_IP_INVALID      (1U << 8)
 
 /* RNDIS_PPI_LSO: version 1 has mss, offset and type 0; version 2 also says which IP. */
-#define RNDIS_LSO_MSS_MASK     0xfffffU
-#define RNDIS_LSO_L4_SHIFT     20
-#define RNDIS_LSO_L4_MASK      0x3ffU
-#define RNDIS_LSO_TYPE_V2      (1U << 30)
-#define RNDIS_LSO_IPV6	       (1U << 31)
+#define RNDIS_LSO_MSS_MASK       0xfffffU
+#define RNDIS_LSO_L4_SHIFT       20
+#define RNDIS_LSO_L4_MASK        0x3ffU
+#define RNDIS_LSO_TYPE_V2        (1U << 30)
+#define RNDIS_LSO_IPV6           (1U << 31)
 
 /* RNDIS_PPI_VLAN */
 #define RNDIS_VLAN_PRIORITY_MASK 7U
-#define RNDIS_VLAN_CFI		 (1U << 3)
-#define RNDIS_VLAN_ID_SHIFT	 4
+#define RNDIS_VLAN_CFI           (1U << 3)
+#define RNDIS_VLAN_ID_SHIFT      4
 
 /* RNDIS_PPI_ID: one of the pieces into which a coalesced frame (RSC) was put. */
 struct rndis_ppi_id {
 	uint8_t version; /* 1 */
-	uint8_t flags;	 /* RNDIS_ID_* */
+	uint8_t flags;   /* RNDIS_ID_* */
 	uint16_t packet_id;
 };
 static_assert(sizeof(struct rndis_ppi_id) == 4, "rndis packet id");
 
-#define RNDIS_ID_PIECE	     1U
-#define RNDIS_ID_PIECE_FIRST 2U
-#define RNDIS_ID_PIECE_LAST  4U
+#define RNDIS_ID_PIECE                  1U
+#define RNDIS_ID_PIECE_FIRST            2U
+#define RNDIS_ID_PIECE_LAST             4U
 
 /* ---- OIDs -------------------------------------------------------------------------------------- */
 
-#define OID_GEN_SUPPORTED_LIST		  0x00010101U
-#define OID_GEN_HARDWARE_STATUS		  0x00010102U
-#define OID_GEN_MEDIA_SUPPORTED		  0x00010103U
-#define OID_GEN_MEDIA_IN_USE		  0x00010104U
-#define OID_GEN_MAXIMUM_LOOKAHEAD	  0x00010105U
-#define OID_GEN_MAXIMUM_FRAME_SIZE	  0x00010106U
-#define OID_GEN_LINK_SPEED		  0x00010107U
-#define OID_GEN_TRANSMIT_BUFFER_SPACE	  0x00010108U
-#define OID_GEN_RECEIVE_BUFFER_SPACE	  0x00010109U
-#define OID_GEN_TRANSMIT_BLOCK_SIZE	  0x0001010aU
-#define OID_GEN_RECEIVE_BLOCK_SIZE	  0x0001010bU
-#define OID_GEN_VENDOR_ID		  0x0001010cU
-#define OID_GEN_VENDOR_DESCRIPTION	  0x0001010dU
-#define OID_GEN_CURRENT_PACKET_FILTER	  0x0001010eU
-#define OID_GEN_CURRENT_LOOKAHEAD	  0x0001010fU
-#define OID_GEN_DRIVER_VERSION		  0x00010110U
-#define OID_GEN_MAXIMUM_TOTAL_SIZE	  0x00010111U
-#define OID_GEN_PROTOCOL_OPTIONS	  0x00010112U
-#define OID_GEN_MAC_OPTIONS		  0x00010113U
-#define OID_GEN_MEDIA_CONNECT_STATUS	  0x00010114U
-#define OID_GEN_MAXIMUM_SEND_PACKETS	  0x00010115U
-#define OID_GEN_VENDOR_DRIVER_VERSION	  0x00010116U
-#define OID_GEN_NETWORK_LAYER_ADDRESSES	  0x00010118U
-#define OID_GEN_PHYSICAL_MEDIUM		  0x00010202U
-#define OID_GEN_RSS_CAPABILITIES	  0x00010203U
-#define OID_GEN_RSS_PARAMETERS		  0x00010204U
-#define OID_GEN_MAX_LINK_SPEED		  0x00010206U
-#define OID_GEN_LINK_STATE		  0x00010207U
-#define OID_GEN_LINK_PARAMETERS		  0x00010208U
-#define OID_GEN_RNDIS_CONFIG_PARAMETER	  0x0001021bU
-#define OID_GEN_XMIT_OK			  0x00020101U
-#define OID_GEN_RCV_OK			  0x00020102U
-#define OID_GEN_XMIT_ERROR		  0x00020103U
-#define OID_GEN_RCV_ERROR		  0x00020104U
-#define OID_GEN_RCV_NO_BUFFER		  0x00020105U
-#define OID_GEN_FRIENDLY_NAME		  0x00020216U
-#define OID_GEN_BYTES_RCV		  0x00020219U
-#define OID_GEN_BYTES_XMIT		  0x0002021aU
-#define OID_GEN_RCV_DISCARDS		  0x0002021bU
-#define OID_GEN_XMIT_DISCARDS		  0x0002021cU
-#define OID_802_3_PERMANENT_ADDRESS	  0x01010101U
-#define OID_802_3_CURRENT_ADDRESS	  0x01010102U
-#define OID_802_3_MULTICAST_LIST	  0x01010103U
-#define OID_802_3_MAXIMUM_LIST_SIZE	  0x01010104U
-#define OID_OFFLOAD_ENCAPSULATION	  0x0101010aU
-#define OID_802_3_RCV_ERROR_ALIGNMENT	  0x01020101U
-#define OID_802_3_XMIT_ONE_COLLISION	  0x01020102U
-#define OID_802_3_XMIT_MORE_COLLISIONS	  0x01020103U
-#define OID_TCP_OFFLOAD_CURRENT_CONFIG	  0xfc01020bU
-#define OID_TCP_OFFLOAD_PARAMETERS	  0xfc01020cU
-#define OID_TCP_OFFLOAD_HARDWARE_CAPS	  0xfc01020dU
+#define OID_GEN_SUPPORTED_LIST          0x00010101U
+#define OID_GEN_HARDWARE_STATUS         0x00010102U
+#define OID_GEN_MEDIA_SUPPORTED         0x00010103U
+#define OID_GEN_MEDIA_IN_USE            0x00010104U
+#define OID_GEN_MAXIMUM_LOOKAHEAD       0x00010105U
+#define OID_GEN_MAXIMUM_FRAME_SIZE      0x00010106U
+#define OID_GEN_LINK_SPEED              0x00010107U
+#define OID_GEN_TRANSMIT_BUFFER_SPACE   0x00010108U
+#define OID_GEN_RECEIVE_BUFFER_SPACE    0x00010109U
+#define OID_GEN_TRANSMIT_BLOCK_SIZE     0x0001010aU
+#define OID_GEN_RECEIVE_BLOCK_SIZE      0x0001010bU
+#define OID_GEN_VENDOR_ID               0x0001010cU
+#define OID_GEN_VENDOR_DESCRIPTION      0x0001010dU
+#define OID_GEN_CURRENT_PACKET_FILTER   0x0001010eU
+#define OID_GEN_CURRENT_LOOKAHEAD       0x0001010fU
+#define OID_GEN_DRIVER_VERSION          0x00010110U
+#define OID_GEN_MAXIMUM_TOTAL_SIZE      0x00010111U
+#define OID_GEN_PROTOCOL_OPTIONS        0x00010112U
+#define OID_GEN_MAC_OPTIONS             0x00010113U
+#define OID_GEN_MEDIA_CONNECT_STATUS    0x00010114U
+#define OID_GEN_MAXIMUM_SEND_PACKETS    0x00010115U
+#define OID_GEN_VENDOR_DRIVER_VERSION   0x00010116U
+#define OID_GEN_NETWORK_LAYER_ADDRESSES 0x00010118U
+#define OID_GEN_PHYSICAL_MEDIUM         0x00010202U
+#define OID_GEN_RSS_CAPABILITIES        0x00010203U
+#define OID_GEN_RSS_PARAMETERS          0x00010204U
+#define OID_GEN_MAX_LINK_SPEED          0x00010206U
+#define OID_GEN_LINK_STATE              0x00010207U
+#define OID_GEN_LINK_PARAMETERS         0x00010208U
+#define OID_GEN_RNDIS_CONFIG_PARAMETER  0x0001021bU
+#define OID_GEN_XMIT_OK                 0x00020101U
+#define OID_GEN_RCV_OK                  0x00020102U
+#define OID_GEN_XMIT_ERROR              0x00020103U
+#define OID_GEN_RCV_ERROR               0x00020104U
+#define OID_GEN_RCV_NO_BUFFER           0x00020105U
+#define OID_GEN_FRIENDLY_NAME           0x00020216U
+#define OID_GEN_BYTES_RCV               0x00020219U
+#define OID_GEN_BYTES_XMIT              0x0002021aU
+#define OID_GEN_RCV_DISCARDS            0x0002021bU
+#define OID_GEN_XMIT_DISCARDS           0x0002021cU
+#define OID_802_3_PERMANENT_ADDRESS     0x01010101U
+#define OID_802_3_CURRENT_ADDRESS       0x01010102U
+#define OID_802_3_MULTICAST_LIST        0x01010103U
+#define OID_802_3_MAXIMUM_LIST_SIZE     0x01010104U
+#define OID_OFFLOAD_ENCAPSULATION       0x0101010aU
+#define OID_802_3_RCV_ERROR_ALIGNMENT   0x01020101U
+#define OID_802_3_XMIT_ONE_COLLISION    0x01020102U
+#define OID_802_3_XMIT_MORE_COLLISIONS  0x01020103U
+#define OID_TCP_OFFLOAD_CURRENT_CONFIG  0xfc01020bU
+#define OID_TCP_OFFLOAD_PARAMETERS      0xfc01020cU
+#define OID_TCP_OFFLOAD_HARDWARE_CAPS   0xfc01020dU
 
 /* OID_GEN_CURRENT_PACKET_FILTER */
-#define NDIS_FILTER_DIRECTED	  0x01U
-#define NDIS_FILTER_MULTICAST	  0x02U
-#define NDIS_FILTER_ALL_MULTICAST 0x04U
-#define NDIS_FILTER_BROADCAST	  0x08U
-#define NDIS_FILTER_PROMISCUOUS	  0x20U
+#define NDIS_FILTER_DIRECTED            0x01U
+#define NDIS_FILTER_MULTICAST           0x02U
+#define NDIS_FILTER_ALL_MULTICAST       0x04U
+#define NDIS_FILTER_BROADCAST           0x08U
+#define NDIS_FILTER_PROMISCUOUS         0x20U
 
 /* OID_GEN_MEDIA_CONNECT_STATUS */
-#define NDIS_MEDIA_CONNECTED	0U
-#define NDIS_MEDIA_DISCONNECTED 1U
+#define NDIS_MEDIA_CONNECTED            0U
+#define NDIS_MEDIA_DISCONNECTED         1U
 
 /* OID_GEN_MAC_OPTIONS */
-#define NDIS_MAC_COPY_LOOKAHEAD	    0x001U
-#define NDIS_MAC_TRANSFERS_NOT_PEND 0x004U
-#define NDIS_MAC_NO_LOOPBACK	    0x008U
-#define NDIS_MAC_8021P_PRIORITY	    0x040U
-#define NDIS_MAC_8021Q_VLAN	    0x200U
+#define NDIS_MAC_COPY_LOOKAHEAD         0x001U
+#define NDIS_MAC_TRANSFERS_NOT_PEND     0x004U
+#define NDIS_MAC_NO_LOOPBACK            0x008U
+#define NDIS_MAC_8021P_PRIORITY         0x040U
+#define NDIS_MAC_8021Q_VLAN             0x200U
 
 struct ndis_object {
 	uint8_t type; /* NDIS_OBJECT_* */
@@ -266,11 +267,11 @@ struct ndis_object {
 };
 static_assert(sizeof(struct ndis_object) == 4, "ndis object");
 
-#define NDIS_OBJECT_DEFAULT	    0x80
-#define NDIS_OBJECT_RSS_CAPS	    0x88
-#define NDIS_OBJECT_RSS_PARAMETERS  0x89
-#define NDIS_OBJECT_OFFLOAD	    0xa7
-#define NDIS_OBJECT_ENCAPSULATION   0xa8
+#define NDIS_OBJECT_DEFAULT        0x80
+#define NDIS_OBJECT_RSS_CAPS       0x88
+#define NDIS_OBJECT_RSS_PARAMETERS 0x89
+#define NDIS_OBJECT_OFFLOAD        0xa7
+#define NDIS_OBJECT_ENCAPSULATION  0xa8
 
 /* OID_TCP_OFFLOAD_HARDWARE_CAPS, OID_TCP_OFFLOAD_CURRENT_CONFIG. */
 struct ndis_offload {
@@ -295,29 +296,29 @@ static_assert(offsetof(struct ndis_offload, ipsec2) == 112, "offload revision 1"
 static_assert(offsetof(struct ndis_offload, rsc_ip4) == 144, "offload revision 2");
 static_assert(sizeof(struct ndis_offload) == 156, "offload revision 3");
 
-#define NDIS_OFFLOAD_BYTES_R1 112
-#define NDIS_OFFLOAD_BYTES_R2 144
-#define NDIS_OFFLOAD_BYTES_R3 156
+#define NDIS_OFFLOAD_BYTES_R1   112
+#define NDIS_OFFLOAD_BYTES_R2   144
+#define NDIS_OFFLOAD_BYTES_R3   156
 
 #define NDIS_ENCAPSULATION_8023 2U
 
 /* ip4_tx, ip4_rx; the v6 fields have 1 for extension headers and no 0x100. */
-#define NDIS_CSUM_IP_OPTIONS  0x001U
-#define NDIS_CSUM_TCP_OPTIONS 0x004U
-#define NDIS_CSUM_TCP	      0x010U
-#define NDIS_CSUM_UDP	      0x040U
-#define NDIS_CSUM_IP4_HEADER  0x100U
+#define NDIS_CSUM_IP_OPTIONS    0x001U
+#define NDIS_CSUM_TCP_OPTIONS   0x004U
+#define NDIS_CSUM_TCP           0x010U
+#define NDIS_CSUM_UDP           0x040U
+#define NDIS_CSUM_IP4_HEADER    0x100U
 
-#define NDIS_LSO6_EXTENSIONS  0x001U
-#define NDIS_LSO6_TCP_OPTIONS 0x004U
+#define NDIS_LSO6_EXTENSIONS    0x001U
+#define NDIS_LSO6_TCP_OPTIONS   0x004U
 
 /* The most payload that Hyper-V's switch takes in one large send. */
-#define NDIS_LSO_BYTES_MAX    0xf53cU
-#define NDIS_LSO_SEGMENTS_MIN 2U
+#define NDIS_LSO_BYTES_MAX      0xf53cU
+#define NDIS_LSO_SEGMENTS_MIN   2U
 
 /* OID_TCP_OFFLOAD_PARAMETERS. Revision 1 ends after flags (20), 3 has what follows. */
 struct ndis_offload_parameters {
-	struct ndis_object object; /* NDIS_OBJECT_DEFAULT */
+	struct ndis_object object;           /* NDIS_OBJECT_DEFAULT */
 	uint8_t ip4, tcp4, udp4, tcp6, udp6; /* NDIS_PARAM_* of checksums */
 	uint8_t lso1;
 	uint8_t ipsec1;
@@ -335,11 +336,11 @@ static_assert(sizeof(struct ndis_offload_parameters) == 28, "offload parameters"
 
 #define NDIS_OFFLOAD_PARAMETERS_BYTES_R1 16 /* the shortest that holds what we look at */
 
-#define NDIS_PARAM_KEEP	   0
-#define NDIS_PARAM_OFF	   1 /* for checksums: neither way */
-#define NDIS_PARAM_ON	   2 /* for checksums: transmit only */
-#define NDIS_PARAM_RX	   3
-#define NDIS_PARAM_TX_RX   4
+#define NDIS_PARAM_KEEP                  0
+#define NDIS_PARAM_OFF                   1 /* for checksums: neither way */
+#define NDIS_PARAM_ON                    2 /* for checksums: transmit only */
+#define NDIS_PARAM_RX                    3
+#define NDIS_PARAM_TX_RX                 4
 
 /* OID_GEN_RSS_CAPABILITIES, revision 2 (18 bytes on the wire) */
 struct ndis_rss_capabilities {
@@ -356,8 +357,8 @@ static_assert(sizeof(struct ndis_rss_capabilities) == 20, "rss capabilities");
 /* OID_GEN_LINK_STATE */
 struct ndis_link_state {
 	struct ndis_object object; /* NDIS_OBJECT_DEFAULT, revision 1 */
-	uint32_t connect;	   /* 1 connected, 2 disconnected */
-	uint32_t duplex;	   /* 2 full */
+	uint32_t connect;          /* 1 connected, 2 disconnected */
+	uint32_t duplex;           /* 2 full */
 	uint32_t reserved;
 	uint64_t transmit_bits, receive_bits; /* per second */
 	uint32_t pause;

@@ -44,8 +44,7 @@ static const uint8_t host_ip[4] = { 10, 0, 2, 2 }, guest_ip[4] = { 10, 0, 2, 15 
 
 static uint16_t bind_loopback(int fd)
 {
-	struct sockaddr_in sa = { .sin_family = AF_INET,
-				  .sin_addr = { htonl(INADDR_LOOPBACK) } };
+	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
 	socklen_t len = sizeof(sa);
 
 	assert_int_equal(bind(fd, (struct sockaddr *)&sa, len), 0);
@@ -84,8 +83,8 @@ static int set_up(void **state)
 	fake_guest_connect(f->vsc.guest, VMBUS_VERSION_5_3);
 	netvsc_open(&f->vsc);
 	netvsc_start(&f->vsc, NVSP_VERSION_61);
-	netvsc_set_filter(&f->vsc, NDIS_FILTER_DIRECTED | NDIS_FILTER_BROADCAST |
-					   NDIS_FILTER_ALL_MULTICAST);
+	netvsc_set_filter(&f->vsc,
+			  NDIS_FILTER_DIRECTED | NDIS_FILTER_BROADCAST | NDIS_FILTER_ALL_MULTICAST);
 	*state = f;
 	return 0;
 }
@@ -249,9 +248,9 @@ static void send_tcp(struct fixture *f, uint8_t flags, const void *data, uint32_
 						    NET_FRAME_L4_CHECKSUM | NET_FRAME_IP_CHECKSUM),
 				 0);
 	}
-	assert_int_equal(netvsc_send_pages_ppi(&f->vsc, frame, head + bytes, ppi,
-					       f->raw ? 0 : sizeof(ppi)),
-			 NVSP_STATUS_SUCCESS);
+	assert_int_equal(
+		netvsc_send_pages_ppi(&f->vsc, frame, head + bytes, ppi, f->raw ? 0 : sizeof(ppi)),
+		NVSP_STATUS_SUCCESS);
 	f->seq += bytes + ((flags & (SYN | FIN)) != 0);
 }
 

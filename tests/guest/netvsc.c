@@ -148,10 +148,9 @@ static void add_item(struct netvsc *vsc, bool is_control, const uint8_t *data, u
 {
 	struct netvsc_item *item = malloc(sizeof(*item) + bytes);
 
-	*item = (struct netvsc_item){ .is_control = is_control,
-				      .bytes = bytes,
-				      .pieces = pieces,
-				      .checksum = checksum };
+	*item = (struct netvsc_item){
+		.is_control = is_control, .bytes = bytes, .pieces = pieces, .checksum = checksum
+	};
 	memcpy(item->data, data, bytes);
 	*vsc->last = item;
 	vsc->last = &item->next;
@@ -717,8 +716,7 @@ uint32_t netvsc_send_pages_ppi(struct netvsc *vsc, const void *frame, uint32_t b
 	scatter(vsc, offset, message, length);
 	free(message);
 	fake_channel_send_gfns(vsc->channel, transaction, vsc->scattered,
-			       (offset + length + 4095) / 4096, offset, length, nvsp,
-			       sizeof(nvsp));
+			       (offset + length + 4095) / 4096, offset, length, nvsp, sizeof(nvsp));
 	wait_completion(vsc, transaction);
 	return status_of(vsc);
 }
@@ -728,8 +726,7 @@ uint32_t netvsc_send_pages(struct netvsc *vsc, const void *frame, uint32_t bytes
 	return netvsc_send_pages_ppi(vsc, frame, bytes, NULL, 0);
 }
 
-uint32_t netvsc_send_split(struct netvsc *vsc, uint32_t section, const void *frame,
-			   uint32_t bytes)
+uint32_t netvsc_send_split(struct netvsc *vsc, uint32_t section, const void *frame, uint32_t bytes)
 {
 	uint32_t nvsp[10] = { NVSP_SEND_RNDIS, NVSP_RNDIS_DATA, section, RNDIS_PACKET_HEAD_BYTES };
 	uint8_t message[NETVSC_SECTION_BYTES];

@@ -19,9 +19,9 @@
 #define NETVSC_SEND_BYTES    (1U << 20)
 #define NETVSC_RING_BYTES    (32U * 4096)
 #define NETVSC_SECTION_BYTES 6144U
-#define NETVSC_RECV_ID	     0xcafe
-#define NETVSC_SEND_ID	     0
-#define NETVSC_QUEUE	     2048
+#define NETVSC_RECV_ID       0xcafe
+#define NETVSC_SEND_ID       0
+#define NETVSC_QUEUE         2048
 #define NETVSC_FRAME_MAX     66000U
 
 /* Something that arrived: a frame or a control message. */
@@ -36,12 +36,12 @@ struct netvsc_item {
 
 struct netvsc {
 	struct fake_guest *guest;
-	struct fake_channel *channel; /* NULL: closed */
+	struct fake_channel *channel;         /* NULL: closed */
 	uint32_t ring_bytes, recv_bytes, mtu; /* to be used; mtu with its header */
 
 	uint32_t version;
 	gpa_t recv_gpa, send_gpa;
-	uint32_t recv_room; /* allocated at recv_gpa */
+	uint32_t recv_room;              /* allocated at recv_gpa */
 	uint32_t recv_gpadl, send_gpadl; /* 0: none */
 	uint32_t piece_bytes, pieces;
 	uint64_t next_transaction;
@@ -110,8 +110,7 @@ uint32_t netvsc_send_rndis(struct netvsc *vsc, uint32_t section, uint32_t sectio
 uint32_t netvsc_send_pages(struct netvsc *vsc, const void *frame, uint32_t bytes);
 uint32_t netvsc_send_pages_ppi(struct netvsc *vsc, const void *frame, uint32_t bytes,
 			       const uint8_t *ppi, uint32_t ppi_bytes);
-uint32_t netvsc_send_split(struct netvsc *vsc, uint32_t section, const void *frame,
-			   uint32_t bytes);
+uint32_t netvsc_send_split(struct netvsc *vsc, uint32_t section, const void *frame, uint32_t bytes);
 /* The same without waiting. */
 void netvsc_post_section(struct netvsc *vsc, uint32_t section, const void *frame, uint32_t bytes);
 void netvsc_post_raw_section(struct netvsc *vsc, uint32_t section, const void *messages,

@@ -81,11 +81,9 @@ static void make_frame(uint8_t *frame, uint32_t bytes, const uint8_t *to, uint8_
 static int deliver(struct fixture *f, const uint8_t *frame, uint32_t bytes, uint16_t flags)
 {
 	struct iovec iov = { (void *)(uintptr_t)frame, bytes };
-	struct net_frame nf = { .iov = &iov,
-				.iov_count = 1,
-				.bytes = bytes,
-				.flags = flags,
-				.l4 = NET_L4_TCP };
+	struct net_frame nf = {
+		.iov = &iov, .iov_count = 1, .bytes = bytes, .flags = flags, .l4 = NET_L4_TCP
+	};
 
 	return net_null_deliver(f->net, &nf);
 }
@@ -153,9 +151,8 @@ static void the_offload_query_tells_linux_what_it_checks(void **state)
 		uint32_t bytes;
 
 		netvsc_start(&f->vsc, cases[i].version);
-		assert_int_equal(
-			netvsc_query(&f->vsc, OID_TCP_OFFLOAD_HARDWARE_CAPS, info, &bytes),
-			RNDIS_STATUS_SUCCESS);
+		assert_int_equal(netvsc_query(&f->vsc, OID_TCP_OFFLOAD_HARDWARE_CAPS, info, &bytes),
+				 RNDIS_STATUS_SUCCESS);
 		assert_int_equal(bytes, cases[i].bytes);
 		memcpy(&caps, info, bytes);
 		assert_int_equal(caps.object.type, NDIS_OBJECT_OFFLOAD);
@@ -187,11 +184,10 @@ static void every_listed_oid_is_answered(void **state)
 	assert_true(list_bytes > 100);
 	for (uint32_t i = 0; i < list_bytes; i += 4) {
 		uint32_t oid = bytes_le32(list + i);
-		bool set_only = oid == OID_GEN_PROTOCOL_OPTIONS ||
-				oid == OID_GEN_NETWORK_LAYER_ADDRESSES ||
-				oid == OID_GEN_RNDIS_CONFIG_PARAMETER ||
-				oid == OID_GEN_LINK_PARAMETERS || oid == OID_TCP_OFFLOAD_PARAMETERS ||
-				oid == OID_GEN_RSS_PARAMETERS;
+		bool set_only =
+			oid == OID_GEN_PROTOCOL_OPTIONS || oid == OID_GEN_NETWORK_LAYER_ADDRESSES ||
+			oid == OID_GEN_RNDIS_CONFIG_PARAMETER || oid == OID_GEN_LINK_PARAMETERS ||
+			oid == OID_TCP_OFFLOAD_PARAMETERS || oid == OID_GEN_RSS_PARAMETERS;
 		uint32_t status = netvsc_query(&f->vsc, oid, info, &bytes);
 
 		assert_int_equal(status, set_only ? RNDIS_STATUS_NOT_SUPPORTED : 0);
@@ -242,7 +238,8 @@ static void frames_travel_from_the_send_buffer(void **state)
 	for (uint32_t bytes = 14; bytes <= 1514; bytes += 100) {
 		make_frame(frame, bytes, peer, (uint8_t)bytes);
 		memcpy(frame + 6, mac, 6);
-		assert_int_equal(netvsc_send_section(&f->vsc, 3, frame, bytes), NVSP_STATUS_SUCCESS);
+		assert_int_equal(netvsc_send_section(&f->vsc, 3, frame, bytes),
+				 NVSP_STATUS_SUCCESS);
 		memcpy(frame, mac, 6); /* the echo swaps them */
 		memcpy(frame + 6, peer, 6);
 		netvsc_expect_frame(&f->vsc, frame, bytes);
@@ -369,9 +366,9 @@ static void coalesced_frames_come_in_pieces_that_linux_joins(void **state)
 	netvsc_enable_rsc(&f->vsc, true);
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		make_frame(frame, sizes[i], mac, (uint8_t)i);
-		assert_int_equal(deliver(f, frame, sizes[i],
-					 NET_FRAME_COALESCED | NET_FRAME_CHECKSUM_GOOD),
-				 0);
+		assert_int_equal(
+			deliver(f, frame, sizes[i], NET_FRAME_COALESCED | NET_FRAME_CHECKSUM_GOOD),
+			0);
 		netvsc_expect_frame(&f->vsc, frame, sizes[i]);
 		assert_int_equal(f->vsc.frame_checksum, RNDIS_RX_TCP_GOOD | RNDIS_RX_IP_GOOD);
 	}
@@ -781,7 +778,7 @@ static void spoilt_state_is_refused(void **state)
 
 int main(void)
 {
-#define TEST(name)	cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name)      cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 #define ECHO_TEST(name) cmocka_unit_test_setup_teardown(name, set_up_echo, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(every_version_reaches_operation),

@@ -52,10 +52,9 @@ void netvsp_tell_link(struct netvsp *nic)
 	}
 	nic->link_told = up;
 	netvsp_reply(nic, buf,
-		     rndis_build_indicate(buf,
-					  up ? RNDIS_STATUS_MEDIA_CONNECT :
-					       RNDIS_STATUS_MEDIA_DISCONNECT,
-					  NULL, 0));
+		     rndis_build_indicate(
+			     buf, up ? RNDIS_STATUS_MEDIA_CONNECT : RNDIS_STATUS_MEDIA_DISCONNECT,
+			     NULL, 0));
 }
 
 /* ---- answers ----------------------------------------------------------------------------------- */
@@ -99,8 +98,8 @@ static int on_init(struct netvsp *nic, const struct vmbus_packet *packet,
 		return -EPROTO; /* once per connection */
 	}
 	if (!dialect || request->init.version_min > version) {
-		status = version > NVSP_VERSION_61 ? NVSP_STATUS_PROTOCOL_TOO_NEW :
-						     NVSP_STATUS_PROTOCOL_UNSUPPORTED;
+		status = version > NVSP_VERSION_61 ? NVSP_STATUS_PROTOCOL_TOO_NEW
+						   : NVSP_STATUS_PROTOCOL_UNSUPPORTED;
 	} else {
 		nic->dialect = dialect;
 	}
@@ -434,7 +433,8 @@ void netvsp_default_mac(const char *partition, const char *name, uint8_t ret_mac
 	snprintf(text, sizeof(text), "mac/%s/%s", partition ? partition : "", name);
 	guid_from_name(text, &guid);
 	memcpy(ret_mac, guid.bytes, NET_MAC_BYTES);
-	ret_mac[0] = (uint8_t)((ret_mac[0] & 0xfc) | 0x02); /* one station's, locally administered */
+	ret_mac[0] =
+		(uint8_t)((ret_mac[0] & 0xfc) | 0x02); /* one station's, locally administered */
 }
 
 static int choose_mac(const struct netvsp_config *config, struct netvsp *nic, struct diag *reterr)
@@ -446,11 +446,12 @@ static int choose_mac(const struct netvsp_config *config, struct netvsp *nic, st
 		return 0;
 	}
 	if (config->mac[0] & 1 || !memcmp(config->mac, zero, sizeof(zero))) {
-		return diag_set(reterr, -EINVAL,
-				"%02x:%02x:%02x:%02x:%02x:%02x cannot be a NIC's address: the first "
-				"byte must be even, and not all may be zero",
-				config->mac[0], config->mac[1], config->mac[2], config->mac[3],
-				config->mac[4], config->mac[5]);
+		return diag_set(
+			reterr, -EINVAL,
+			"%02x:%02x:%02x:%02x:%02x:%02x cannot be a NIC's address: the first "
+			"byte must be even, and not all may be zero",
+			config->mac[0], config->mac[1], config->mac[2], config->mac[3],
+			config->mac[4], config->mac[5]);
 	}
 	memcpy(nic->permanent_mac, config->mac, NET_MAC_BYTES);
 	return 0;

@@ -34,7 +34,7 @@ struct netvsp_config {
 	const char *partition;
 	const uint8_t *mac; /* NULL: derived from the names, locally administered, stable */
 	struct net *net;    /* borrowed for the NIC's life; attached to it */
-	bool no_rsc;	    /* do not offer coalesced receive */
+	bool no_rsc;        /* do not offer coalesced receive */
 };
 
 /* 0; -EINVAL (a MAC that is a group's or zero, a name too long), -EBUSY (the back end is taken), … */

@@ -28,9 +28,10 @@ static int map_pages(struct netvsp *nic, struct netvsp_buffer *buffer)
 		return -ENOMEM;
 	}
 	for (size_t i = 0; i < count; i++) {
-		buffer->pages[i] = gfns[i] > UINT64_MAX >> MEM_PAGE_SHIFT ?
-					   NULL :
-					   mem_hva(mem, gfns[i] << MEM_PAGE_SHIFT, MEM_PAGE_BYTES);
+		buffer->pages[i] =
+			gfns[i] > UINT64_MAX >> MEM_PAGE_SHIFT
+				? NULL
+				: mem_hva(mem, gfns[i] << MEM_PAGE_SHIFT, MEM_PAGE_BYTES);
 		if (!buffer->pages[i]) {
 			return -EFAULT;
 		}
@@ -97,8 +98,8 @@ int netvsp_buffer_iovec(const struct netvsp_buffer *buffer, uint32_t offset, uin
 		if (count == max) {
 			return -E2BIG;
 		}
-		iov[count++] = (struct iovec){ buffer->pages[offset >> MEM_PAGE_SHIFT] + in_page,
-					       run };
+		iov[count++] =
+			(struct iovec){ buffer->pages[offset >> MEM_PAGE_SHIFT] + in_page, run };
 		offset += run;
 		bytes -= run;
 	}
@@ -140,8 +141,7 @@ int netvsp_recv_open(struct netvsp *nic, uint32_t gpadl_id, uint16_t id, uint32_
 	if (err) {
 		return err;
 	}
-	recv->piece_bytes = piece_bytes ? piece_bytes :
-					  choose_piece_bytes(nic, recv->buffer.bytes);
+	recv->piece_bytes = piece_bytes ? piece_bytes : choose_piece_bytes(nic, recv->buffer.bytes);
 	recv->pieces = recv->buffer.bytes / recv->piece_bytes;
 	err = recv->pieces < NETVSP_PIECES_MIN ? -EINVAL : recv_tables(recv);
 	if (err) {

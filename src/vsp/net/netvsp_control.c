@@ -23,8 +23,7 @@ void netvsp_rndis_reset(struct netvsp *nic)
 	memcpy(nic->mac, nic->permanent_mac, sizeof(nic->mac));
 }
 
-static uint32_t on_initialize(struct netvsp *nic, const struct rndis_request *request,
-			      uint8_t *buf)
+static uint32_t on_initialize(struct netvsp *nic, const struct rndis_request *request, uint8_t *buf)
 {
 	/* Microsoft's and Linux's guests say 1.0, and there has never been another. */
 	bool is_ours = request->major == RNDIS_VERSION_MAJOR;

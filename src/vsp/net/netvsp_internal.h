@@ -26,31 +26,31 @@
 #include "vsp/net/rndis_parse.h"
 
 /* Limits on what a guest can make us hold. */
-#define NETVSP_BUFFER_BYTES_MAX	 (32U << 20)
-#define NETVSP_PIECES_MIN	 16U
-#define NETVSP_PIECE_BYTES_MIN	 2048U /* an answer of RNDIS_REPLY_BYTES_MAX fits */
-#define NETVSP_CONTROL_PIECES	 4U
-#define NETVSP_MULTICAST_MAX	 32U
-#define NETVSP_CONTROL_QUEUE	 8U
-#define NETVSP_BATCH_RANGES	 64U /* in one transfer-pages packet */
-#define NETVSP_TX_RANGES	 64  /* GPA ranges in one packet from the guest */
-#define NETVSP_TX_MESSAGES_MAX	 64U /* RNDIS messages in one packet; we say 8 */
-#define NETVSP_PACKET_BYTES_MAX	 16384U
+#define NETVSP_BUFFER_BYTES_MAX  (32U << 20)
+#define NETVSP_PIECES_MIN        16U
+#define NETVSP_PIECE_BYTES_MIN   2048U /* an answer of RNDIS_REPLY_BYTES_MAX fits */
+#define NETVSP_CONTROL_PIECES    4U
+#define NETVSP_MULTICAST_MAX     32U
+#define NETVSP_CONTROL_QUEUE     8U
+#define NETVSP_BATCH_RANGES      64U /* in one transfer-pages packet */
+#define NETVSP_TX_RANGES         64  /* GPA ranges in one packet from the guest */
+#define NETVSP_TX_MESSAGES_MAX   64U /* RNDIS messages in one packet; we say 8 */
+#define NETVSP_PACKET_BYTES_MAX  16384U
 
 /*
  * The piece of the receive buffer that a frame gets. A Linux guest takes a message only if it fits
  * one piece, and keeps 64 copies of one; 8 KiB make 2048 of them in Linux's 16 MiB, and a coalesced
  * frame of 32 KiB needs four.
  */
-#define NETVSP_PIECE_BYTES	 8192U
+#define NETVSP_PIECE_BYTES       8192U
 #define NETVSP_PIECE_BYTES_SMALL 2048U /* where the buffer is below 4 MiB */
-#define NETVSP_SECTION_BYTES	 6144U /* of the send buffer, as Hyper-V does */
+#define NETVSP_SECTION_BYTES     6144U /* of the send buffer, as Hyper-V does */
 
 /* What a frame of the MTU takes in a piece beyond it: its header, a tag, RNDIS. */
-#define NETVSP_FRAME_OVERHEAD (NET_HEADER_BYTES + 4U + RNDIS_RECEIVE_HEAD_MAX)
+#define NETVSP_FRAME_OVERHEAD    (NET_HEADER_BYTES + 4U + RNDIS_RECEIVE_HEAD_MAX)
 
 /* A coalesced frame: IP's 64 KiB. */
-#define NETVSP_COALESCED_MAX (65535U + NET_HEADER_BYTES)
+#define NETVSP_COALESCED_MAX     (65535U + NET_HEADER_BYTES)
 
 enum netvsp_piece_state { PIECE_FREE, PIECE_HEAD, PIECE_TAIL };
 
@@ -106,7 +106,7 @@ struct netvsp {
 	bool paused;
 
 	/* an open channel's */
-	struct vmbus_channel *channel; /* NULL: closed */
+	struct vmbus_channel *channel;      /* NULL: closed */
 	const struct nvsp_dialect *dialect; /* NULL: before INIT */
 	uint32_t ndis_major, ndis_minor;
 	uint32_t capabilities; /* NVSP_CAP_*, the guest's */
@@ -132,7 +132,8 @@ struct netvsp {
 	struct netvsp_reply replies[NETVSP_CONTROL_QUEUE];
 
 	/* transmit */
-	uint32_t tx_done; /* bytes of the packet at hand that were sent before the back end was full */
+	uint32_t
+		tx_done; /* bytes of the packet at hand that were sent before the back end was full */
 	struct iovec tx_iov[NET_IOV_MAX];    /* all of a packet's messages */
 	struct iovec frame_iov[NET_IOV_MAX]; /* one frame of them */
 	struct gpa_range tx_ranges[NETVSP_TX_RANGES];

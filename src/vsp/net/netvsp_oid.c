@@ -11,13 +11,13 @@
 #include "vsp/net/netvsp_internal.h"
 
 #define LINK_BITS_PER_SECOND 10000000000ULL
-#define BUFFER_SPACE	     (256U << 10) /* means nothing on a virtual NIC; what Hyper-V says */
-#define VENDOR_ID	     0x00ffffffU  /* NDIS: a vendor without an IEEE number */
+#define BUFFER_SPACE         (256U << 10) /* means nothing on a virtual NIC; what Hyper-V says */
+#define VENDOR_ID            0x00ffffffU  /* NDIS: a vendor without an IEEE number */
 #define VENDOR_DESCRIPTION   "Tabique"
-#define DRIVER_VERSION	     0x0100
-#define FRIENDLY_CHARS	     256 /* UTF-16, with the terminating zero */
+#define DRIVER_VERSION       0x0100
+#define FRIENDLY_CHARS       256 /* UTF-16, with the terminating zero */
 
-#define RSS_TABLE_ENTRIES 128
+#define RSS_TABLE_ENTRIES    128
 
 struct answer {
 	uint8_t *info;
@@ -151,8 +151,8 @@ static uint32_t csum_word(const struct netvsp *nic, uint8_t tcp, uint8_t udp, bo
 	if (!current || udp == NDIS_PARAM_TX_RX || udp == one_way) {
 		word |= NDIS_CSUM_UDP | NDIS_CSUM_IP_OPTIONS;
 	}
-	if (is_v4 && (!current || nic->offloads.ip4 == NDIS_PARAM_TX_RX ||
-		      nic->offloads.ip4 == one_way)) {
+	if (is_v4 &&
+	    (!current || nic->offloads.ip4 == NDIS_PARAM_TX_RX || nic->offloads.ip4 == one_way)) {
 		word |= NDIS_CSUM_IP4_HEADER | NDIS_CSUM_IP_OPTIONS;
 	}
 	return word;
@@ -162,7 +162,8 @@ static uint32_t csum_word(const struct netvsp *nic, uint8_t tcp, uint8_t udp, bo
 static void put_offload(const struct netvsp *nic, bool current, struct answer *a)
 {
 	const struct netvsp_offloads *o = &nic->offloads;
-	bool lso4 = !current || o->lso4 == NDIS_PARAM_ON, lso6 = !current || o->lso6 == NDIS_PARAM_ON;
+	bool lso4 = !current || o->lso4 == NDIS_PARAM_ON,
+	     lso6 = !current || o->lso6 == NDIS_PARAM_ON;
 	bool can_rsc = nic->dialect->rsc && !nic->no_rsc;
 	uint8_t rsc[4] = { can_rsc && (!current || o->rsc4 == NDIS_PARAM_ON),
 			   can_rsc && (!current || o->rsc6 == NDIS_PARAM_ON), 0, 0 };
@@ -238,8 +239,8 @@ static void put_encapsulation(struct answer *a)
 static bool query_number(const struct netvsp *nic, uint32_t oid, struct answer *a)
 {
 	switch (oid) {
-	case OID_GEN_HARDWARE_STATUS:	   /* ready */
-	case OID_GEN_MEDIA_SUPPORTED:	   /* 802.3 */
+	case OID_GEN_HARDWARE_STATUS: /* ready */
+	case OID_GEN_MEDIA_SUPPORTED: /* 802.3 */
 	case OID_GEN_MEDIA_IN_USE:
 	case OID_GEN_PHYSICAL_MEDIUM:
 	case OID_GEN_XMIT_ERROR:
@@ -464,7 +465,7 @@ uint32_t netvsp_oid_set(struct netvsp *nic, uint32_t oid, const uint8_t *info, u
 		return set_offload(nic, info, bytes);
 	case OID_GEN_RNDIS_CONFIG_PARAMETER:
 		return set_config_parameter(nic, info, bytes);
-	case OID_OFFLOAD_ENCAPSULATION:	      /* 802.3, what else */
+	case OID_OFFLOAD_ENCAPSULATION:       /* 802.3, what else */
 	case OID_GEN_NETWORK_LAYER_ADDRESSES: /* for switches that filter by them */
 	case OID_GEN_PROTOCOL_OPTIONS:
 	case OID_GEN_LINK_PARAMETERS:

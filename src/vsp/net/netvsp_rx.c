@@ -27,8 +27,8 @@ static int send_pages(struct netvsp *nic, uint32_t channel_type, uint32_t head)
 		.wants_completion = true,
 		.transaction_id = (uint64_t)head + 1,
 		.descriptor = &batch->header,
-		.descriptor_bytes = (uint32_t)(sizeof(batch->header) +
-					       batch->ranges * sizeof(batch->range[0])),
+		.descriptor_bytes =
+			(uint32_t)(sizeof(batch->header) + batch->ranges * sizeof(batch->range[0])),
 		.payload = &payload,
 		.payload_count = 1,
 	};
@@ -188,9 +188,9 @@ static void put_frame(struct netvsp *nic, const struct net_frame *frame, uint32_
 			receive.vlan_tci = frame->vlan_tci;
 		}
 		if (pieces > 1) {
-			receive.piece = (uint8_t)(RNDIS_ID_PIECE |
-						  (i == 0 ? RNDIS_ID_PIECE_FIRST : 0) |
-						  (i == pieces - 1 ? RNDIS_ID_PIECE_LAST : 0));
+			receive.piece =
+				(uint8_t)(RNDIS_ID_PIECE | (i == 0 ? RNDIS_ID_PIECE_FIRST : 0) |
+					  (i == pieces - 1 ? RNDIS_ID_PIECE_LAST : 0));
 		}
 		head_bytes = rndis_build_packet(head, &receive);
 		netvsp_buffer_write(&nic->recv.buffer, offset, head, head_bytes);

@@ -39,9 +39,9 @@ enum {
 enum {
 	BUFFER_GPADL = 1,
 	BUFFER_ID = 2,
-	BUFFER_PIECE_BYTES = 3, /* of the send buffer: its sections' */
+	BUFFER_PIECE_BYTES = 3,  /* of the send buffer: its sections' */
 	BUFFER_PIECE_STATES = 4, /* a byte each: enum netvsp_piece_state */
-	BUFFER_PIECE_NEXTS = 5,	 /* le32 each */
+	BUFFER_PIECE_NEXTS = 5,  /* le32 each */
 };
 
 /* In STATE_ANSWER. */

@@ -169,8 +169,8 @@ static int tx_frame(struct netvsp *nic, const struct view *view, uint32_t at, ui
 	if (err) {
 		return err;
 	}
-	frame.iov_count = view_slice(view, at + where.data_offset, where.data_bytes,
-				     nic->frame_iov);
+	frame.iov_count =
+		view_slice(view, at + where.data_offset, where.data_bytes, nic->frame_iov);
 	frame.bytes = where.data_bytes;
 	if (!netvsp_link(nic)) {
 		return 0; /* the cable is out */

@@ -124,8 +124,8 @@ static void put(struct nvsp_message *m, size_t offset, uint32_t value)
 	bytes_put_le32(m->bytes + offset, value);
 }
 
-void nvsp_build_init_complete(const struct nvsp_dialect *dialect, uint32_t version,
-			      uint32_t status, struct nvsp_message *ret)
+void nvsp_build_init_complete(const struct nvsp_dialect *dialect, uint32_t version, uint32_t status,
+			      struct nvsp_message *ret)
 {
 	begin(dialect, NVSP_INIT_COMPLETE, ret);
 	put(ret, offsetof(struct nvsp_init_complete, version), version);
@@ -178,8 +178,7 @@ void nvsp_build_subchannel(const struct nvsp_dialect *dialect, uint32_t status, 
 	put(ret, offsetof(struct nvsp_subchannel, count), count);
 }
 
-void nvsp_build_refusal(const struct nvsp_dialect *dialect, uint32_t type,
-			struct nvsp_message *ret)
+void nvsp_build_refusal(const struct nvsp_dialect *dialect, uint32_t type, struct nvsp_message *ret)
 {
 	begin(dialect, type, ret);
 	put(ret, offsetof(struct nvsp_refusal, status), NVSP_STATUS_FAIL);

@@ -18,9 +18,9 @@ struct nvsp_dialect {
 	uint32_t version; /* NVSP_VERSION_* */
 	const char *name;
 	uint32_t message_bytes; /* of what we send */
-	uint32_t last_type;	/* the last message that the guest may send */
-	bool rsc;		/* coalesced frames in pieces */
-	bool link_speed;	/* the guest asks for it, and hears of changes */
+	uint32_t last_type;     /* the last message that the guest may send */
+	bool rsc;               /* coalesced frames in pieces */
+	bool link_speed;        /* the guest asks for it, and hears of changes */
 	uint8_t offload_revision;
 	uint16_t offload_bytes; /* of ndis_offload */
 };
@@ -77,8 +77,8 @@ struct nvsp_message {
 	uint32_t length;
 };
 
-void nvsp_build_init_complete(const struct nvsp_dialect *dialect, uint32_t version,
-			      uint32_t status, struct nvsp_message *ret);
+void nvsp_build_init_complete(const struct nvsp_dialect *dialect, uint32_t version, uint32_t status,
+			      struct nvsp_message *ret);
 void nvsp_build_recv_buf_complete(const struct nvsp_dialect *dialect, uint32_t status,
 				  uint32_t piece_bytes, uint32_t pieces, struct nvsp_message *ret);
 void nvsp_build_send_buf_complete(const struct nvsp_dialect *dialect, uint32_t status,

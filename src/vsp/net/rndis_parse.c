@@ -262,8 +262,7 @@ uint8_t *rndis_query_info(uint8_t *buf)
 	return buf + BODY + sizeof(struct rndis_query_complete);
 }
 
-uint32_t rndis_build_query(uint8_t *buf, uint32_t request_id, uint32_t status,
-			   uint32_t info_bytes)
+uint32_t rndis_build_query(uint8_t *buf, uint32_t request_id, uint32_t status, uint32_t info_bytes)
 {
 	check(info_bytes <= RNDIS_INFO_BYTES_MAX);
 	bytes_put_le32(buf + BODY, request_id);
@@ -291,8 +290,7 @@ uint32_t rndis_build_reset(uint8_t *buf, uint32_t status)
 			  BODY + sizeof(struct rndis_reset_complete));
 }
 
-uint32_t rndis_build_indicate(uint8_t *buf, uint32_t status, const void *info,
-			      uint32_t info_bytes)
+uint32_t rndis_build_indicate(uint8_t *buf, uint32_t status, const void *info, uint32_t info_bytes)
 {
 	check(info_bytes <= RNDIS_INFO_BYTES_MAX);
 	bytes_put_le32(buf + BODY, status);

@@ -20,7 +20,7 @@
 /* Header and fixed part of a message with a frame. */
 #define RNDIS_PACKET_HEAD_BYTES (sizeof(struct rndis_header) + sizeof(struct rndis_packet))
 /* Per-packet information in one message; Linux sends at most 64 bytes of it. */
-#define RNDIS_PPI_BYTES_MAX 1024
+#define RNDIS_PPI_BYTES_MAX     1024
 /* A message without a frame. */
 #define RNDIS_CONTROL_BYTES_MAX 4096
 
@@ -41,7 +41,7 @@ MUST_CHECK int rndis_parse_packet(const uint8_t *buf, uint32_t message_bytes,
 struct rndis_offload {
 	bool has_checksum, has_lso, has_vlan;
 	uint32_t checksum; /* RNDIS_TX_* */
-	uint32_t lso;	   /* RNDIS_LSO_* */
+	uint32_t lso;      /* RNDIS_LSO_* */
 	uint16_t vlan_tci; /* as on the wire: priority, CFI, id */
 };
 
@@ -51,7 +51,7 @@ MUST_CHECK int rndis_parse_ppi(const uint8_t *ppi, uint32_t bytes, struct rndis_
 struct rndis_request {
 	uint32_t type; /* RNDIS_* */
 	uint32_t request_id;
-	uint32_t oid; /* QUERY, SET */
+	uint32_t oid;        /* QUERY, SET */
 	const uint8_t *info; /* borrowed from the message */
 	uint32_t info_bytes;
 	uint32_t major, minor; /* INITIALIZE */
@@ -74,13 +74,11 @@ uint32_t rndis_build_initialize(uint8_t *buf, uint32_t request_id, uint32_t stat
 				uint32_t transfer_bytes_max);
 /* The answer's bytes are to be put at rndis_query_info(buf) before. */
 uint8_t *rndis_query_info(uint8_t *buf);
-uint32_t rndis_build_query(uint8_t *buf, uint32_t request_id, uint32_t status,
-			   uint32_t info_bytes);
+uint32_t rndis_build_query(uint8_t *buf, uint32_t request_id, uint32_t status, uint32_t info_bytes);
 /* type: RNDIS_SET, RNDIS_KEEPALIVE */
 uint32_t rndis_build_status(uint8_t *buf, uint32_t type, uint32_t request_id, uint32_t status);
 uint32_t rndis_build_reset(uint8_t *buf, uint32_t status);
-uint32_t rndis_build_indicate(uint8_t *buf, uint32_t status, const void *info,
-			      uint32_t info_bytes);
+uint32_t rndis_build_indicate(uint8_t *buf, uint32_t status, const void *info, uint32_t info_bytes);
 
 /* What goes before a frame on receive. */
 struct rndis_receive {

@@ -24,10 +24,9 @@ static void frames_come_out_as_they_went_in(void **state)
 		if (seed >> 31) {
 			uint32_t bytes = 14 + (in * 37) % 600;
 			struct iovec iov[2] = { { data, 5 }, { data + 5, bytes - 5 } };
-			struct net_frame frame = { .iov = iov,
-						   .iov_count = 2,
-						   .bytes = bytes,
-						   .mss = in };
+			struct net_frame frame = {
+				.iov = iov, .iov_count = 2, .bytes = bytes, .mss = in
+			};
 
 			memset(data, (int)in, sizeof(data));
 			if (fifo_put(&fifo, &frame, NULL) == 0) {

@@ -21,8 +21,7 @@ static void forwards_are_read(void **state)
 		{ "udp:53:5353", { true, 0, 53, 0, 5353 } },
 		{ "tcp:127.0.0.1:2222:22", { false, 0x7f000001, 2222, 0, 22 } },
 		{ "tcp:2222:10.0.2.15:22", { false, 0, 2222, 0x0a00020f, 22 } },
-		{ "tcp:127.0.0.1:2222:10.0.2.15:22",
-		  { false, 0x7f000001, 2222, 0x0a00020f, 22 } },
+		{ "tcp:127.0.0.1:2222:10.0.2.15:22", { false, 0x7f000001, 2222, 0x0a00020f, 22 } },
 		{ "tcp:65535:1", { false, 0, 65535, 0, 1 } },
 	};
 
@@ -43,10 +42,24 @@ static void forwards_are_read(void **state)
 static void others_are_refused_by_name(void **state)
 {
 	const char *const bad[] = {
-		"",	       "tcp",	     "tcp:",	    "tcp:22",	     "tcp::22",
-		"tcp:22:",     "icmp:1:2",   "tcp:0:22",    "tcp:65536:22",  "tcp:-1:22",
-		"tcp: 22:22",  "tcp:22:22:", "tcp:22:22:3", "tcp:1.2.3:2:3", "tcp:a:b",
-		"tcp:1.2.3.4", "tcp:1.2.3.4:5:6.7.8.9:10:11", "tcp:22x:22",
+		"",
+		"tcp",
+		"tcp:",
+		"tcp:22",
+		"tcp::22",
+		"tcp:22:",
+		"icmp:1:2",
+		"tcp:0:22",
+		"tcp:65536:22",
+		"tcp:-1:22",
+		"tcp: 22:22",
+		"tcp:22:22:",
+		"tcp:22:22:3",
+		"tcp:1.2.3:2:3",
+		"tcp:a:b",
+		"tcp:1.2.3.4",
+		"tcp:1.2.3.4:5:6.7.8.9:10:11",
+		"tcp:22x:22",
 		"tcp:99999999999999999999:22",
 	};
 

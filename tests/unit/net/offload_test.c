@@ -119,17 +119,17 @@ static void checksums_are_finished(void **state)
 		for (uint32_t payload = 0; payload < 3000; payload += 251) {
 			uint32_t bytes = make(frame, version, 6, payload);
 
-			assert_int_equal(net_offload_finish(frame, bytes,
-							    NET_FRAME_L4_CHECKSUM |
-								    NET_FRAME_IP_CHECKSUM),
-					 0);
+			assert_int_equal(
+				net_offload_finish(frame, bytes,
+						   NET_FRAME_L4_CHECKSUM | NET_FRAME_IP_CHECKSUM),
+				0);
 			assert_int_equal(verify(frame, bytes), 0);
 			bytes = make(frame, version, 17, payload);
 			/* Padding behind the datagram is no part of it. */
-			assert_int_equal(net_offload_finish(frame, bytes + 18,
-							    NET_FRAME_L4_CHECKSUM |
-								    NET_FRAME_IP_CHECKSUM),
-					 0);
+			assert_int_equal(
+				net_offload_finish(frame, bytes + 18,
+						   NET_FRAME_L4_CHECKSUM | NET_FRAME_IP_CHECKSUM),
+				0);
 			assert_int_equal(verify(frame, bytes + 18), 0);
 		}
 	}
@@ -191,9 +191,8 @@ static uint32_t make_syn(uint8_t *frame, int version, uint16_t mss)
 
 	frame[l4 + 13] = 2;
 	memcpy(frame + l4 + 20, (uint8_t[]){ 2, 4, (uint8_t)(mss >> 8), (uint8_t)mss }, 4);
-	assert_int_equal(net_offload_finish(frame, bytes,
-					    NET_FRAME_L4_CHECKSUM | NET_FRAME_IP_CHECKSUM),
-			 0);
+	assert_int_equal(
+		net_offload_finish(frame, bytes, NET_FRAME_L4_CHECKSUM | NET_FRAME_IP_CHECKSUM), 0);
 	return bytes;
 }
 
@@ -204,7 +203,7 @@ static void a_syn_is_raised_to_whole_segments(void **state)
 		uint16_t mss, max, raised;
 	} cases[] = { { 1460, 32120, 32120 }, { 1440, 32120, 31680 }, { 536, 32120, 31624 },
 		      { 8960, 32120, 26880 }, { 20000, 32120, 0 },    { 1460, 2919, 0 },
-		      { 0, 32120, 0 },	      { 1, 65535, 65535 } };
+		      { 0, 32120, 0 },        { 1, 65535, 65535 } };
 
 	(void)state;
 	for (int version = 4; version <= 6; version += 2) {
@@ -288,7 +287,9 @@ static void tcp_is_cut_into_right_segments(void **state)
 			uint32_t bytes = make(frame, version, 6, payload);
 			uint32_t head = bytes - payload;
 
-			p = (struct pieces){ .limit = head + 1460, .payload_at = head, .tcp = true };
+			p = (struct pieces){ .limit = head + 1460,
+					     .payload_at = head,
+					     .tcp = true };
 			assert_int_equal(net_cut_tcp(frame, bytes, 1460, on_piece, &p), 0);
 			assert_int_equal(p.count, num_max((payload + 1459) / 1460, 1));
 			assert_int_equal(p.have, payload);

@@ -134,8 +134,8 @@ static void nonsense_is_dropped(void **state)
 	make(1, 3000);
 	for (uint32_t field = 0; field < 0x10000; field += 257) {
 		bytes_put_be16(pieces[0] + 20, (uint16_t)field);
-		assert_int_equal(net_offload_finish(pieces[0], piece_bytes[0], NET_FRAME_IP_CHECKSUM),
-				 0);
+		assert_int_equal(
+			net_offload_finish(pieces[0], piece_bytes[0], NET_FRAME_IP_CHECKSUM), 0);
 		uint8_t *frame;
 		uint32_t bytes;
 

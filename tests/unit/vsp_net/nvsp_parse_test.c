@@ -48,11 +48,16 @@ static void short_messages_are_refused(void **state)
 	const struct nvsp_dialect *d = nvsp_dialect(NVSP_VERSION_61);
 	const struct {
 		uint32_t type, bytes;
-	} cases[] = { { NVSP_INIT, 12 },	     { NVSP_SEND_NDIS_VERSION, 12 },
-		      { NVSP_SEND_RECV_BUF, 10 },    { NVSP_SEND_SEND_BUF, 10 },
-		      { NVSP_REVOKE_RECV_BUF, 6 },   { NVSP_SEND_RNDIS, 16 },
-		      { NVSP_SEND_NDIS_CONFIG, 20 }, { NVSP_SWITCH_DATA_PATH, 8 },
-		      { NVSP_SUBCHANNEL, 12 },	     { NVSP_SEND_RNDIS_COMPLETE, 8 } };
+	} cases[] = { { NVSP_INIT, 12 },
+		      { NVSP_SEND_NDIS_VERSION, 12 },
+		      { NVSP_SEND_RECV_BUF, 10 },
+		      { NVSP_SEND_SEND_BUF, 10 },
+		      { NVSP_REVOKE_RECV_BUF, 6 },
+		      { NVSP_SEND_RNDIS, 16 },
+		      { NVSP_SEND_NDIS_CONFIG, 20 },
+		      { NVSP_SWITCH_DATA_PATH, 8 },
+		      { NVSP_SUBCHANNEL, 12 },
+		      { NVSP_SEND_RNDIS_COMPLETE, 8 } };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

@@ -17,8 +17,12 @@ static void headers_must_fit(void **state)
 	const struct {
 		uint32_t bytes, left;
 		int err;
-	} cases[] = { { 8, 8, 0 },	   { 7, 8, -EBADMSG },	{ 9, 8, -EBADMSG },
-		      { 0, 100, -EBADMSG }, { 0xffffffff, 100, -EBADMSG }, { 100, 100, 0 } };
+	} cases[] = { { 8, 8, 0 },
+		      { 7, 8, -EBADMSG },
+		      { 9, 8, -EBADMSG },
+		      { 0, 100, -EBADMSG },
+		      { 0xffffffff, 100, -EBADMSG },
+		      { 100, 100, 0 } };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -117,9 +121,10 @@ static void spoilt_per_packet_information_is_refused(void **state)
 {
 	const struct {
 		uint32_t size, offset, left;
-	} cases[] = { { 0, 12, 16 },  { 11, 12, 16 }, { 17, 12, 16 }, { 0xffffffff, 12, 16 },
-		      { 16, 13, 16 }, { 16, 17, 16 }, { 16, 0xffffffff, 16 }, { 16, 0, 16 },
-		      { 12, 12, 12 }, { 16, 12, 18 } };
+	} cases[] = { { 0, 12, 16 },          { 11, 12, 16 }, { 17, 12, 16 },
+		      { 0xffffffff, 12, 16 }, { 16, 13, 16 }, { 16, 17, 16 },
+		      { 16, 0xffffffff, 16 }, { 16, 0, 16 },  { 12, 12, 12 },
+		      { 16, 12, 18 } };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -149,8 +154,9 @@ static void requests_are_read_and_refused(void **state)
 	m[4] = 4;
 	assert_int_equal(rndis_parse_request(buf, 32, &r), 0);
 	assert_ptr_equal(r.info, buf + 28);
-	const uint32_t bad[][2] = { { 5, 20 }, { 4, 21 }, { 4, 19 }, { 0xffffffff, 20 },
-				    { 4, 0xfffffffe } };
+	const uint32_t bad[][2] = {
+		{ 5, 20 }, { 4, 21 }, { 4, 19 }, { 0xffffffff, 20 }, { 4, 0xfffffffe }
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		m[4] = bad[i][0];
