@@ -1,0 +1,59 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+# limit: 300
+#
+# Every verb of the control socket does what it says.
+
+. "$(dirname "$0")/lib.sh"
+
+memory=512M
+make_disk 16
+guest --disk "path=$disk" --net nat --name box <<'END'
+n=0
+echo "up: 1"
+while :; do
+	n=$((n + 1))
+	echo "tick: $n"
+	usleep 200000
+done
+END
+wait_for '^tick: 3'
+
+status=$(ctl status)
+check name box "$(jq -r .name <<<"$status")"
+check state running "$(jq -r .state <<<"$status")"
+check processors 1 "$(jq -r .cpus <<<"$status")"
+check memory $((512 * 1048576)) "$(jq -r .memory_bytes <<<"$status")"
+check_true 'inspect is JSON' jq -e '.vmbus and .partition' <<<"$(ctl inspect)" >/dev/null
+
+check 'pause' paused "$(ctl pause | jq -r .state)"
+check 'state when paused' paused "$(ctl status | jq -r .state)"
+sleep 0.5
+before=$(said tick)
+sleep 2
+check 'ticks when paused' "$before" "$(said tick)"
+check 'resume' running "$(ctl resume | jq -r .state)"
+wait_for "^tick: $((before + 3))\$"
+
+check_true 'nmi is taken' ctl nmi >/dev/null
+wait_for 'NMI received' 20
+
+check_true 'reset is taken' ctl reset >/dev/null
+for _ in {1..300}; do
+	[ "$(said_lines up | grep -c .)" -lt 2 ] || break
+	kill -0 "$guest_pid" 2>/dev/null || guest_broke 'ended at a reset'
+	sleep 0.3
+done
+check 'boots' 2 "$(said_lines up | grep -c .)"
+check 'resets' 1 "$(ctl status | jq -r .resets)"
+
+ctl nonsense >"$work/out" 2>"$work/err"
+check 'status of an unknown verb' 1 $?
+check 'lines about it' 1 "$(wc -l <"$work/err")"
+
+check_true 'quit is taken' ctl quit >/dev/null
+guest_ends 0 20
+check 'socket left behind' no "$([ -e "$work/control" ] && echo yes || echo no)"
+ctl status >/dev/null 2>"$work/err"
+check 'status of a verb to nobody' 2 $?
+check 'lines about it' 1 "$(wc -l <"$work/err")"

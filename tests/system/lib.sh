@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+#
+# For the tests with whole guests. A test sources this, starts guests with
+# `guest`, waits for what they say and for their end, and checks values. It runs
+# inside tools/with-kvm (tests/run sees to that; alone: tools/with-kvm TEST).
+#
+#   guest OPTIONS... <<'END'      starts a guest that runs this script; END
+#   wait_for PATTERN [SECONDS]    until its serial line shows it
+#   guest_ends STATUS [SECONDS]   waits for its end, checks the exit status
+#   ctl VERB [KEY=VALUE]...       one request; the answer on standard output
+#   check WHAT EXPECTED FOUND     both values are printed when they differ
+#
+# Before `guest`: flavour=generic|cloud, cpus, memory, append, tools=yes for the
+# archive with guest-io and friends, files="a b" for more archives, root=yes for
+# the disk image instead of the script, kernel=FILE.
+#
+# A guest that stands still or dies without being asked to ends the test with
+# status 99, which tests/run may forgive in the emulated host. A failed check
+# ends it with 1, always.
+
+set -uo pipefail
+system_dir=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd -P)
+top=$(dirname "$(dirname "$system_dir")")
+tabique=${TABIQUE:-$top/build/tabique}
+work=$(mktemp -d -t tabique-test.XXXXXX)
+# Emulation makes everything slow; the limits are for there.
+patience=${TABIQUE_PATIENCE:-90}
+
+flavour=generic cpus=1 memory=512M append='' tools='' files='' root='' kernel=''
+guest_pid='' guest_count=0
+
+finish() {
+	local pid
+	for pid in $guest_pid ${helpers[@]+"${helpers[@]}"}; do
+		kill -KILL "$pid" 2>/dev/null
+	done
+	wait 2>/dev/null
+	umount "$work"/mount* 2>/dev/null
+	rm -rf "$work"
+}
+helpers=()
+trap finish EXIT
+trap 'exit 143' TERM INT
+
+# The serial line and our own log, for whoever reads the test's log.
+show() {
+	[ "$guest_count" -gt 0 ] || return 0
+	echo "--- serial line"
+	tail -n 40 "$work/serial" | tr -d '\r'
+	echo "--- tabique"
+	tail -n 20 "$work/stderr"
+	echo "---"
+}
+
+fail() {
+	show
+	echo "FAILED: $*"
+	exit 1
+}
+
+# The guest, not a check: see the head.
+guest_broke() {
+	show
+	echo "the guest broke: $*"
+	exit 99
+}
+
+skip() {
+	echo "$*"
+	exit 77
+}
+
+check() {
+	[ "$2" = "$3" ] || fail "$1: expected '$2', found '$3'"
+	echo "ok: $1: $3"
+}
+
+check_true() { # check_true WHAT COMMAND...
+	local what=$1
+	shift
+	"$@" || fail "$what: $*"
+	echo "ok: $what"
+}
+
+# check_less WHAT FOUND LIMIT, with fractions
+check_less() {
+	awk -v a="$2" -v b="$3" 'BEGIN { exit !(a < b) }' || fail "$1: expected less than $3, found $2"
+	echo "ok: $1: $2 (less than $3)"
+}
+
+image() {
+	local name=GUEST_${1//-/_}
+	name=${name^^}
+	if [ -z "${!name-}" ]; then
+		export "$name=$("$top/tools/guest-image" "$1")"
+	fi
+	echo "${!name}"
+}
+
+# archive NAME FILE...: files, to be found at / in the guest, as one more archive.
+archive() {
+	local name=$1 dir
+	shift
+	dir=$(mktemp -d -p "$work")
+	cp "$@" "$dir/"
+	(cd "$dir" && find . -type f | busybox cpio -o -H newc 2>/dev/null) >"$work/$name"
+	rm -rf "$dir"
+	files="$files $work/$name"
+}
+
+guest() {
+	local command=()
+	guest_count=$((guest_count + 1))
+	if [ -z "$root" ]; then
+		mkdir -p "$work/script"
+		cat >"$work/script/test.sh"
+		(cd "$work/script" && echo test.sh | busybox cpio -o -H newc 2>/dev/null) >"$work/script.cpio"
+		# shellcheck disable=SC2086  # a list of files
+		cat "$(image "initrd-$flavour")" ${tools:+"$(image tools)"} $files "$work/script.cpio" >"$work/initrd"
+	else
+		cp "$(image "initrd-$flavour")" "$work/initrd"
+	fi
+	: >"$work/serial"
+	: >"$work/stderr"
+	rm -f "$work/control" "$work/stdin"
+	mkfifo "$work/stdin"
+	command=("$tabique" run --cpus "$cpus" --memory "$memory"
+		--kernel "${kernel:-$(image "vmlinuz-$flavour")}" --initrd "$work/initrd"
+		--append "console=ttyS0 ${root:+root=/dev/sda }$append"
+		--serial stdio --control "unix:$work/control" "$@")
+	echo "guest $guest_count: $flavour, ${command[*]}"
+	# Opened for reading and writing: no end of file until we say so.
+	exec 7<>"$work/stdin"
+	"${command[@]}" <&7 >>"$work/serial" 2>>"$work/stderr" 7<&- &
+	guest_pid=$!
+}
+
+# type TEXT: on the guest's serial line, with a return.
+type_line() {
+	printf '%s\r' "$*" >&7
+}
+
+wait_for() { # wait_for PATTERN [SECONDS]
+	local end=$((SECONDS + ${2:-$patience}))
+	until tr -d '\r' <"$work/serial" | grep -qaE -- "$1"; do
+		if ! kill -0 "$guest_pid" 2>/dev/null; then
+			tr -d '\r' <"$work/serial" | grep -qaE -- "$1" && return 0
+			wait "$guest_pid"
+			guest_broke "ended with status $? before it said '$1'"
+		fi
+		[ $SECONDS -lt $end ] || guest_broke "did not say '$1' in ${2:-$patience} s"
+		sleep 0.2
+	done
+}
+
+# Of the log: what it says after the last "NAME: ".
+said() {
+	tr -d '\r' <"$work/serial" | sed -n "s/^$1: //p" | tail -n 1
+}
+
+said_lines() {
+	tr -d '\r' <"$work/serial" | sed -n "s/^$1: //p"
+}
+
+guest_ends() { # guest_ends STATUS [SECONDS]
+	local end=$((SECONDS + ${2:-$patience})) status=0
+	while kill -0 "$guest_pid" 2>/dev/null; do
+		[ $SECONDS -lt $end ] || guest_broke "did not end in ${2:-$patience} s"
+		sleep 0.2
+	done
+	wait "$guest_pid" || status=$?
+	guest_pid=
+	# Nobody asked it to crash: that is the guest's, or its processor's, doing.
+	if [ $status = 3 ] && [ "$1" != 3 ]; then
+		guest_broke "crashed"
+	fi
+	check "exit status of tabique run" "$1" "$status"
+}
+
+# The test's script ran to its end, with this status (0).
+script_ended() {
+	wait_for '^tabique-guest: exit [0-9]+' "${2:-$patience}"
+	check "status of the guest's script" "${1:-0}" "$(said tabique-guest | sed -n 's/^exit //p')"
+}
+
+ctl() {
+	"$tabique" ctl "$work/control" "$@"
+}
+
+# A block device of our own with direct I/O, which tmpfs lacks here: $disk.
+# Sizes in MB; one for each test.
+make_disk() {
+	disk=/dev/ram0
+	if [ -n "${TABIQUE_EMULATED_HOST-}" ]; then
+		modprobe -r brd 2>/dev/null
+		if modprobe brd rd_nr=1 "rd_size=$(($1 * 1024))" max_part=0 2>/dev/null &&
+			[ "$(blockdev --getsize64 /dev/ram0 2>/dev/null || echo 0)" = $(($1 * 1048576)) ]; then
+			return
+		fi
+	fi
+	disk=$work/disk.img
+	truncate -s "${1}M" "$disk"
+}
+
+# An http server on loopback with $1 MB in /file: $port, $sum.
+serve_file() {
+	local tries
+	mkdir -p "$work/www"
+	head -c "${1}M" /dev/urandom >"$work/www/file"
+	# shellcheck disable=SC2034  # for the test
+	sum=$(sha256sum "$work/www/file" | cut -d ' ' -f 1)
+	for tries in 1 2 3 4 5 6 7 8; do
+		port=$((20000 + RANDOM % 20000))
+		busybox httpd -f -p "127.0.0.1:$port" -h "$work/www" 2>/dev/null &
+		helpers+=($!)
+		sleep 0.3
+		! kill -0 $! 2>/dev/null || return 0
+	done
+	fail "no http server on loopback after $tries tries"
+}
