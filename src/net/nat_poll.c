@@ -112,7 +112,12 @@ int nat_poll_add(struct nat_poll *poll, int fd, uint32_t events)
 		poll->refused++;
 		return -1;
 	}
-	socket->in.wanted = events & (POLLIN | POLLPRI);
+	/*
+	 * No POLLPRI: io_uring passes on what a wake-up says, and a socket's wake-up for any data says
+	 * "priority" too (sock_def_readable()), whereupon slirp takes plain bytes for urgent ones and
+	 * the guest loses them. slirp's sockets have SO_OOBINLINE: urgent bytes come with the others.
+	 */
+	socket->in.wanted = events & POLLIN;
 	socket->out.wanted = events & POLLOUT;
 	list_remove(&socket->link);
 	list_append(&poll->filled, &socket->link);
