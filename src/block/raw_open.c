@@ -317,8 +317,8 @@ int block_raw_open(const struct block_config *config, struct block **ret, struct
 {
 	auto_close int fd = -1;
 	struct raw *raw;
-	struct stat st;
-	bool direct;
+	struct stat st = { 0 };
+	bool direct = false;
 	int err;
 
 	err = raw_open_fd(config, &st, &direct, &fd, reterr);

@@ -15,12 +15,13 @@
 
 #define ENTRIES 16
 
-struct cpuid_list {
+/* KVM's list with room behind it. */
+union cpuid_list {
 	struct kvm_cpuid2 head;
-	struct kvm_cpuid_entry2 entries[ENTRIES];
+	uint8_t room[sizeof(struct kvm_cpuid2) + ENTRIES * sizeof(struct kvm_cpuid_entry2)];
 };
 
-static struct kvm_cpuid_entry2 *add(struct cpuid_list *list, uint32_t leaf, uint32_t index)
+static struct kvm_cpuid_entry2 *add(union cpuid_list *list, uint32_t leaf, uint32_t index)
 {
 	struct kvm_cpuid_entry2 *entry = &list->head.entries[list->head.nent++];
 
@@ -30,7 +31,7 @@ static struct kvm_cpuid_entry2 *add(struct cpuid_list *list, uint32_t leaf, uint
 }
 
 /* A processor with everything in it that we must change. */
-static void make_supported(struct cpuid_list *list)
+static void make_supported(union cpuid_list *list)
 {
 	struct kvm_cpuid_entry2 *entry;
 
@@ -50,7 +51,7 @@ static void make_supported(struct cpuid_list *list)
 	add(list, 0x8000001e, 0);
 }
 
-static void make_hyperv(struct cpuid_list *list)
+static void make_hyperv(union cpuid_list *list)
 {
 	struct kvm_cpuid_entry2 *entry;
 
@@ -83,7 +84,7 @@ static struct kvm_cpuid2 *build(uint32_t vps, bool has_apic_hardware)
 		.has_tsc_deadline = true,
 		.has_apic_hardware = has_apic_hardware,
 	};
-	struct cpuid_list supported, hyperv;
+	union cpuid_list supported, hyperv;
 	struct kvm_cpuid2 *cpuid;
 
 	make_supported(&supported);
@@ -148,7 +149,7 @@ static void topology_tells_cores_of_one_package(void **state)
 
 static void what_is_missing_is_named(void **state)
 {
-	struct cpuid_list hyperv;
+	union cpuid_list hyperv;
 
 	(void)state;
 	make_hyperv(&hyperv);
@@ -168,7 +169,7 @@ static void what_is_missing_is_named(void **state)
 static void failed_allocation_is_an_error(void **state)
 {
 	const struct cpuid_policy policy = { .vps = 1 };
-	struct cpuid_list supported, hyperv;
+	union cpuid_list supported, hyperv;
 	struct kvm_cpuid2 *cpuid = NULL;
 
 	(void)state;

@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Every constructor with its n-th allocation or host call failing, n = 1, 2, 3 … until none fails: it
+ * must say so, leave nothing behind (the sanitizers watch), and succeed when nothing fails.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/fault.h"
+#include "base/num.h"
+#include "block/block.h"
+#include "block/layers.h"
+#include "chipset/chipset.h"
+#include "chipset/i8042.h"
+#include "chipset/pm.h"
+#include "chipset/rtc.h"
+#include "chipset/uart.h"
+#include "console/serial.h"
+#include "guest/fake_guest.h"
+#include "guest/fake_internal.h"
+#include "net/net.h"
+#include "proto/echo.h"
+#include "rpc/rpc.h"
+#include "vsp/echo/echo.h"
+#include "vsp/ic/ic.h"
+#include "vsp/net/netvsp.h"
+#include "vsp/storage/storvsp.h"
+
+#define POINTS_MAX 1000
+
+/* What scenarios may use, made while nothing fails. */
+static struct fake_guest *guest;
+static struct loop *loop;
+
+static void run(int (*scenario)(void))
+{
+	for (unsigned int n = 1; n < POINTS_MAX; n++) {
+		fault_arm(n);
+		int err = scenario();
+		bool fired = fault_fired();
+
+		fault_arm(0);
+		fake_guest_settle(guest);
+		if (!fired) {
+			assert_int_equal(err, 0);
+			return;
+		}
+		/* Some do without what failed; none fails without a reason. */
+		assert_true(err <= 0);
+	}
+	fail_msg("more than %d points", POINTS_MAX);
+}
+
+static int make_loop(void)
+{
+	struct loop *made = NULL;
+	struct diag diag;
+	int err = loop_create("fault", &made, &diag);
+
+	loop_destroy(made);
+	return err;
+}
+
+static int make_memory(void)
+{
+	struct mem_config config = { .bytes = 64 * MIB };
+	const uint64_t gfns[] = { 5, 9 };
+	struct mem *mem = NULL;
+	struct diag diag;
+	void *pages = NULL;
+	int err = mem_create(&config, &mem, &diag);
+
+	if (!err) {
+		err = mem_map_pages(mem, gfns, 2, 2, &pages);
+		mem_unmap_pages(pages, 2, 2);
+	}
+	mem_destroy(mem);
+	return err;
+}
+
+static int make_state(void)
+{
+	struct save save;
+	const uint8_t *bytes;
+	size_t length;
+
+	save_init(&save);
+	for (uint16_t i = 1; i < 200; i++) {
+		save_u64(&save, i, i);
+	}
+	int err = save_finish(&save, &bytes, &length);
+
+	save_fini(&save);
+	return err;
+}
+
+static int make_bus(void)
+{
+	struct vmbus_bus *bus = NULL;
+	struct fake_synic *synic = fake_synic_create(1);
+	int err = bus_create(loop, guest->mem, fake_synic_base(synic), &bus);
+
+	bus_destroy(bus);
+	fake_synic_destroy(synic);
+	return err;
+}
+
+static int make_chipset(void)
+{
+	static const struct chipset_power_ops power_ops;
+	const struct chipset_power power = { .ops = &power_ops };
+	const struct irq_line irq = { 0 };
+	struct chipset *chipset = NULL;
+	struct rtc *rtc = NULL;
+	struct pm *pm = NULL;
+	struct i8042 *i8042 = NULL;
+	struct uart *uart = NULL;
+	struct serial *serial = NULL;
+	struct diag diag;
+	int err = chipset_create(&chipset);
+
+	err = err ? err : rtc_create(chipset, loop, 0x70, &irq, &rtc);
+	err = err ? err : pm_create(chipset, &irq, &power, &pm);
+	err = err ? err : i8042_create(chipset, &power, &i8042);
+	err = err ? err : serial_create(loop, "none", &serial, &diag);
+	err = err ? err : uart_create(chipset, 0x3f8, &irq, serial, &uart);
+	uart_destroy(uart);
+	serial_destroy(serial);
+	i8042_destroy(i8042);
+	pm_destroy(pm);
+	rtc_destroy(rtc);
+	chipset_destroy(chipset);
+	return err;
+}
+
+static int make_storage(void)
+{
+	struct block_config config = { .kind = BLOCK_NULL, .null_bytes = 1 * MIB };
+	struct storvsp_address address = { 0 };
+	struct storvsp *storvsp = NULL;
+	struct block *block = NULL;
+	struct diag diag;
+	int err = block_open(&config, &block, &diag);
+
+	err = err ? err : storvsp_create("fault", &storvsp);
+	err = err ? err : storvsp_add_disk(storvsp, address, block, NULL, &diag);
+	storvsp_destroy(storvsp);
+	block_close(block);
+	return err;
+}
+
+static int make_raw_disk(void)
+{
+	char path[] = "/tmp/fault-test-XXXXXX";
+	int fd = mkstemp(path);
+	struct block_config config = { .kind = BLOCK_RAW, .path = path };
+	struct block *block = NULL;
+	struct diag diag;
+
+	assert_true(fd >= 0 && ftruncate(fd, 65536) == 0);
+	int err = block_open(&config, &block, &diag);
+
+	block_close(block);
+	close(fd);
+	unlink(path);
+	return err;
+}
+
+static int make_network(void)
+{
+	struct netvsp_config config = { .name = "net0" };
+	struct netvsp *nic = NULL;
+	struct diag diag;
+	int err = net_null_create(loop, true, &config.net, &diag);
+
+	err = err ? err : netvsp_create(&config, &nic, &diag);
+	netvsp_destroy(nic);
+	net_destroy(config.net);
+	return err;
+}
+
+static int make_integration(void)
+{
+	const struct timesync_config config = { 0 };
+	struct heartbeat *heartbeat = NULL;
+	struct shutdown *shutdown = NULL;
+	struct timesync *timesync = NULL;
+	int err = heartbeat_create(0, &heartbeat);
+
+	err = err ? err : shutdown_create(&shutdown);
+	err = err ? err : timesync_create(&config, &timesync);
+	timesync_destroy(timesync);
+	shutdown_destroy(shutdown);
+	heartbeat_destroy(heartbeat);
+	return err;
+}
+
+static int make_rpc(void)
+{
+	char path[] = "/tmp/fault-test-XXXXXX";
+	struct rpc_server *server = NULL;
+	struct diag diag;
+
+	close(mkstemp(path));
+	unlink(path);
+	int err = rpc_server_create(loop, path, NULL, 0, NULL, &server, &diag);
+
+	rpc_server_destroy(server);
+	return err;
+}
+
+/*
+ * A guest's GPADL and open, with whatever the host needs for them failing: the guest gets a status,
+ * and the next try works.
+ */
+static int open_a_channel(void)
+{
+	static const struct guid type = ECHO_INTERFACE;
+	const struct vmbus_msg_offer_channel *offer = fake_guest_find_offer(guest, &type, 0);
+	gpa_t rings = 1 << 20; /* the same every time; fake_guest_alloc() never gives back */
+	struct {
+		struct vmbus_msg_gpadl_header header;
+		struct vmbus_gpa_range range;
+		uint64_t gfns[8];
+	} __attribute__((packed)) gpadl = {
+		.header = { .header.type = VMBUS_MSG_GPADL_HEADER, .relid = offer->relid,
+			    .gpadl = 5, .range_bytes = 72, .range_count = 1 },
+		.range = { .length_bytes = 8 * 4096 },
+	};
+	struct vmbus_msg_open_channel open = { .header.type = VMBUS_MSG_OPEN_CHANNEL,
+					       .relid = offer->relid, .ring_gpadl = 5,
+					       .downstream_page_offset = 4 };
+	struct vmbus_msg_close_channel close_it = { .header.type = VMBUS_MSG_CLOSE_CHANNEL,
+						    .relid = offer->relid };
+	struct vmbus_msg_gpadl_created created;
+	struct vmbus_msg_open_result result;
+
+	memset(fake_guest_hva(guest, rings, 8 * 4096), 0, 8 * 4096);
+	for (uint64_t i = 0; i < 8; i++) {
+		gpadl.gfns[i] = (rings >> 12) + i;
+	}
+	fake_guest_post(guest, guest->connection_id, &gpadl, sizeof(gpadl));
+	fake_guest_expect(guest, VMBUS_MSG_GPADL_CREATED, &created, sizeof(created));
+	if (created.status) {
+		return -ENOMEM;
+	}
+	fake_guest_post(guest, guest->connection_id, &open, sizeof(open));
+	fake_guest_expect(guest, VMBUS_MSG_OPEN_RESULT, &result, sizeof(result));
+	if (!result.status) {
+		fake_guest_post(guest, guest->connection_id, &close_it, sizeof(close_it));
+	}
+	fake_guest_gpadl_teardown(guest, offer->relid, 5);
+	return result.status ? -ENOMEM : 0;
+}
+
+static bool revoked;
+
+static void on_revoked(struct loop_work *work)
+{
+	(void)work;
+	revoked = true;
+}
+
+static bool is_revoked(void *arg)
+{
+	(void)arg;
+	return revoked;
+}
+
+#define SCENARIO(name)                                                                             \
+	static void name##_survives_each_failure(void **state)                                     \
+	{                                                                                          \
+		(void)state;                                                                       \
+		run(name);                                                                         \
+	}
+SCENARIO(make_loop)
+SCENARIO(make_memory)
+SCENARIO(make_state)
+SCENARIO(make_bus)
+SCENARIO(make_chipset)
+SCENARIO(make_storage)
+SCENARIO(make_raw_disk)
+SCENARIO(make_network)
+SCENARIO(make_integration)
+SCENARIO(make_rpc)
+
+static void open_a_channel_survives_each_failure(void **state)
+{
+	struct loop_work work;
+	struct echo *echo;
+
+	(void)state;
+	assert_int_equal(echo_create("fault", &echo), 0);
+	fake_guest_offer(guest, echo_device(echo));
+	fake_guest_connect(guest, VMBUS_VERSION_5_3);
+	run(open_a_channel);
+	loop_work_init(&work, on_revoked);
+	bus_revoke(guest->bus, echo_device(echo), &work);
+	assert_true(fake_guest_wait(guest, is_revoked, NULL));
+	echo_destroy(echo);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(make_loop_survives_each_failure),
+		cmocka_unit_test(make_memory_survives_each_failure),
+		cmocka_unit_test(make_state_survives_each_failure),
+		cmocka_unit_test(make_bus_survives_each_failure),
+		cmocka_unit_test(make_chipset_survives_each_failure),
+		cmocka_unit_test(make_storage_survives_each_failure),
+		cmocka_unit_test(make_raw_disk_survives_each_failure),
+		cmocka_unit_test(make_network_survives_each_failure),
+		cmocka_unit_test(make_integration_survives_each_failure),
+		cmocka_unit_test(make_rpc_survives_each_failure),
+		cmocka_unit_test(open_a_channel_survives_each_failure),
+	};
+
+	guest = fake_guest_create(64 * MIB, 1);
+	loop = fake_guest_loop(guest);
+	int failed = cmocka_run_group_tests(tests, NULL, NULL);
+
+	fake_guest_destroy(guest);
+	return failed;
+}
