@@ -27,12 +27,17 @@
 
 #define CONFIG_ADDRESS_MASK   0x80fffffcU
 
+/* Port B: the low bits keep what is written; 4 shows memory refresh; 6 and 7 errors: none. */
+#define PORT_B_WRITABLE       0x0fU
+#define PORT_B_REFRESH        0x10U
+
 enum {
 	I8042_STATE_OUTPUT = 1,
 	I8042_STATE_STATUS = 2,
 	I8042_STATE_COMMAND = 3,
 	I8042_STATE_CONFIG_ADDRESS = 4,
 	I8042_STATE_RESET_CONTROL = 5,
+	I8042_STATE_PORT_B = 6,
 };
 
 struct i8042 {
@@ -43,6 +48,7 @@ struct i8042 {
 	uint8_t command; /* the command whose data byte is awaited, or 0 */
 	uint32_t config_address;
 	uint8_t reset_control;
+	uint8_t port_b;
 	uint64_t resets;
 };
 
@@ -135,9 +141,27 @@ static void config_write(void *ctx, uint64_t offset, uint64_t value, unsigned in
 	}
 }
 
+/* A guest asks here for the reason of an NMI. */
+static uint64_t port_b_read(void *ctx, uint64_t offset, unsigned int bytes)
+{
+	struct i8042 *i8042 = ctx;
+
+	i8042->port_b ^= PORT_B_REFRESH; /* some wait for it to toggle */
+	return i8042->port_b;
+}
+
+static void port_b_write(void *ctx, uint64_t offset, uint64_t value, unsigned int bytes)
+{
+	struct i8042 *i8042 = ctx;
+
+	i8042->port_b &= PORT_B_REFRESH;
+	i8042->port_b |= (uint8_t)(value & PORT_B_WRITABLE);
+}
+
 static const struct io_region_ops data_ops = { i8042_data_read, i8042_data_write };
 static const struct io_region_ops command_ops = { i8042_status_read, i8042_command_write };
 static const struct io_region_ops config_ops = { config_read, config_write };
+static const struct io_region_ops port_b_ops = { port_b_read, port_b_write };
 
 static void i8042_power_on(struct i8042 *i8042)
 {
@@ -146,6 +170,7 @@ static void i8042_power_on(struct i8042 *i8042)
 	i8042->command = 0;
 	i8042->config_address = 0;
 	i8042->reset_control = 0;
+	i8042->port_b = 0;
 }
 
 int i8042_create(struct chipset *chipset, const struct chipset_power *power, struct i8042 **ret)
@@ -162,6 +187,7 @@ int i8042_create(struct chipset *chipset, const struct chipset_power *power, str
 
 	const struct io_region regions[] = {
 		{ &data_ops, i8042, BOARD_I8042_DATA_PORT, 1, "i8042 data" },
+		{ &port_b_ops, i8042, BOARD_PORT_B, 1, "port b" },
 		{ &command_ops, i8042, BOARD_I8042_COMMAND_PORT, 1, "i8042 command" },
 		{ &config_ops, i8042, BOARD_PCI_CONFIG_PORT, BOARD_PCI_CONFIG_BYTES, "pci config" },
 	};
@@ -200,6 +226,7 @@ void i8042_save(struct i8042 *i8042, struct save *save)
 	save_u32(save, I8042_STATE_COMMAND, i8042->command);
 	save_u32(save, I8042_STATE_CONFIG_ADDRESS, i8042->config_address);
 	save_u32(save, I8042_STATE_RESET_CONTROL, i8042->reset_control);
+	save_u32(save, I8042_STATE_PORT_B, i8042->port_b);
 	chipset_unlock(i8042->chipset);
 }
 
@@ -225,6 +252,10 @@ int i8042_load(struct i8042 *i8042, struct load *load)
 			break;
 		case I8042_STATE_RESET_CONTROL:
 			i8042->reset_control = (uint8_t)load_u32(load, &field);
+			break;
+		case I8042_STATE_PORT_B:
+			i8042->port_b = (uint8_t)load_u32(load, &field) &
+					(PORT_B_WRITABLE | PORT_B_REFRESH);
 			break;
 		default:
 			break;

@@ -3,7 +3,8 @@
  * What is left of the keyboard controller: its reset line, and answers that make a probe for
  * keyboard and mouse fail at once instead of after a time-out. And the two other things a PC is
  * poked for without an own device: the reset control register at 0xcf9 within PCI's configuration
- * ports, which keep an address and show an empty bus.
+ * ports, which keep an address and show an empty bus; and port B, which a guest asks for an NMI's
+ * reason.
  *
  *   owner   vm    thread  vCPU threads under the chipset lock
  *   spec    Intel 8042; PCI 2.1: 3.7.4.1 (configuration mechanism #1); PIIX4: 4.1.4 (RC register)

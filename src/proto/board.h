@@ -17,6 +17,7 @@
 
 /* Keyboard controller: data and status/command. Only its reset line is there. */
 #define BOARD_I8042_DATA_PORT    0x60U
+#define BOARD_PORT_B             0x61U /* NMI reasons, speaker gate */
 #define BOARD_I8042_COMMAND_PORT 0x64U
 
 /* ACPI fixed hardware. */
