@@ -20,7 +20,7 @@ bad=0
 wrong() {
 	local status=0 want=$1 pattern=$2 lines complaint=
 	shift 2
-	timeout -k 5 30 "$tabique" run "$@" --serial none --control "unix:$work/control" \
+	timeout -k 5 20 "$tabique" run --serial none --control "unix:$work/control" "$@" \
 		</dev/null >out 2>err || status=$?
 	lines=$(wc -l <err)
 	[[ $status =~ ^$want$ ]] || complaint="status: expected $want, found $status"
@@ -55,7 +55,7 @@ wrong 1 'colour' --kernel "$kernel" --disk path=disk.img,colour=red
 wrong 1 'readonly' --kernel "$kernel" --disk path=disk.img,readonly=maybe
 wrong 1 'disk.img' --kernel "$kernel" --disk path=disk.img --disk path=disk.img
 wrong 1 'memory' --kernel "$kernel" --memory 0
-wrong 1 'memory' --kernel "$kernel" --memory lots
+wrong 1 'lots' --kernel "$kernel" --memory lots
 wrong 1 'memory' --kernel "$kernel" --memory 1M
 wrong '[12]' 'memory' --kernel "$kernel" --memory 900T
 wrong 1 'cpus' --kernel "$kernel" --cpus 0
@@ -72,10 +72,8 @@ wrong 1 'kernel' --kernel
 wrong 1 'no/such' --kernel "$kernel" --control unix:/no/such/control
 
 # A port that is taken.
-busybox nc -l -p 28123 -s 127.0.0.1 >/dev/null 2>&1 &
-helpers+=($!)
-sleep 0.5
-wrong '[12]' '28123' --kernel "$kernel" --net nat,forward=tcp:127.0.0.1:28123:22
+serve_file 1
+wrong '[12]' "$port" --kernel "$kernel" --net "nat,forward=tcp:127.0.0.1:$port:22"
 
 # A disk that another partition writes to.
 guest --disk path=disk.img <<'END'

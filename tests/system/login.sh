@@ -17,10 +17,10 @@ wait_for 'root@tabique-guest:'
 # The words are not in what the terminal echoes.
 # shellcheck disable=SC2016  # for the guest's shell
 type_line 'echo "say"ing $((6 * 7)); findmnt -n -o SOURCE / | sed "s/^/root is /"'
-wait_for '^saying 42' 60
-wait_for '^root is /dev/sda' 60
+wait_for 'saying 42$' 60
+wait_for 'root is /dev/sda' 60
 type_line 'while ! ip -4 -o addr show eth0 | grep -q 10.0.2; do sleep 1; done; echo "net"work is up'
-wait_for '^network is up' 60
+wait_for 'network is up$' 60
 check_true 'shutdown is taken' ctl shutdown >/dev/null
 guest_ends 0 120
 check_true 'went down in order' grep -qa 'runlevel: 0' "$work/serial"
