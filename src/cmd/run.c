@@ -120,7 +120,8 @@ static int set_option(struct vm_config *config, int option, const char *text, st
 	case OPT_CPUS:
 		return set_number(&config->cpus, "--cpus", text, VM_CPUS_MAX, reterr);
 	case OPT_MEMORY:
-		return vm_config_parse_size(text, &config->memory_bytes, reterr);
+		return vm_config_parse_size("--memory", text, &config->memory_bytes,
+					    reterr);
 	case OPT_DISK:
 		return vm_config_add_disk(config, text, reterr);
 	case OPT_NET:

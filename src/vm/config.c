@@ -35,7 +35,7 @@ void vm_config_fini(struct vm_config *config)
 	*config = (struct vm_config){ 0 };
 }
 
-int vm_config_parse_size(const char *text, uint64_t *ret, struct diag *reterr)
+int vm_config_parse_size(const char *option, const char *text, uint64_t *ret, struct diag *reterr)
 {
 	static const struct {
 		char unit;
@@ -57,8 +57,8 @@ int vm_config_parse_size(const char *text, uint64_t *ret, struct diag *reterr)
 	}
 	if (!ok || *end || !num_mul_u64(number, scale, &bytes)) {
 		return diag_set(reterr, -EINVAL,
-				"\"%s\" is no size: give a number and K, M, G or T, as in 512M",
-				text);
+				"%s \"%s\" is no size: give a number and K, M, G or T, as in 512M",
+				option, text);
 	}
 	*ret = bytes;
 	return 0;

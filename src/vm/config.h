@@ -59,8 +59,9 @@ void vm_config_fini(struct vm_config *config);
 
 /* Each: 0, or -EINVAL or -ENOMEM with a sentence. */
 
-/* "512M", "2G", "1048576K", plain bytes; binary units. */
-MUST_CHECK int vm_config_parse_size(const char *text, uint64_t *ret, struct diag *reterr);
+/* "512M", "2G", "1048576K", plain bytes; binary units. option: whose value it is, for the sentence. */
+MUST_CHECK int vm_config_parse_size(const char *option, const char *text, uint64_t *ret,
+				    struct diag *reterr);
 
 /* "path=disk.img[,readonly=on][,serial=TEXT][,cache=on]" */
 MUST_CHECK int vm_config_add_disk(struct vm_config *config, const char *text,

@@ -367,13 +367,17 @@ struct vmbus_device *vm_bus_device(struct vm *vm, size_t n)
 struct stop {
 	struct loop_work done;
 	sem_t stopped;
+	bool is_stopped; /* the loop's thread */
 	struct block *block;
 	struct net *net;
 };
 
 static void on_stopped(struct loop_work *work)
 {
-	sem_post(&container_of(work, struct stop, done)->stopped);
+	struct stop *stop = container_of(work, struct stop, done);
+
+	stop->is_stopped = true;
+	sem_post(&stop->stopped);
 }
 
 static void stop_on_loop(void *arg)
@@ -393,6 +397,9 @@ static void stop_one(struct loop *loop, struct stop *stop)
 	loop_work_init(&stop->done, on_stopped);
 	sem_init(&stop->stopped, 0, 0);
 	loop_call(loop, stop_on_loop, stop);
+	while (loop_is_here(loop) && !stop->is_stopped) {
+		loop_turn(loop); /* its thread was never started */
+	}
 	while (sem_wait(&stop->stopped) != 0) {
 		check(errno == EINTR);
 	}
@@ -401,19 +408,21 @@ static void stop_one(struct loop *loop, struct stop *stop)
 
 void vm_stop_back_ends(struct vm *vm)
 {
-	if (!vm->io_running) {
-		return;
-	}
 	for (size_t i = 0; i < vm->config->disk_count; i++) {
 		struct stop stop = { .block = vm->blocks[i] };
 
-		stop_one(block_loop(vm->blocks[i]), &stop);
+		if (stop.block && block_loop(stop.block)) {
+			stop_one(block_loop(stop.block), &stop);
+		}
 	}
 	for (size_t i = 0; i < vm->config->net_count; i++) {
 		struct stop stop = { .net = vm->nets[i] };
 
-		stop_one(net_loop(vm->nets[i]), &stop);
+		if (stop.net && !vm->nets_stopped) {
+			stop_one(net_loop(stop.net), &stop);
+		}
 	}
+	vm->nets_stopped = true;
 }
 
 static void pause_on_loop(void *arg)

@@ -343,6 +343,7 @@ static int status_of(int err)
 	case ENOEXEC:
 	case ENAMETOOLONG:
 	case ELOOP:
+	case EBUSY:
 		return VM_STATUS_USER;
 	default:
 		return VM_STATUS_HOST;
@@ -470,7 +471,6 @@ static int start_threads(struct vm *vm, struct diag *reterr)
 			return err;
 		}
 	}
-	vm->io_running = true;
 	return partition_start(vm->partition, reterr);
 }
 
@@ -504,6 +504,7 @@ void vm_destroy(struct vm *vm)
 	if (!vm) {
 		return;
 	}
+	vm_stop_back_ends(vm);
 	for (uint32_t i = 0; i < vm->io_count; i++) {
 		loop_stop_thread(vm->io[i]);
 	}

@@ -39,7 +39,7 @@ struct vm {
 	struct loop *control;
 	struct loop *io[VM_IO_THREADS_MAX];
 	uint32_t io_count;
-	bool io_running;
+	bool nets_stopped;
 
 	struct mem *mem;
 	struct partition *partition;
@@ -103,7 +103,10 @@ struct loop *vm_io_loop(struct vm *vm, size_t n);
 /* Stops and restarts what comes from the network. I/O loops still run; waits. */
 void vm_pause_adapters(struct vm *vm, bool paused);
 
-/* Stops what disks and adapters have in flight. I/O loops still run; waits. */
+/*
+ * Stops what disks and adapters have in flight, and waits; also in the half-built, and a second time.
+ * I/O loops still run, or were never started.
+ */
 void vm_stop_back_ends(struct vm *vm);
 
 /* vm.c, for verbs.c. */
