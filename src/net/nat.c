@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -249,13 +248,13 @@ static void take_input(struct nat *nat)
 
 /* ---- the round --------------------------------------------------------------------------------- */
 
+/* Urgent data are not asked for: see nat_poll_add(). */
 static int on_slirp_add(int fd, int events, void *opaque)
 {
 	struct nat *nat = opaque;
 
 	return nat_poll_add(&nat->poll, fd,
 			    (events & SLIRP_POLL_IN ? POLLIN : 0) |
-				    (events & SLIRP_POLL_PRI ? POLLPRI : 0) |
 				    (events & SLIRP_POLL_OUT ? POLLOUT : 0));
 }
 
@@ -265,8 +264,7 @@ static int on_slirp_revents(int id, void *opaque)
 	uint32_t events = nat_poll_take(&nat->poll, id, fifo_is_empty(&nat->backlog));
 
 	return (events & POLLIN ? SLIRP_POLL_IN : 0) | (events & POLLOUT ? SLIRP_POLL_OUT : 0) |
-	       (events & POLLPRI ? SLIRP_POLL_PRI : 0) | (events & POLLERR ? SLIRP_POLL_ERR : 0) |
-	       (events & POLLHUP ? SLIRP_POLL_HUP : 0);
+	       (events & POLLERR ? SLIRP_POLL_ERR : 0) | (events & POLLHUP ? SLIRP_POLL_HUP : 0);
 }
 
 static void on_timer(struct loop_timer *timer)
@@ -414,13 +412,9 @@ static void on_slirp_timer_mod(void *timer, int64_t expire_ms, void *opaque)
 
 static void on_slirp_register(int fd, void *opaque)
 {
-	int flags = fcntl(fd, F_GETFL);
-
+	/* A socket is known when it is first to be polled. */
+	(void)fd;
 	(void)opaque;
-	/* slirp leaves its UDP and ICMP sockets blocking, and a loop may not block. */
-	if (flags >= 0) {
-		fcntl(fd, F_SETFL, flags | O_NONBLOCK);
-	}
 }
 
 static void on_slirp_unregister(int fd, void *opaque)

@@ -2,6 +2,7 @@
 #include "net/nat_poll.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <liburing.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -64,6 +65,19 @@ static void on_polled(struct loop_request *request, int result)
 	poll->ready(poll);
 }
 
+/*
+ * slirp leaves its listening, UDP and ICMP sockets blocking, and an answer of io_uring's is a hint: a
+ * loop may not block on it.
+ */
+static void unblock(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags >= 0 && !(flags & O_NONBLOCK)) {
+		fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	}
+}
+
 static struct nat_socket *socket_new(struct nat_poll *poll, int fd)
 {
 	struct nat_socket *socket = list_first(&poll->free, struct nat_socket, link);
@@ -80,6 +94,7 @@ static struct nat_socket *socket_new(struct nat_poll *poll, int fd)
 	socket->in = (struct nat_half){ .request = { on_polled }, .socket = socket };
 	socket->out = (struct nat_half){ .request = { on_polled }, .socket = socket };
 	poll->by_fd[fd] = (uint16_t)(socket - poll->sockets + 1);
+	unblock(fd);
 	return socket;
 }
 

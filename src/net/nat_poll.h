@@ -65,7 +65,7 @@ void nat_poll_fini(struct nat_poll *poll);
 
 /* A new round of add, then end: arms what is wanted. Whether something wanted is ready already. */
 void nat_poll_begin(struct nat_poll *poll);
-/* events: POLLIN, POLLPRI, POLLOUT. Returns an id for take, -1 when there are too many. */
+/* events: POLLIN, POLLOUT. Returns an id for take, -1 when there are too many. */
 int nat_poll_add(struct nat_poll *poll, int fd, uint32_t events);
 bool nat_poll_end(struct nat_poll *poll);
 

@@ -317,7 +317,8 @@ int net_cut_tcp(const uint8_t *frame, uint32_t bytes, uint32_t mss, net_piece_fn
 	seq = bytes_be32(head + h.l4_offset + 4);
 	flags = head[h.l4_offset + 13];
 	id = bytes_be16(head + h.l3_offset + 4);
-	for (at = head_bytes; at < h.end || at == head_bytes;) {
+	at = head_bytes;
+	do {
 		uint32_t piece = (uint32_t)num_min(mss, h.end - at);
 		bool is_last = at + piece == h.end;
 		struct net_headers ph = h;
@@ -343,10 +344,7 @@ int net_cut_tcp(const uint8_t *frame, uint32_t bytes, uint32_t mss, net_piece_fn
 		fn(ctx, iov, piece ? 2 : 1, ph.end);
 		at += piece;
 		seq += piece;
-		if (piece == 0) {
-			break;
-		}
-	}
+	} while (at < h.end);
 	return 0;
 }
 

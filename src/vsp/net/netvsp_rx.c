@@ -131,7 +131,7 @@ static bool is_wanted(const struct netvsp *nic, const struct net_frame *frame)
 	return false;
 }
 
-static uint32_t checksum_word(const struct netvsp *nic, const struct net_frame *frame)
+static uint32_t checksum_word(const struct net_frame *frame)
 {
 	uint32_t word = 0;
 
@@ -143,7 +143,6 @@ static uint32_t checksum_word(const struct netvsp *nic, const struct net_frame *
 	} else if (frame->l4 == NET_L4_UDP) {
 		word = RNDIS_RX_UDP_GOOD | RNDIS_RX_IP_GOOD;
 	}
-	(void)nic;
 	return word;
 }
 
@@ -183,7 +182,7 @@ static void put_frame(struct netvsp *nic, const struct net_frame *frame, uint32_
 		struct rndis_receive receive = { .data_bytes = (uint32_t)num_min(left, room) };
 
 		if (i == 0) {
-			receive.checksum = checksum_word(nic, frame);
+			receive.checksum = checksum_word(frame);
 			receive.has_vlan = (frame->flags & NET_FRAME_VLAN) != 0;
 			receive.vlan_tci = frame->vlan_tci;
 		}
