@@ -18,7 +18,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define PAGES	 24
+#define PAGES    24
 #define BASE_GFN 512ULL
 
 struct world {
@@ -40,8 +40,7 @@ static void turn(struct world *w)
 
 	for (int i = 0; i < 4; i++) {
 		loop_turn(w->guest->loop);
-		while (fake_synic_take(w->guest->synic, 0, &message)) {
-		}
+		while (fake_synic_take(w->guest->synic, 0, &message)) {}
 	}
 }
 
@@ -164,8 +163,7 @@ static void act_scribble(struct world *w)
 /* A packet where a ring begins, and a doorbell. */
 static void act_packet(struct world *w)
 {
-	struct vmbus_ring_control *control =
-		fake_guest_hva(w->guest, BASE_GFN << 12, PAGES * 4096);
+	struct vmbus_ring_control *control = fake_guest_hva(w->guest, BASE_GFN << 12, PAGES * 4096);
 	uint8_t *ring = (uint8_t *)control + 4096;
 	uint32_t at = control->write_index % 4096 & ~7U, bytes = bytes_take_u8(&w->in);
 	struct vmbus_packet_header header = { VMBUS_PACKET_INBAND, 2,
@@ -227,9 +225,9 @@ static void act_load(struct world *w)
 }
 
 static void (*const actions[])(struct world *w) = {
-	act_raw_message, act_contact,  act_simple, act_gpadl,	act_gpadl_teardown, act_open,
-	act_modify,	 act_scribble, act_packet, act_reset,	act_reoffer,	    act_save,
-	act_load,
+	act_raw_message, act_contact, act_simple,   act_gpadl,  act_gpadl_teardown,
+	act_open,        act_modify,  act_scribble, act_packet, act_reset,
+	act_reoffer,     act_save,    act_load,
 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

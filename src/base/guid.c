@@ -85,7 +85,8 @@ static uint64_t fnv1a(uint64_t hash, const char *s)
 void guid_from_name(const char *name, struct guid *ret)
 {
 	/* Two passes from different bases give 128 bits. */
-	uint64_t half[2] = { fnv1a(0xcbf29ce484222325ULL, name), fnv1a(0x9ae16a3b2f90404fULL, name) };
+	uint64_t half[2] = { fnv1a(0xcbf29ce484222325ULL, name),
+			     fnv1a(0x9ae16a3b2f90404fULL, name) };
 
 	memcpy(ret->bytes, half, sizeof(ret->bytes));
 	ret->bytes[7] = (uint8_t)((ret->bytes[7] & 0x0f) | 0x80); /* version 8 */

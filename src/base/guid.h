@@ -19,12 +19,21 @@ struct guid {
 #define GUID(a, b, c, d, e)                                                                        \
 	{                                                                                          \
 		.bytes = {                                                                         \
-			(uint8_t)((a) >> 0),   (uint8_t)((a) >> 8),   (uint8_t)((a) >> 16),        \
-			(uint8_t)((a) >> 24),  (uint8_t)((b) >> 0),   (uint8_t)((b) >> 8),         \
-			(uint8_t)((c) >> 0),   (uint8_t)((c) >> 8),   (uint8_t)((d) >> 8),         \
-			(uint8_t)((d) >> 0),   (uint8_t)((e##ULL) >> 40),                          \
-			(uint8_t)((e##ULL) >> 32), (uint8_t)((e##ULL) >> 24),                      \
-			(uint8_t)((e##ULL) >> 16), (uint8_t)((e##ULL) >> 8),                       \
+			(uint8_t)((a) >> 0),                                                       \
+			(uint8_t)((a) >> 8),                                                       \
+			(uint8_t)((a) >> 16),                                                      \
+			(uint8_t)((a) >> 24),                                                      \
+			(uint8_t)((b) >> 0),                                                       \
+			(uint8_t)((b) >> 8),                                                       \
+			(uint8_t)((c) >> 0),                                                       \
+			(uint8_t)((c) >> 8),                                                       \
+			(uint8_t)((d) >> 8),                                                       \
+			(uint8_t)((d) >> 0),                                                       \
+			(uint8_t)((e##ULL) >> 40),                                                 \
+			(uint8_t)((e##ULL) >> 32),                                                 \
+			(uint8_t)((e##ULL) >> 24),                                                 \
+			(uint8_t)((e##ULL) >> 16),                                                 \
+			(uint8_t)((e##ULL) >> 8),                                                  \
 			(uint8_t)((e##ULL) >> 0),                                                  \
 		}                                                                                  \
 	}

@@ -27,8 +27,8 @@ __attribute__((format(printf, 3, 4))) void log_write(enum log_level level, const
 #define log_debug(area, ...) log_write(LOG_DEBUG, area, __VA_ARGS__)
 
 /* At most LOG_RATE_BURST lines per LOG_RATE_WINDOW_NS from one place; zero it to begin. */
-#define LOG_RATE_BURST	    5
-#define LOG_RATE_WINDOW_NS  (10ULL * 1000 * 1000 * 1000)
+#define LOG_RATE_BURST       5
+#define LOG_RATE_WINDOW_NS   (10ULL * 1000 * 1000 * 1000)
 
 struct log_rate {
 	uint64_t window_start_ns;

@@ -9,14 +9,14 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define KIB 1024ULL
-#define MIB (1024ULL * KIB)
-#define GIB (1024ULL * MIB)
+#define KIB                             1024ULL
+#define MIB                             (1024ULL * KIB)
+#define GIB                             (1024ULL * MIB)
 
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define ARRAY_SIZE(a)                   (sizeof(a) / sizeof((a)[0]))
 
 /* The struct that embeds *ptr as its member. */
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
 /* Each returns true and stores the result when it did not overflow; *ret is untouched otherwise. */
 static inline bool num_add_u64(uint64_t a, uint64_t b, uint64_t *ret)

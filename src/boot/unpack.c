@@ -108,10 +108,10 @@ int unpack_decompress(const uint8_t *in, size_t in_bytes, uint8_t *out, size_t o
 
 struct placement {
 	const uint8_t *base; /* of the decompressed image: in guest memory, or a mapped file */
-	size_t bytes;	     /* of it */
+	size_t bytes;        /* of it */
 	bool is_in_place;    /* base is in guest memory, and segments may overlap */
-	uint8_t *load; /* where the kernel begins */
-	size_t room;   /* from there to the end of low RAM */
+	uint8_t *load;       /* where the kernel begins */
+	size_t room;         /* from there to the end of low RAM */
 
 	struct {
 		size_t from, to, bytes; /* from: offset in base; to: offset in load */

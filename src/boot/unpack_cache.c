@@ -36,9 +36,10 @@ static int name_of(int kernel_fd, size_t bytes, char ret[NAME_BYTES])
 	if (fstat(kernel_fd, &st) != 0) {
 		return -ENOENT;
 	}
-	snprintf(ret, NAME_BYTES, "kernel-%llx-%llx-%llx-%llx.%09lx-%zx", (unsigned long long)st.st_dev,
-		 (unsigned long long)st.st_ino, (unsigned long long)st.st_size,
-		 (unsigned long long)st.st_ctim.tv_sec, (unsigned long)st.st_ctim.tv_nsec, bytes);
+	snprintf(ret, NAME_BYTES, "kernel-%llx-%llx-%llx-%llx.%09lx-%zx",
+		 (unsigned long long)st.st_dev, (unsigned long long)st.st_ino,
+		 (unsigned long long)st.st_size, (unsigned long long)st.st_ctim.tv_sec,
+		 (unsigned long)st.st_ctim.tv_nsec, bytes);
 	return 0;
 }
 

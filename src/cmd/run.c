@@ -39,8 +39,20 @@ static const char help[] =
 	"options; 2 the host cannot; 3 the guest crashed; 128+N ended by signal N.\n";
 
 enum {
-	OPT_KERNEL = 256, OPT_INITRD, OPT_APPEND, OPT_CPUS, OPT_MEMORY, OPT_DISK, OPT_NET,
-	OPT_SERIAL, OPT_CONTROL, OPT_NAME, OPT_NO_REBOOT, OPT_IO_THREADS, OPT_UNPACK, OPT_VERBOSE,
+	OPT_KERNEL = 256,
+	OPT_INITRD,
+	OPT_APPEND,
+	OPT_CPUS,
+	OPT_MEMORY,
+	OPT_DISK,
+	OPT_NET,
+	OPT_SERIAL,
+	OPT_CONTROL,
+	OPT_NAME,
+	OPT_NO_REBOOT,
+	OPT_IO_THREADS,
+	OPT_UNPACK,
+	OPT_VERBOSE,
 	OPT_HELP,
 };
 
@@ -90,9 +102,9 @@ static int set_number(uint32_t *at, const char *option, const char *text, uint32
 static int set_control(struct vm_config *config, const char *text, struct diag *reterr)
 {
 	if (strncmp(text, "unix:", 5) != 0 || !text[5]) {
-		return diag_set(reterr, -EINVAL,
-				"--control \"%s\": give a socket's path, as in unix:/run/guest.sock",
-				text);
+		return diag_set(
+			reterr, -EINVAL,
+			"--control \"%s\": give a socket's path, as in unix:/run/guest.sock", text);
 	}
 	return set_text(&config->control, "--control", text + 5, reterr);
 }
@@ -120,8 +132,7 @@ static int set_option(struct vm_config *config, int option, const char *text, st
 	case OPT_CPUS:
 		return set_number(&config->cpus, "--cpus", text, VM_CPUS_MAX, reterr);
 	case OPT_MEMORY:
-		return vm_config_parse_size("--memory", text, &config->memory_bytes,
-					    reterr);
+		return vm_config_parse_size("--memory", text, &config->memory_bytes, reterr);
 	case OPT_DISK:
 		return vm_config_add_disk(config, text, reterr);
 	case OPT_NET:

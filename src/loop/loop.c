@@ -123,10 +123,11 @@ int loop_create(const char *name, struct loop **ret, struct diag *reterr)
 	err = ring_init(&loop->ring);
 	if (err) {
 		free(loop);
-		return diag_set(reterr, err,
-				"io_uring is not to be had here (%s); it needs Linux 5.13 or newer, "
-				"and kernel.io_uring_disabled=0",
-				strerror(-err));
+		return diag_set(
+			reterr, err,
+			"io_uring is not to be had here (%s); it needs Linux 5.13 or newer, "
+			"and kernel.io_uring_disabled=0",
+			strerror(-err));
 	}
 	list_init(&loop->ops);
 	list_init(&loop->timers);
@@ -141,9 +142,9 @@ int loop_create(const char *name, struct loop **ret, struct diag *reterr)
 		loop->fixed_files_used = UINT64_MAX;
 	}
 	loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	err = loop->wake_fd < 0 ? -errno :
-				  loop_watch_start(loop, &loop->wake_watch, loop->wake_fd, POLLIN,
-						   on_wake);
+	err = loop->wake_fd < 0
+		      ? -errno
+		      : loop_watch_start(loop, &loop->wake_watch, loop->wake_fd, POLLIN, on_wake);
 	if (err) {
 		loop_destroy(loop);
 		return diag_set(reterr, err, "cannot make an event loop: %s", strerror(-err));
@@ -249,9 +250,8 @@ void loop_post(struct loop *loop, struct loop_work *work)
 
 	do {
 		work->next = head;
-	} while (!atomic_compare_exchange_weak_explicit(&loop->posted, &head, work,
-							memory_order_release,
-							memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(
+		&loop->posted, &head, work, memory_order_release, memory_order_relaxed));
 	if (!head) {
 		wake(loop); /* whoever found it empty wakes; the others ride along */
 	}
@@ -413,7 +413,8 @@ int loop_file_register(struct loop *loop, int fd)
 	loop_check_here(loop);
 	for (int i = 0; i < FIXED_FILES; i++) {
 		if (!(loop->fixed_files_used & 1ULL << i)) {
-			int done = io_uring_register_files_update(&loop->ring, (unsigned int)i, &fd, 1);
+			int done = io_uring_register_files_update(&loop->ring, (unsigned int)i, &fd,
+								  1);
 
 			if (done < 0) {
 				return done;
@@ -676,8 +677,8 @@ static void adapt_window(struct loop *loop, uint64_t slept_ns)
 		return;
 	}
 	if (slept_ns < loop->poll_ns_max) {
-		loop->poll_ns = num_min(num_max(loop->poll_ns * 2, 2 * POLL_NS_FLOOR),
-					loop->poll_ns_max);
+		loop->poll_ns =
+			num_min(num_max(loop->poll_ns * 2, 2 * POLL_NS_FLOOR), loop->poll_ns_max);
 	} else if (slept_ns > 10 * loop->poll_ns_max) {
 		loop->poll_ns /= 2;
 	}

@@ -69,7 +69,7 @@ typedef void loop_work_fn(struct loop_work *work);
 struct loop_work {
 	loop_work_fn *fn;
 	struct loop_work *next; /* the loop's */
-	_Atomic(bool) queued;	/* the loop's */
+	_Atomic(bool) queued;   /* the loop's */
 };
 
 void loop_work_init(struct loop_work *work, loop_work_fn *fn);

@@ -38,14 +38,15 @@ int gpa_range_iovec(const struct mem *mem, const struct gpa_range *range, uint32
 		uint32_t in_page = (uint32_t)(at % MEM_PAGE_BYTES);
 		uint32_t step = (uint32_t)num_min(bytes, MEM_PAGE_BYTES - in_page);
 		uint64_t gfn = gpa_range_gfn(range, (uint32_t)(at >> MEM_PAGE_SHIFT));
-		uint8_t *hva = gfn < (1ULL << 52) ?
-				       mem_hva(mem, (gfn << MEM_PAGE_SHIFT) + in_page, step) :
-				       NULL;
+		uint8_t *hva = gfn < (1ULL << 52)
+				       ? mem_hva(mem, (gfn << MEM_PAGE_SHIFT) + in_page, step)
+				       : NULL;
 
 		if (!hva) {
 			return -EFAULT;
 		}
-		if (used > 0 && (uint8_t *)ret_iov[used - 1].iov_base + ret_iov[used - 1].iov_len == hva) {
+		if (used > 0 &&
+		    (uint8_t *)ret_iov[used - 1].iov_base + ret_iov[used - 1].iov_len == hva) {
 			ret_iov[used - 1].iov_len += step;
 		} else if (used == max) {
 			return -E2BIG;

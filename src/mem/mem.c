@@ -66,8 +66,8 @@ static int check_size(uint64_t bytes, struct diag *reterr)
 static int map_ram(struct mem *mem)
 {
 	size_t room = mem->bytes + HUGE_BYTES;
-	uint8_t *reserved = mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-				 -1, 0);
+	uint8_t *reserved =
+		mmap(NULL, room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (reserved == MAP_FAILED) {
 		return -errno;

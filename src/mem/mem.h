@@ -33,8 +33,8 @@ typedef uint64_t gpa_t; /* guest physical address, bytes */
 #define MEM_LOW_MAX    0xc0000000ULL /* RAM below 4 GiB ends here at the latest; MMIO above it */
 #define MEM_HIGH_BASE  0x100000000ULL
 
-#define MEM_BYTES_MIN (64ULL << 20)
-#define MEM_BYTES_MAX (16ULL << 40)
+#define MEM_BYTES_MIN  (64ULL << 20)
+#define MEM_BYTES_MAX  (16ULL << 40)
 
 struct mem;
 

@@ -15,25 +15,25 @@
 #include "base/guid.h"
 
 /* Connection ids of HvCallPostMessage, and the SINT and message type of everything here. */
-#define VMBUS_CONNECTION_ID_OLD 1 /* versions below 5.0 */
-#define VMBUS_CONNECTION_ID_NEW 4 /* INITIATE_CONTACT of 5.0 and above */
-#define VMBUS_SINT		2
-#define VMBUS_MESSAGE_TYPE	1
-#define VMBUS_MESSAGE_BYTES_MAX 240
+#define VMBUS_CONNECTION_ID_OLD     1 /* versions below 5.0 */
+#define VMBUS_CONNECTION_ID_NEW     4 /* INITIATE_CONTACT of 5.0 and above */
+#define VMBUS_SINT                  2
+#define VMBUS_MESSAGE_TYPE          1
+#define VMBUS_MESSAGE_BYTES_MAX     240
 
 #define VMBUS_VERSION(major, minor) ((uint32_t)(major) << 16 | (minor))
-#define VMBUS_VERSION_WIN7	    VMBUS_VERSION(1, 1)
-#define VMBUS_VERSION_2_4	    VMBUS_VERSION(2, 4)
-#define VMBUS_VERSION_3_0	    VMBUS_VERSION(3, 0)
-#define VMBUS_VERSION_4_0	    VMBUS_VERSION(4, 0)
-#define VMBUS_VERSION_4_1	    VMBUS_VERSION(4, 1)
-#define VMBUS_VERSION_5_0	    VMBUS_VERSION(5, 0)
-#define VMBUS_VERSION_5_1	    VMBUS_VERSION(5, 1)
-#define VMBUS_VERSION_5_2	    VMBUS_VERSION(5, 2)
-#define VMBUS_VERSION_5_3	    VMBUS_VERSION(5, 3)
+#define VMBUS_VERSION_WIN7          VMBUS_VERSION(1, 1)
+#define VMBUS_VERSION_2_4           VMBUS_VERSION(2, 4)
+#define VMBUS_VERSION_3_0           VMBUS_VERSION(3, 0)
+#define VMBUS_VERSION_4_0           VMBUS_VERSION(4, 0)
+#define VMBUS_VERSION_4_1           VMBUS_VERSION(4, 1)
+#define VMBUS_VERSION_5_0           VMBUS_VERSION(5, 0)
+#define VMBUS_VERSION_5_1           VMBUS_VERSION(5, 1)
+#define VMBUS_VERSION_5_2           VMBUS_VERSION(5, 2)
+#define VMBUS_VERSION_5_3           VMBUS_VERSION(5, 3)
 
 /* relids: the channel's number and its bit in the event flags page; 0 is for the bus. */
-#define VMBUS_RELID_MAX 2047
+#define VMBUS_RELID_MAX             2047
 
 enum {
 	VMBUS_MSG_OFFER_CHANNEL = 1,
@@ -67,11 +67,11 @@ struct vmbus_msg_header {
 /* guest → host; answered by VERSION_RESPONSE */
 struct vmbus_msg_initiate_contact {
 	struct vmbus_msg_header header;
-	uint32_t version; /* VMBUS_VERSION_* */
-	uint32_t target_vp; /* control messages go to this VP */
+	uint32_t version;                /* VMBUS_VERSION_* */
+	uint32_t target_vp;              /* control messages go to this VP */
 	uint64_t interrupt_page_or_sint; /* below 5.0: gpa of the interrupt page; from 5.0: byte 0
 					    is the SINT, byte 1 the VTL */
-	uint64_t monitor_page1; /* gpa; host → guest trigger bits; unused by us */
+	uint64_t monitor_page1;          /* gpa; host → guest trigger bits; unused by us */
 	uint64_t monitor_page2;
 };
 static_assert(sizeof(struct vmbus_msg_initiate_contact) == 40, "INITIATE_CONTACT");
@@ -89,13 +89,13 @@ static_assert(sizeof(struct vmbus_msg_version_response) == 16, "VERSION_RESPONSE
 /* REQUEST_OFFERS: guest → host, header only; answered by OFFER_CHANNEL…, ALL_OFFERS_DELIVERED. */
 
 #define VMBUS_OFFER_FLAG_ENUMERATE_DEVICE_INTERFACE 0x0001
-#define VMBUS_OFFER_FLAG_NAMED_PIPE		    0x0010
-#define VMBUS_OFFER_FLAG_TLNPI			    0x2000
-#define VMBUS_OFFER_USER_DEFINED_BYTES		    120
+#define VMBUS_OFFER_FLAG_NAMED_PIPE                 0x0010
+#define VMBUS_OFFER_FLAG_TLNPI                      0x2000
+#define VMBUS_OFFER_USER_DEFINED_BYTES              120
 
 /* First word of user_defined of a pipe offer (flag NAMED_PIPE). */
-#define VMBUS_PIPE_MODE_BYTE	0
-#define VMBUS_PIPE_MODE_MESSAGE 4
+#define VMBUS_PIPE_MODE_BYTE                        0
+#define VMBUS_PIPE_MODE_MESSAGE                     4
 
 /* host → guest; no answer (OPEN_CHANNEL may follow) */
 struct vmbus_msg_offer_channel {
@@ -110,9 +110,9 @@ struct vmbus_msg_offer_channel {
 	uint16_t reserved2;
 	uint32_t relid;
 	uint8_t monitor_id;
-	uint8_t monitor_allocated; /* bit 0 */
+	uint8_t monitor_allocated;       /* bit 0 */
 	uint16_t is_dedicated_interrupt; /* bit 0 */
-	uint32_t connection_id; /* for HvCallSignalEvent */
+	uint32_t connection_id;          /* for HvCallSignalEvent */
 };
 static_assert(sizeof(struct vmbus_msg_offer_channel) == 196, "OFFER_CHANNEL");
 static_assert(offsetof(struct vmbus_msg_offer_channel, relid) == 184, "OFFER_CHANNEL");

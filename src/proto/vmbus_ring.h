@@ -19,10 +19,11 @@
 
 /* The control page. Touched by atomics in vmbus/ring.c only. */
 struct vmbus_ring_control {
-	_Atomic(uint32_t) write_index;	     /* bytes into the data; the producer's */
-	_Atomic(uint32_t) read_index;	     /* bytes into the data; the consumer's */
-	_Atomic(uint32_t) interrupt_mask;    /* the consumer's: 1 = do not signal me */
-	_Atomic(uint32_t) pending_send_bytes; /* the producer's: waits for so much room; 0 = does not */
+	_Atomic(uint32_t) write_index;    /* bytes into the data; the producer's */
+	_Atomic(uint32_t) read_index;     /* bytes into the data; the consumer's */
+	_Atomic(uint32_t) interrupt_mask; /* the consumer's: 1 = do not signal me */
+	_Atomic(uint32_t)
+		pending_send_bytes; /* the producer's: waits for so much room; 0 = does not */
 	uint32_t reserved[12];
 	_Atomic(uint32_t) feature_bits; /* VMBUS_RING_FEATURE_* */
 };
@@ -32,21 +33,21 @@ static_assert(offsetof(struct vmbus_ring_control, feature_bits) == 64, "ring con
 #define VMBUS_RING_FEATURE_PENDING_SEND (1U << 0)
 
 struct vmbus_packet_header {
-	uint16_t type;	      /* VMBUS_PACKET_* */
-	uint16_t offset8;     /* start of the payload, in units of 8 bytes from this header */
-	uint16_t length8;     /* whole packet without trailer, in units of 8 bytes */
-	uint16_t flags;	      /* VMBUS_PACKET_FLAG_* */
+	uint16_t type;    /* VMBUS_PACKET_* */
+	uint16_t offset8; /* start of the payload, in units of 8 bytes from this header */
+	uint16_t length8; /* whole packet without trailer, in units of 8 bytes */
+	uint16_t flags;   /* VMBUS_PACKET_FLAG_* */
 	uint64_t transaction_id;
 };
 static_assert(sizeof(struct vmbus_packet_header) == 16, "packet header");
 
-#define VMBUS_PACKET_TRAILER_BYTES 8
-#define VMBUS_PACKET_BYTES_MAX	   (0xffffU * 8)
+#define VMBUS_PACKET_TRAILER_BYTES             8
+#define VMBUS_PACKET_BYTES_MAX                 (0xffffU * 8)
 
-#define VMBUS_PACKET_INBAND	    6
-#define VMBUS_PACKET_TRANSFER_PAGES 7
-#define VMBUS_PACKET_GPA_DIRECT	    9
-#define VMBUS_PACKET_COMPLETION	    11
+#define VMBUS_PACKET_INBAND                    6
+#define VMBUS_PACKET_TRANSFER_PAGES            7
+#define VMBUS_PACKET_GPA_DIRECT                9
+#define VMBUS_PACKET_COMPLETION                11
 
 #define VMBUS_PACKET_FLAG_COMPLETION_REQUESTED 1
 

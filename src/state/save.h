@@ -20,8 +20,8 @@
 enum state_kind { STATE_BYTES = 1, STATE_GROUP = 2 };
 
 #define STATE_FIELD_HEADER_BYTES 8
-#define STATE_DEPTH_MAX		 8
-#define STATE_BYTES_MAX		 (64U << 20)
+#define STATE_DEPTH_MAX          8
+#define STATE_BYTES_MAX          (64U << 20)
 
 struct save {
 	uint8_t *bytes;

@@ -13,10 +13,9 @@
 
 void vm_config_init(struct vm_config *config)
 {
-	*config = (struct vm_config){ .cpus = 1,
-				      .memory_bytes = 512 * MIB,
-				      .io_threads = 1,
-				      .unpack_kernel = true };
+	*config = (struct vm_config){
+		.cpus = 1, .memory_bytes = 512 * MIB, .io_threads = 1, .unpack_kernel = true
+	};
 	strcpy(config->name, "tabique");
 }
 
@@ -174,8 +173,9 @@ static int parse_mac(const char *text, uint8_t ret[NET_MAC_BYTES], struct diag *
 	unsigned int b[NET_MAC_BYTES];
 	int end = -1;
 
-	if (!text || sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2], &b[3], &b[4],
-			    &b[5], &end) != NET_MAC_BYTES ||
+	if (!text ||
+	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5],
+		   &end) != NET_MAC_BYTES ||
 	    end != (int)strlen(text) || end != 17) {
 		return diag_set(reterr, -EINVAL,
 				"--net: mac \"%s\" is no address: give six bytes, as in "
@@ -273,8 +273,8 @@ static bool is_zero_mac(const uint8_t mac[NET_MAC_BYTES])
 static bool is_taken(const struct vm_config *config, size_t index)
 {
 	for (size_t i = 0; i < config->net_count; i++) {
-		if (i != index && memcmp(config->nets[i].mac, config->nets[index].mac,
-					 NET_MAC_BYTES) == 0) {
+		if (i != index &&
+		    memcmp(config->nets[i].mac, config->nets[index].mac, NET_MAC_BYTES) == 0) {
 			return true;
 		}
 	}

@@ -16,12 +16,12 @@
 #include "base/diag.h"
 #include "net/net.h"
 
-#define VM_DISKS_MAX	  64
-#define VM_NETS_MAX	  16
-#define VM_FORWARDS_MAX	  NET_NAT_FORWARDS_MAX
-#define VM_CPUS_MAX	  64
+#define VM_DISKS_MAX      64
+#define VM_NETS_MAX       16
+#define VM_FORWARDS_MAX   NET_NAT_FORWARDS_MAX
+#define VM_CPUS_MAX       64
 #define VM_IO_THREADS_MAX 16
-#define VM_NAME_BYTES	  64
+#define VM_NAME_BYTES     64
 
 struct vm_disk_config {
 	char *path;
@@ -42,11 +42,11 @@ struct vm_config {
 	uint64_t memory_bytes;
 	uint32_t io_threads;
 	char *kernel, *initrd, *cmdline; /* initrd and cmdline may be NULL */
-	char *serial;			 /* as serial_create() takes it */
-	char *control;			 /* path of the control socket, or NULL */
-	bool no_reboot;			 /* a reset ends the VM */
-	bool unpack_kernel;		 /* decompress a bzImage on the host */
-	char *cache_dir;		 /* for unpacked kernels, or NULL */
+	char *serial;                    /* as serial_create() takes it */
+	char *control;                   /* path of the control socket, or NULL */
+	bool no_reboot;                  /* a reset ends the VM */
+	bool unpack_kernel;              /* decompress a bzImage on the host */
+	char *cache_dir;                 /* for unpacked kernels, or NULL */
 	struct vm_disk_config disks[VM_DISKS_MAX];
 	size_t disk_count;
 	struct vm_net_config nets[VM_NETS_MAX];
@@ -64,15 +64,13 @@ MUST_CHECK int vm_config_parse_size(const char *option, const char *text, uint64
 				    struct diag *reterr);
 
 /* "path=disk.img[,readonly=on][,serial=TEXT][,cache=on]" */
-MUST_CHECK int vm_config_add_disk(struct vm_config *config, const char *text,
-				  struct diag *reterr);
+MUST_CHECK int vm_config_add_disk(struct vm_config *config, const char *text, struct diag *reterr);
 
 /* "nat[,mac=02:00:00:00:00:01][,forward=tcp:2222:22]…" */
 MUST_CHECK int vm_config_add_net(struct vm_config *config, const char *text, struct diag *reterr);
 
 /* 1 to 63 letters, digits, '.', '_', '-'. */
-MUST_CHECK int vm_config_set_name(struct vm_config *config, const char *text,
-				  struct diag *reterr);
+MUST_CHECK int vm_config_set_name(struct vm_config *config, const char *text, struct diag *reterr);
 
 /* What only shows when all is known: a kernel is named, MAC addresses differ (and are made up). */
 MUST_CHECK int vm_config_finish(struct vm_config *config, struct diag *reterr);

@@ -229,10 +229,9 @@ static int net_make(struct vm *vm, size_t n, struct diag *reterr)
 		return err;
 	}
 	snprintf(name, sizeof(name), "net%zu", n);
-	struct netvsp_config config = { .name = name,
-					.partition = vm->config->name,
-					.mac = net->mac,
-					.net = vm->nets[n] };
+	struct netvsp_config config = {
+		.name = name, .partition = vm->config->name, .mac = net->mac, .net = vm->nets[n]
+	};
 
 	err = netvsp_create(&config, &vm->netvsps[n], reterr);
 	if (err) {
@@ -309,8 +308,7 @@ static int ic_make(struct vm *vm, int *ret_status, struct diag *reterr)
 	}
 	err = offer(vm, heartbeat_device(vm->heartbeat), loop, "heartbeat", reterr);
 	if (!err) {
-		err = offer(vm, shutdown_device(vm->shutdown), loop, "shutdown component",
-			    reterr);
+		err = offer(vm, shutdown_device(vm->shutdown), loop, "shutdown component", reterr);
 	}
 	if (!err) {
 		err = offer(vm, timesync_device(vm->timesync), loop, "time component", reterr);
@@ -327,8 +325,7 @@ static void ic_unmake(struct vm *vm)
 
 static void ic_show(struct vm *vm, struct inspect *at)
 {
-	inspect_string(at, "heartbeat",
-		       heartbeat_health_name(heartbeat_health(vm->heartbeat)));
+	inspect_string(at, "heartbeat", heartbeat_health_name(heartbeat_health(vm->heartbeat)));
 }
 
 /* ---- the table ---- */

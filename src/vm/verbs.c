@@ -9,7 +9,8 @@
 
 static const char *state_name(const struct vm *vm)
 {
-	static const char *const names[] = { "created", "running", "paused", "resetting", "ending" };
+	static const char *const names[] = { "created", "running", "paused", "resetting",
+					     "ending" };
 
 	return names[vm->state];
 }
@@ -156,9 +157,9 @@ static void on_shutdown(void *ctx, const json_t *request, struct rpc_reply *repl
 	bool restart = json_is_true(json_object_get(request, "restart"));
 
 	if (waiting->is_under_way || vm->state != VM_RUNNING) {
-		rpc_reply_error(reply, waiting->is_under_way ?
-					       "A shutdown is under way already." :
-					       "The VM is not running: resume it first.");
+		rpc_reply_error(reply, waiting->is_under_way
+					       ? "A shutdown is under way already."
+					       : "The VM is not running: resume it first.");
 		return;
 	}
 	*waiting = (struct vm_shutdown){ .reply = reply, .is_under_way = true };

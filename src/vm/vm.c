@@ -23,7 +23,7 @@
 #define CRASH_GRACE_NS 1000000000ULL
 
 /* How long the end may wait for disks and adapters; then we go without them. */
-#define END_LIMIT_NS (10ULL * 1000 * 1000 * 1000)
+#define END_LIMIT_NS   (10ULL * 1000 * 1000 * 1000)
 
 /* ---- booting ---- */
 
@@ -67,8 +67,7 @@ static int load_system(struct vm *vm, struct diag *reterr)
 				    .cache_dir = config->cache_dir };
 	struct boot_entry entry;
 
-	boot_mmio_high(vm->mem, phys_bits(), &boot.mmio_high_gpa,
-		       &boot.mmio_high_bytes);
+	boot_mmio_high(vm->mem, phys_bits(), &boot.mmio_high_gpa, &boot.mmio_high_bytes);
 	int err = boot_linux_load(vm->mem, &boot, &entry, reterr);
 
 	if (err) {
@@ -320,8 +319,8 @@ static int watch_signals(struct vm *vm, struct diag *reterr)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	vm->signal_fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-	int err = vm->signal_fd < 0 ? -errno :
-				      loop_watch_start(vm->control, &vm->signal_watch,
+	int err = vm->signal_fd < 0 ? -errno
+				    : loop_watch_start(vm->control, &vm->signal_watch,
 						       vm->signal_fd, POLLIN, on_signal);
 
 	return err ? diag_set(reterr, err, "cannot watch for signals: %s", strerror(-err)) : 0;
@@ -363,10 +362,9 @@ static int create_loops(struct vm *vm, struct diag *reterr)
 
 static int create_partition(struct vm *vm, struct diag *reterr)
 {
-	struct partition_config config = { .vps = vm->config->cpus,
-					   .kvm_fd = -1,
-					   .ops = &partition_ops,
-					   .ops_ctx = vm };
+	struct partition_config config = {
+		.vps = vm->config->cpus, .kvm_fd = -1, .ops = &partition_ops, .ops_ctx = vm
+	};
 	int err = partition_create(vm->mem, vm->control, &config, &vm->partition, reterr);
 
 	if (err) {
@@ -437,8 +435,7 @@ static int build(struct vm *vm, int *ret_status, struct diag *reterr)
 	return err;
 }
 
-int vm_create(const struct vm_config *config, struct vm **ret, int *ret_status,
-	      struct diag *reterr)
+int vm_create(const struct vm_config *config, struct vm **ret, int *ret_status, struct diag *reterr)
 {
 	struct vm *vm = calloc(1, sizeof(*vm));
 

@@ -20,9 +20,9 @@ struct vm;
 
 /* Exit statuses of `tabique run`. A signal ends it with 128 + its number. */
 enum vm_status {
-	VM_STATUS_OK = 0,	  /* the guest powered off; or reset, with no_reboot; or `quit` */
-	VM_STATUS_USER = 1,	  /* a mistake in what the user asked for */
-	VM_STATUS_HOST = 2,	  /* the host cannot */
+	VM_STATUS_OK = 0,          /* the guest powered off; or reset, with no_reboot; or `quit` */
+	VM_STATUS_USER = 1,        /* a mistake in what the user asked for */
+	VM_STATUS_HOST = 2,        /* the host cannot */
 	VM_STATUS_GUEST_CRASH = 3, /* the guest reported a crash, or a triple fault */
 };
 

@@ -19,13 +19,13 @@
  * ("insufficient buffers": it tries again). No message is taken from the inbox unless the outbox has
  * room for what it may cause, so a guest that does not empty its message slot only stops itself.
  */
-#define INBOX_MESSAGES	64
+#define INBOX_MESSAGES  64
 #define OUTBOX_MESSAGES 64
-#define OUTBOX_RESERVE	8 /* for answers that are not to a message: closes, GPADLs */
+#define OUTBOX_RESERVE  8 /* for answers that are not to a message: closes, GPADLs */
 
 struct mail {
 	uint32_t connection_id; /* inbox */
-	uint32_t vp;		/* outbox */
+	uint32_t vp;            /* outbox */
 	uint32_t bytes;
 	uint8_t message[VMBUS_MESSAGE_BYTES_MAX];
 };
@@ -156,8 +156,7 @@ static uint16_t on_post_message(void *ctx, uint32_t connection_id, uint32_t type
 		bus->inbox_full++;
 		status = HV_STATUS_INSUFFICIENT_BUFFERS;
 	} else {
-		struct mail *mail =
-			&bus->inbox[(bus->in_first + bus->in_count++) % INBOX_MESSAGES];
+		struct mail *mail = &bus->inbox[(bus->in_first + bus->in_count++) % INBOX_MESSAGES];
 
 		mail->connection_id = connection_id;
 		mail->bytes = payload_bytes;
@@ -191,8 +190,8 @@ static void open_on_loop(void *arg)
 {
 	struct loop_op_args *args = arg;
 
-	args->result = args->user_data ? channel_open(args->channel, args->user_data) :
-					 channel_restore(args->channel);
+	args->result = args->user_data ? channel_open(args->channel, args->user_data)
+				       : channel_restore(args->channel);
 }
 
 /* Maps the two rings that the guest described. */
@@ -212,8 +211,7 @@ static int map_rings(struct vmbus_channel *channel, const struct control_open *o
 	}
 	err = vmbus_ring_map(&channel->in.ring, channel->mem, gfns, first);
 	if (!err) {
-		err = vmbus_ring_map(&channel->out.ring, channel->mem, gfns + first,
-				     pages - first);
+		err = vmbus_ring_map(&channel->out.ring, channel->mem, gfns + first, pages - first);
 	}
 	return err;
 }
@@ -589,8 +587,7 @@ static void inspect_channel(struct vmbus_bus *bus, struct vmbus_channel *channel
 
 	inspect_u64(&item, "relid", channel->relid);
 	inspect_string(&item, "state", control_channel_state(bus->control, channel->relid));
-	inspect_u64(&item, "connection_id",
-		    control_connection_id(bus->control, channel->relid));
+	inspect_u64(&item, "connection_id", control_connection_id(bus->control, channel->relid));
 	if (!channel->device) {
 		return;
 	}

@@ -16,13 +16,12 @@
 #define BATCH_PACKETS 64
 
 /* How often to look for room when the guest does not signal it. */
-#define ROOM_POLL_NS 1000000ULL
+#define ROOM_POLL_NS  1000000ULL
 
 static void bump(_Atomic(uint64_t) *counter)
 {
 	/* One writer: no locked instruction needed. */
-	atomic_store_explicit(counter,
-			      atomic_load_explicit(counter, memory_order_relaxed) + 1,
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
 			      memory_order_relaxed);
 }
 

@@ -30,16 +30,16 @@ struct vmbus_channel {
 	/* control loop */
 	struct gpadl *ring_gpadl;
 	struct loop_work *revoke_done; /* somebody waits for the end of a revoke */
-	bool is_bound;		       /* the doorbell is bound to the connection id */
-	uint32_t version;	       /* negotiated, constant while open */
+	bool is_bound;                 /* the doorbell is bound to the connection id */
+	uint32_t version;              /* negotiated, constant while open */
 
 	/* I/O loop; control loop while not open */
-	bool is_open;	 /* between the device's open and closed */
-	bool is_closing; /* the device's close has been called */
-	bool is_dead;	 /* the guest broke a ring: only closing helps */
-	bool is_stopped; /* packet() said -EAGAIN */
-	bool is_paused;	 /* the machine is */
-	bool is_masked;	 /* the guest has been told not to signal */
+	bool is_open;         /* between the device's open and closed */
+	bool is_closing;      /* the device's close has been called */
+	bool is_dead;         /* the guest broke a ring: only closing helps */
+	bool is_stopped;      /* packet() said -EAGAIN */
+	bool is_paused;       /* the machine is */
+	bool is_masked;       /* the guest has been told not to signal */
 	uint64_t room_wanted; /* content bytes that send() had no room for; 0: none */
 	struct vmbus_ring_reader in;
 	struct vmbus_ring_writer out;

@@ -47,7 +47,8 @@ void control_destroy(struct control *control)
 	free(control);
 }
 
-__attribute__((format(printf, 2, 3))) static void fault(struct control *control, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static void fault(struct control *control, const char *fmt,
+							...)
 {
 	char text[128];
 	va_list args;

@@ -16,8 +16,8 @@ struct channel {
 	struct vmbus_offer offer;
 	uint16_t index;
 	bool offer_pending;   /* the guest has not been told of it yet */
-	bool is_known;	      /* the guest has been told */
-	bool revoked;	      /* goes away as soon as it is closed and released */
+	bool is_known;        /* the guest has been told */
+	bool revoked;         /* goes away as soon as it is closed and released */
 	bool rescind_pending; /* the guest has not been told that it goes */
 	uint32_t open_id;
 	/* as opened, for saving */

@@ -28,8 +28,8 @@ enum {
 	CHANNEL_STATE_USER_DATA = 10,
 };
 
-#define FLAG_OPEN	   (1U << 0)
-#define FLAG_KNOWN	   (1U << 1)
+#define FLAG_OPEN          (1U << 0)
+#define FLAG_KNOWN         (1U << 1)
 #define FLAG_OFFER_PENDING (1U << 2)
 
 static void save_channel(struct save *save, uint32_t relid, const struct channel *channel)

@@ -118,7 +118,7 @@ struct vmbus_offer {
 struct vmbus_device {
 	const struct vmbus_device_ops *ops;
 	struct vmbus_offer offer;
-	struct loop *loop;	       /* the I/O loop that its channels live on */
+	struct loop *loop;             /* the I/O loop that its channels live on */
 	struct vmbus_channel *channel; /* the primary channel; the bus's */
 };
 
@@ -162,7 +162,8 @@ MUST_CHECK int vmbus_channel_send(struct vmbus_channel *channel, const struct vm
 
 /* The two commonest forms of it. */
 MUST_CHECK int vmbus_channel_send_inband(struct vmbus_channel *channel, uint64_t transaction_id,
-					 bool wants_completion, const void *payload, uint32_t bytes);
+					 bool wants_completion, const void *payload,
+					 uint32_t bytes);
 MUST_CHECK int vmbus_channel_complete(struct vmbus_channel *channel, uint64_t transaction_id,
 				      const void *payload, uint32_t bytes);
 

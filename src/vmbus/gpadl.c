@@ -35,7 +35,8 @@ struct gpadl_table {
 	void *ctx;
 	uint64_t pages; /* in all, also the dying */
 	uint32_t count;
-	pthread_mutex_t lock; /* `live`, against lookups from I/O loops; nothing is taken under it */
+	pthread_mutex_t
+		lock; /* `live`, against lookups from I/O loops; nothing is taken under it */
 	struct list live;
 	struct list dying;
 };
@@ -134,8 +135,8 @@ static int take_gfns(struct gpadl *gpadl, const uint8_t *bytes, uint32_t length)
 	for (size_t i = 0; i < n; i++) {
 		uint64_t gfn = bytes_le64(bytes + i * 8);
 
-		if (gfn >= 1ULL << 52 || !mem_hva(gpadl->table->mem, gfn << MEM_PAGE_SHIFT,
-						  MEM_PAGE_BYTES)) {
+		if (gfn >= 1ULL << 52 ||
+		    !mem_hva(gpadl->table->mem, gfn << MEM_PAGE_SHIFT, MEM_PAGE_BYTES)) {
 			return -EFAULT;
 		}
 		gpadl->gfns[gpadl->gfns_seen++] = gfn;
@@ -180,8 +181,8 @@ static struct gpadl *make(struct gpadl_table *table, uint32_t relid, uint32_t id
 	return gpadl;
 }
 
-int gpadl_table_begin(struct gpadl_table *table, uint32_t relid, uint32_t id,
-		      uint32_t range_count, const uint8_t *bytes, uint32_t length)
+int gpadl_table_begin(struct gpadl_table *table, uint32_t relid, uint32_t id, uint32_t range_count,
+		      const uint8_t *bytes, uint32_t length)
 {
 	if (range_count != 1 || length < RANGE_HEADER_BYTES) {
 		return -EBADMSG;
@@ -299,8 +300,8 @@ static uint8_t *step(const struct gpadl *gpadl, uint64_t offset, size_t bytes, s
 	uint64_t in_page = at % MEM_PAGE_BYTES;
 
 	*ret_bytes = num_min(bytes, MEM_PAGE_BYTES - in_page);
-	return (uint8_t *)mem_hva(gpadl->table->mem, gpadl->gfns[at >> MEM_PAGE_SHIFT]
-							     << MEM_PAGE_SHIFT,
+	return (uint8_t *)mem_hva(gpadl->table->mem,
+				  gpadl->gfns[at >> MEM_PAGE_SHIFT] << MEM_PAGE_SHIFT,
 				  MEM_PAGE_BYTES) +
 	       in_page;
 }
@@ -360,8 +361,14 @@ int gpadl_iovec(const struct gpadl *gpadl, uint64_t offset, size_t bytes, struct
 
 /* ---- state ---- */
 
-enum { GPADL_STATE_ENTRY = 1, GPADL_STATE_ID = 1, GPADL_STATE_RELID = 2, GPADL_STATE_OFFSET = 3,
-       GPADL_STATE_LENGTH = 4, GPADL_STATE_GFNS = 5 };
+enum {
+	GPADL_STATE_ENTRY = 1,
+	GPADL_STATE_ID = 1,
+	GPADL_STATE_RELID = 2,
+	GPADL_STATE_OFFSET = 3,
+	GPADL_STATE_LENGTH = 4,
+	GPADL_STATE_GFNS = 5
+};
 
 void gpadl_table_save(struct gpadl_table *table, struct save *save)
 {

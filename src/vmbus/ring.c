@@ -86,8 +86,8 @@ static int refresh_limit(struct vmbus_ring_reader *reader)
 		return 0;
 	}
 	/* Pairs with the guest's store of write_index after the packet's bytes. */
-	uint32_t limit = atomic_load_explicit(&reader->ring.control->write_index,
-					      memory_order_acquire);
+	uint32_t limit =
+		atomic_load_explicit(&reader->ring.control->write_index, memory_order_acquire);
 
 	if (!is_index(&reader->ring, limit)) {
 		return -EPROTO;
@@ -213,8 +213,8 @@ static uint32_t known_room(const struct vmbus_ring_writer *writer)
 static int refresh_read(struct vmbus_ring_writer *writer)
 {
 	/* Pairs with the guest's store of read_index after it has read the packets' bytes. */
-	uint32_t read = atomic_load_explicit(&writer->ring.control->read_index,
-					     memory_order_acquire);
+	uint32_t read =
+		atomic_load_explicit(&writer->ring.control->read_index, memory_order_acquire);
 
 	if (!is_index(&writer->ring, read) ||
 	    distance(&writer->ring, read, writer->write) <

@@ -50,7 +50,7 @@ void vmbus_ring_unmap(struct vmbus_ring *ring);
 
 struct vmbus_ring_reader {
 	struct vmbus_ring ring;
-	uint32_t read;	/* of the next packet; ahead of the shared index until commit */
+	uint32_t read;  /* of the next packet; ahead of the shared index until commit */
 	uint32_t limit; /* the guest's write index when last looked at */
 	uint32_t committed;
 };
@@ -83,9 +83,9 @@ bool vmbus_ring_has_packets(const struct vmbus_ring_reader *reader);
 
 struct vmbus_ring_writer {
 	struct vmbus_ring ring;
-	uint32_t write;	    /* ahead of the shared index until publish */
+	uint32_t write;     /* ahead of the shared index until publish */
 	uint32_t published; /* the shared index */
-	uint32_t read;	    /* the guest's read index when last looked at */
+	uint32_t read;      /* the guest's read index when last looked at */
 };
 
 MUST_CHECK int vmbus_ring_writer_init(struct vmbus_ring_writer *writer);

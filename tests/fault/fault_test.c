@@ -231,12 +231,16 @@ static int open_a_channel(void)
 		struct vmbus_gpa_range range;
 		uint64_t gfns[8];
 	} __attribute__((packed)) gpadl = {
-		.header = { .header.type = VMBUS_MSG_GPADL_HEADER, .relid = offer->relid,
-			    .gpadl = 5, .range_bytes = 72, .range_count = 1 },
+		.header = { .header.type = VMBUS_MSG_GPADL_HEADER,
+			    .relid = offer->relid,
+			    .gpadl = 5,
+			    .range_bytes = 72,
+			    .range_count = 1 },
 		.range = { .length_bytes = 8 * 4096 },
 	};
 	struct vmbus_msg_open_channel open = { .header.type = VMBUS_MSG_OPEN_CHANNEL,
-					       .relid = offer->relid, .ring_gpadl = 5,
+					       .relid = offer->relid,
+					       .ring_gpadl = 5,
 					       .downstream_page_offset = 4 };
 	struct vmbus_msg_close_channel close_it = { .header.type = VMBUS_MSG_CLOSE_CHANNEL,
 						    .relid = offer->relid };

@@ -24,14 +24,12 @@ struct fake_guest *fake_guest_create(uint64_t ram_bytes, uint32_t vps)
 	struct diag diag;
 
 	assert_non_null(guest);
-	if (loop_create("fake", &guest->loop, &diag) ||
-	    mem_create(&config, &guest->mem, &diag)) {
+	if (loop_create("fake", &guest->loop, &diag) || mem_create(&config, &guest->mem, &diag)) {
 		fail_msg("%s", diag.text);
 	}
 	guest->synic = fake_synic_create(vps);
-	assert_int_equal(bus_create(guest->loop, guest->mem, fake_synic_base(guest->synic),
-				    &guest->bus),
-			 0);
+	assert_int_equal(
+		bus_create(guest->loop, guest->mem, fake_synic_base(guest->synic), &guest->bus), 0);
 	guest->next_free = 1 << 20;
 	guest->next_gpadl = 0xe1e10;
 	guest->next_open_id = 1;
@@ -77,8 +75,8 @@ static void take_messages(struct fake_guest *guest)
 {
 	struct synic_message message;
 
-	for (uint32_t vp = 0; vp < fake_synic_base(guest->synic)->ops->vp_count(
-					     fake_synic_base(guest->synic));
+	for (uint32_t vp = 0;
+	     vp < fake_synic_base(guest->synic)->ops->vp_count(fake_synic_base(guest->synic));
 	     vp++) {
 		while (guest->backlog_count < ARRAY_SIZE(guest->backlog) &&
 		       fake_synic_take(guest->synic, vp, &message)) {
@@ -199,8 +197,8 @@ void fake_guest_connect(struct fake_guest *guest, uint32_t version)
 	struct vmbus_msg_version_response response;
 	struct vmbus_msg_header request = { .type = VMBUS_MSG_REQUEST_OFFERS };
 
-	guest->connection_id = version >= VMBUS_VERSION_5_0 ? VMBUS_CONNECTION_ID_NEW :
-							      VMBUS_CONNECTION_ID_OLD;
+	guest->connection_id =
+		version >= VMBUS_VERSION_5_0 ? VMBUS_CONNECTION_ID_NEW : VMBUS_CONNECTION_ID_OLD;
 	guest->offer_count = 0;
 	post(guest, &contact, sizeof(contact));
 	fake_guest_expect(guest, VMBUS_MSG_VERSION_RESPONSE, &response, sizeof(response));
@@ -334,8 +332,8 @@ uint32_t fake_guest_open_channel(struct fake_guest *guest, struct fake_channel *
 	for (unsigned int i = 0; i < 2; i++) {
 		fake_channel_ring(channel, i)->feature_bits = VMBUS_RING_FEATURE_PENDING_SEND;
 	}
-	channel->gpadl = fake_guest_gpadl(guest, channel->offer.relid, channel->rings,
-					  2ULL * bytes);
+	channel->gpadl =
+		fake_guest_gpadl(guest, channel->offer.relid, channel->rings, 2ULL * bytes);
 	struct vmbus_msg_open_channel open = {
 		.header.type = VMBUS_MSG_OPEN_CHANNEL,
 		.relid = channel->offer.relid,

@@ -49,8 +49,8 @@ void fake_guest_connect(struct fake_guest *guest, uint32_t version);
 void fake_guest_unload(struct fake_guest *guest);
 
 /* The n-th offer (0 …) of this interface type, or NULL. */
-const struct vmbus_msg_offer_channel *fake_guest_find_offer(struct fake_guest *guest,
-							    const struct guid *type, unsigned int n);
+const struct vmbus_msg_offer_channel *
+fake_guest_find_offer(struct fake_guest *guest, const struct guid *type, unsigned int n);
 
 /* Raw control messages, for hostile tests. post returns the HV_STATUS_*. */
 uint16_t fake_guest_post(struct fake_guest *guest, uint32_t connection_id, const void *message,

@@ -112,8 +112,9 @@ static void every_version_is_spoken_and_others_are_refused(void **state)
 		VMBUS_VERSION_2_4, VMBUS_VERSION_3_0, VMBUS_VERSION_4_0, VMBUS_VERSION_4_1,
 		VMBUS_VERSION_5_0, VMBUS_VERSION_5_1, VMBUS_VERSION_5_2, VMBUS_VERSION_5_3,
 	};
-	static const uint32_t refused[] = { 0, 1, VMBUS_VERSION(1, 1), VMBUS_VERSION(4, 2),
-					    VMBUS_VERSION(6, 0), UINT32_MAX };
+	static const uint32_t refused[] = {
+		0, 1, VMBUS_VERSION(1, 1), VMBUS_VERSION(4, 2), VMBUS_VERSION(6, 0), UINT32_MAX
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
 		struct vmbus_msg_initiate_contact contact = {
@@ -341,16 +342,14 @@ static void a_channel_moves_to_another_processor(void **state)
 	struct vmbus_msg_modify_channel_response response;
 
 	post(f->guest, &modify, sizeof(modify));
-	fake_guest_expect(f->guest, VMBUS_MSG_MODIFY_CHANNEL_RESPONSE, &response,
-			  sizeof(response));
+	fake_guest_expect(f->guest, VMBUS_MSG_MODIFY_CHANNEL_RESPONSE, &response, sizeof(response));
 	assert_int_equal(response.status, 0);
 	fake_synic_take_flag(f->guest->synic, 3, fake_channel_relid(channel));
 	converse(channel);
 	assert_true(fake_synic_take_flag(f->guest->synic, 3, fake_channel_relid(channel)));
 	modify.target_vp = 4;
 	post(f->guest, &modify, sizeof(modify));
-	fake_guest_expect(f->guest, VMBUS_MSG_MODIFY_CHANNEL_RESPONSE, &response,
-			  sizeof(response));
+	fake_guest_expect(f->guest, VMBUS_MSG_MODIFY_CHANNEL_RESPONSE, &response, sizeof(response));
 	assert_int_not_equal(response.status, 0);
 	fake_channel_close(channel);
 }
@@ -410,8 +409,10 @@ static void thousands_of_packets_cross_with_few_doorbells(void **state)
 
 	while (done < 5000) {
 		struct iovec iov = { message, 8 + 8 + 100 };
-		struct vmbus_send send = { .type = VMBUS_PACKET_INBAND, .wants_completion = true,
-					   .transaction_id = next, .payload = &iov,
+		struct vmbus_send send = { .type = VMBUS_PACKET_INBAND,
+					   .wants_completion = true,
+					   .transaction_id = next,
+					   .payload = &iov,
 					   .payload_count = 1 };
 
 		message[5] = (uint32_t)next;
@@ -442,8 +443,10 @@ static void a_host_that_waits_for_room_is_woken(void **state)
 	/* Send without reading: the host's ring fills up, then ours. */
 	for (int i = 0; i < 2000; i++) {
 		struct iovec iov = { message, 116 };
-		struct vmbus_send send = { .type = VMBUS_PACKET_INBAND, .wants_completion = true,
-					   .transaction_id = sent, .payload = &iov,
+		struct vmbus_send send = { .type = VMBUS_PACKET_INBAND,
+					   .wants_completion = true,
+					   .transaction_id = sent,
+					   .payload = &iov,
 					   .payload_count = 1 };
 
 		sent += fake_channel_try_send(channel, &send);
@@ -465,12 +468,12 @@ static void a_guest_that_waits_for_room_is_signalled(void **state)
 	struct vmbus_ring_control *control = fake_channel_ring(channel, 0);
 	uint32_t message[30] = { ECHO_MSG_ECHO, 8 + 100 };
 	struct iovec iov = { message, 116 };
-	struct vmbus_send send = { .type = VMBUS_PACKET_INBAND, .payload = &iov,
+	struct vmbus_send send = { .type = VMBUS_PACKET_INBAND,
+				   .payload = &iov,
 				   .payload_count = 1 };
 
 	converse(channel);
-	while (fake_channel_try_send(channel, &send)) {
-	}
+	while (fake_channel_try_send(channel, &send)) {}
 	control->pending_send_bytes = 4096;
 	uint64_t interrupts = fake_channel_interrupts(channel);
 
@@ -562,8 +565,8 @@ static void a_saved_bus_goes_on_in_another_process(void **state)
 	wait_work(f->guest);
 	bus_destroy(f->guest->bus);
 	echo_destroy(old);
-	assert_int_equal(bus_create(f->guest->loop, f->guest->mem,
-				    fake_synic_base(f->guest->synic), &f->guest->bus),
+	assert_int_equal(bus_create(f->guest->loop, f->guest->mem, fake_synic_base(f->guest->synic),
+				    &f->guest->bus),
 			 0);
 	assert_int_equal(echo_create("test", &f->echo), 0);
 	fake_guest_offer(f->guest, echo_device(f->echo));

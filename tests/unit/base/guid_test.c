@@ -35,8 +35,12 @@ static void printed_and_parsed_are_the_same(void **state)
 
 static void broken_text_is_refused(void **state)
 {
-	static const char *const bad[] = { "", "f", "f8615163", "{f8615163-df3e-46c5-913f-f2d2f965ed0e",
-					   "f8615163-df3e-46c5-913f-f2d2f965ed0", "f8615163-df3e-46c5-913f-f2d2f965ed0e0",
+	static const char *const bad[] = { "",
+					   "f",
+					   "f8615163",
+					   "{f8615163-df3e-46c5-913f-f2d2f965ed0e",
+					   "f8615163-df3e-46c5-913f-f2d2f965ed0",
+					   "f8615163-df3e-46c5-913f-f2d2f965ed0e0",
 					   "g8615163-df3e-46c5-913f-f2d2f965ed0e",
 					   "f8615163xdf3e-46c5-913f-f2d2f965ed0e" };
 	struct guid g;

@@ -24,8 +24,8 @@ static struct mem *make_mem(uint64_t bytes)
 
 static void bad_sizes_are_refused_with_a_sentence(void **state)
 {
-	static const uint64_t bad[] = { 0, 1 * MIB, 65 * MIB, 64 * MIB + 4096, UINT64_MAX,
-					MEM_BYTES_MAX };
+	static const uint64_t bad[] = { 0,          1 * MIB,      65 * MIB, 64 * MIB + 4096,
+					UINT64_MAX, MEM_BYTES_MAX };
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		struct mem_config config = { .bytes = bad[i] };
