@@ -86,7 +86,7 @@ static void deferred_work_can_be_cancelled(void **state)
 	loop_work_init(&q.work, on_work);
 	loop_defer(loop, &p.work);
 	loop_defer(loop, &q.work);
-	loop_defer_cancel(loop, &q.work);
+	loop_cancel(loop, &q.work);
 	turn_some(loop);
 	assert_int_equal(p.runs, 1);
 	assert_int_equal(q.runs, 0);
