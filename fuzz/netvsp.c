@@ -137,8 +137,11 @@ static void send_words(const uint32_t *words, size_t bytes)
 
 static const uint8_t *take_some(struct bytes_cursor *input, size_t max, uint32_t *ret_bytes)
 {
-	*ret_bytes = (uint32_t)num_min(num_min(bytes_take_le16(input), input->left), max);
-	return bytes_take(input, *ret_bytes);
+	uint32_t bytes = (uint32_t)num_min(num_min(bytes_take_le16(input), input->left), max);
+	const uint8_t *some = bytes_take(input, bytes);
+
+	*ret_bytes = some ? bytes : 0; /* an input that ended before has none */
+	return some;
 }
 
 /* An NVSP_SEND_RNDIS whose message lies in pages, at an offset and in ranges of the input's. */
