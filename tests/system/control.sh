@@ -36,7 +36,7 @@ check 'resume' running "$(ctl resume | jq -r .state)"
 wait_for "^tick: $((before + 3))\$"
 
 check_true 'nmi is taken' ctl nmi >/dev/null
-wait_for 'NMI received' 20
+expect 'the NMI arrived' 'NMI received' 30
 
 check_true 'reset is taken' ctl reset >/dev/null
 for _ in {1..300}; do

@@ -18,7 +18,7 @@ sleep 0.5
 kill -KILL "$guest_pid"
 wait "$guest_pid" 2>/dev/null
 guest_pid=
-(cd "$work" && busybox cpio -i bin/guest-io <"$(image tools)" 2>/dev/null)
+(cd "$work" && busybox cpio -i -d bin/guest-io <"$(image tools)" 2>/dev/null)
 sync
 check 'what was flushed' 'guest-io: verified 32 MB ok' "$("$work/bin/guest-io" verify "$disk" 32 5 2>&1)"
 

@@ -7,6 +7,7 @@
 #
 #   guest OPTIONS... <<'END'      starts a guest that runs this script; END
 #   wait_for PATTERN [SECONDS]    until its serial line shows it
+#   expect WHAT PATTERN [SECONDS] the same as a check
 #   guest_ends STATUS [SECONDS]   waits for its end, checks the exit status
 #   ctl VERB [KEY=VALUE]...       one request; the answer on standard output
 #   check WHAT EXPECTED FOUND     both values are printed when they differ
@@ -152,6 +153,17 @@ wait_for() { # wait_for PATTERN [SECONDS]
 		[ $SECONDS -lt $end ] || guest_broke "did not say '$1' in ${2:-$patience} s"
 		sleep 0.2
 	done
+}
+
+# expect WHAT PATTERN [SECONDS]: as wait_for, where its absence is our failure and
+# no sign of a guest that stands still.
+expect() {
+	local end=$((SECONDS + ${3:-$patience}))
+	until tr -d '\r' <"$work/serial" | grep -qaE -- "$2"; do
+		[ $SECONDS -lt $end ] || fail "$1: nothing like '$2' in ${3:-$patience} s"
+		sleep 0.2
+	done
+	echo "ok: $1"
 }
 
 # Of the log: what it says after the last "NAME: ".

@@ -23,7 +23,8 @@ type_line 'while ! ip -4 -o addr show eth0 | grep -q 10.0.2; do sleep 1; done; e
 wait_for 'network is up$' 60
 check_true 'shutdown is taken' ctl shutdown >/dev/null
 guest_ends 0 120
-check_true 'went down in order' grep -qa 'runlevel: 0' "$work/serial"
+check_true 'was asked by the integration service' grep -qa 'graceful shutdown initiated' "$work/serial"
+check_true 'powered off' grep -qa 'reboot: Power down' "$work/serial"
 
 # The file system was left clean: there is nothing to recover.
 state=$(dumpe2fs -h "$work/disk.img" 2>/dev/null | sed -n 's/^Filesystem features: .*needs_recovery.*/dirty/p')

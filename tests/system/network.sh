@@ -28,7 +28,6 @@ for i in 1 2 3; do
 done
 mkdir /tmp/www
 wget -q -O /tmp/www/file "$url"
-echo "suspect: $(dmesg | grep -c 'suspect GRO')"
 echo "serving: now"
 httpd -f -p 80 -h /tmp/www &
 read -r answer
@@ -48,4 +47,3 @@ done
 type_line enough
 script_ended
 guest_ends 0
-check "the stack's complaints of our segments" 0 "$(said suspect)"
