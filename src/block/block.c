@@ -15,7 +15,7 @@ int block_open(const struct block_config *config, struct block **ret, struct dia
 	case BLOCK_NULL:
 		return block_null_open(config, ret, reterr);
 	}
-	return diag_set(reterr, -EINVAL, "A disk of an unknown kind.");
+	return diag_set(reterr, -EINVAL, "a disk of an unknown kind");
 }
 
 static void block_on_later(struct loop_work *work)

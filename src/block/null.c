@@ -36,12 +36,12 @@ int block_null_open(const struct block_config *config, struct block **ret, struc
 	if (config->null_bytes == 0 || config->null_bytes % 512 != 0) {
 		return diag_set(
 			reterr, -EINVAL,
-			"A null disk of %llu bytes: give it a size that is a multiple of 512.",
+			"a null disk of %llu bytes: give it a size that is a multiple of 512",
 			(unsigned long long)config->null_bytes);
 	}
 	block = fault_alloc(1, sizeof(*block));
 	if (!block) {
-		return diag_set(reterr, -ENOMEM, "No memory for a null disk.");
+		return diag_set(reterr, -ENOMEM, "no memory for a null disk");
 	}
 	block_init(block, &null_ops);
 	block->info = (struct block_info){

@@ -32,24 +32,24 @@ static int raw_open_error(const char *path, bool read_only, int err, struct diag
 	switch (err) {
 	case -ENOENT:
 		return diag_set(reterr, err,
-				"Disk %s does not exist: check the path, or make one with "
-				"`truncate -s 10G %s`.",
+				"disk %s does not exist: check the path, or make one with "
+				"`truncate -s 10G %s`",
 				path, path);
 	case -EACCES:
 	case -EPERM:
-		return diag_set(reterr, err, "Disk %s: no permission to open it for %s: %s.", path,
+		return diag_set(reterr, err, "disk %s: no permission to open it for %s: %s", path,
 				read_only ? "reading" : "writing",
 				read_only ? "change its mode or owner"
 					  : "change its mode or owner, or use readonly=on");
 	case -EROFS:
 		return diag_set(reterr, err,
-				"Disk %s is on a read-only file system: use readonly=on.", path);
+				"disk %s is on a read-only file system: use readonly=on", path);
 	case -EBUSY:
 		return diag_set(reterr, err,
-				"Disk %s is in use by this host (mounted?): unmount it first.",
+				"disk %s is in use by this host (mounted?): unmount it first",
 				path);
 	default:
-		return diag_set(reterr, err, "Disk %s cannot be opened: %s.", path, strerror(-err));
+		return diag_set(reterr, err, "disk %s cannot be opened: %s", path, strerror(-err));
 	}
 }
 
@@ -57,12 +57,12 @@ static int raw_check_type(const char *path, mode_t mode, struct diag *reterr)
 {
 	if (S_ISDIR(mode)) {
 		return diag_set(reterr, -EISDIR,
-				"Disk %s is a directory: name a disk image or a block device.",
+				"disk %s is a directory: name a disk image or a block device",
 				path);
 	}
 	if (!S_ISREG(mode) && !S_ISBLK(mode)) {
 		return diag_set(reterr, -EINVAL,
-				"Disk %s is neither a file nor a block device: name one of these.",
+				"disk %s is neither a file nor a block device: name one of these",
 				path);
 	}
 	return 0;
@@ -131,14 +131,14 @@ static int raw_lock(const struct block_config *config, int fd, struct diag *rete
 		}
 	}
 	if (errno == EAGAIN || errno == EACCES) {
-		return diag_set(reterr, -EBUSY, "Disk %s is in use by another %s: stop it first%s.",
+		return diag_set(reterr, -EBUSY, "disk %s is in use by another %s: stop it first%s",
 				config->path, config->read_only ? "writer" : "program",
 				config->read_only ? "" : ", or let both use readonly=on");
 	}
 	if (errno == ENOLCK || errno == EOPNOTSUPP || errno == ENOSYS) {
 		return 0; /* a file system without locks: nothing to be had */
 	}
-	return diag_set(reterr, -errno, "Disk %s cannot be locked: %s.", config->path,
+	return diag_set(reterr, -errno, "disk %s cannot be locked: %s", config->path,
 			strerror(errno));
 }
 
@@ -253,14 +253,14 @@ static int raw_check_size(const struct raw *raw, const char *path, struct diag *
 
 	if (info->bytes == 0) {
 		return diag_set(reterr, -EINVAL,
-				"Disk %s is empty: give it a size with `truncate -s 10G %s`.", path,
+				"disk %s is empty: give it a size with `truncate -s 10G %s`", path,
 				path);
 	}
 	if (info->bytes % info->logical_block_bytes != 0) {
 		return diag_set(
 			reterr, -EINVAL,
-			"Disk %s has %llu bytes, no multiple of %u: is it a raw image? If so, "
-			"extend it with `truncate -s %%%u %s`.",
+			"disk %s has %llu bytes, no multiple of %u: is it a raw image? If so, "
+			"extend it with `truncate -s %%%u %s`",
 			path, (unsigned long long)info->bytes, info->logical_block_bytes,
 			info->logical_block_bytes, path);
 	}
@@ -288,7 +288,7 @@ static int raw_setup(struct raw *raw, const struct block_config *config, const s
 	if (raw->is_device) {
 		err = raw_probe_device(raw, st);
 		if (err) {
-			return diag_set(reterr, err, "Disk %s does not tell its size: %s.",
+			return diag_set(reterr, err, "disk %s does not tell its size: %s",
 					config->path, strerror(-err));
 		}
 	} else {
@@ -306,7 +306,7 @@ static int raw_setup(struct raw *raw, const struct block_config *config, const s
 			   PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (raw->bounce == MAP_FAILED) {
 		raw->bounce = NULL;
-		return diag_set(reterr, -ENOMEM, "Disk %s: no memory for its buffers.",
+		return diag_set(reterr, -ENOMEM, "disk %s: no memory for its buffers",
 				config->path);
 	}
 	raw->bounce_free = (1U << RAW_BOUNCE_SLOTS) - 1;
@@ -330,7 +330,7 @@ int block_raw_open(const struct block_config *config, struct block **ret, struct
 	}
 	raw = fault_alloc(1, sizeof(*raw));
 	if (!raw) {
-		return diag_set(reterr, -ENOMEM, "Disk %s: no memory for it.", config->path);
+		return diag_set(reterr, -ENOMEM, "disk %s: no memory for it", config->path);
 	}
 	block_init(&raw->block, &raw_ops);
 	raw->fd = steal_fd(&fd);

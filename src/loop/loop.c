@@ -47,6 +47,7 @@ struct loop {
 	uint64_t poll_ns_max, poll_ns; /* the longest window, and the present one */
 	uint64_t idle_since_ns;
 	bool ring_enabled;
+	bool has_waited; /* entries of the round before are not submitted yet */
 	uint64_t fixed_files_used;
 
 	/* any thread */
@@ -641,8 +642,22 @@ static bool run_round(struct loop *loop)
 	any |= run_timers(loop);
 	any |= run_pollers(loop);
 	any |= run_queue(loop);
-	submit(loop);
 	return any;
+}
+
+/*
+ * After a round with work. What it queued goes out at once if this thread may spin, for it will look
+ * for the answers soon; else it rides along with the system call that sleeps, unless the next round
+ * has work as well.
+ */
+static void submit_or_wait(struct loop *loop)
+{
+	if (loop->poll_ns >= POLL_NS_FLOOR || loop->has_waited) {
+		submit(loop);
+		loop->has_waited = false;
+	} else {
+		loop->has_waited = io_uring_sq_ready(&loop->ring) > 0;
+	}
 }
 
 static void enable_ring(struct loop *loop)
@@ -698,8 +713,10 @@ static void sleep_for_events(struct loop *loop)
 		ts.tv_nsec = (long long)(left % 1000000000ULL);
 		timeout = &ts;
 	}
+	loop->has_waited = false;
 	count(&loop->sleeps, 1);
 	count(&loop->enters, 1);
+	count(&loop->submissions, io_uring_sq_ready(&loop->ring));
 	(void)io_uring_submit_and_wait_timeout(&loop->ring, &cqe, 1, timeout, NULL);
 	adapt_window(loop, loop_now_ns() - before);
 }
@@ -710,6 +727,7 @@ bool loop_turn(struct loop *loop)
 	enable_ring(loop);
 	bool any = run_round(loop);
 
+	submit(loop);
 	(void)io_uring_get_events(&loop->ring);
 	return arm_pollers(loop) || any;
 }
@@ -720,6 +738,7 @@ void loop_run(struct loop *loop)
 	enable_ring(loop);
 	while (!loop->quit) {
 		if (run_round(loop)) {
+			submit_or_wait(loop);
 			if (loop->idle_since_ns) {
 				count(&loop->poll_hits, 1);
 				loop->idle_since_ns = 0;

@@ -27,16 +27,16 @@ static int add_word(json_t *request, const char *word, struct diag *reterr)
 	const char *equals = strchr(word, '=');
 
 	if (!equals || equals == word) {
-		return diag_set(reterr, -EINVAL, "\"%s\" is not of the form name=value.", word);
+		return diag_set(reterr, -EINVAL, "\"%s\" is not of the form name=value", word);
 	}
 
 	auto_free char *name = strndup(word, (size_t)(equals - word));
 
 	if (!name || json_object_get(request, name)) {
-		return diag_set(reterr, -EINVAL, "\"%s\" is given twice.", word);
+		return diag_set(reterr, -EINVAL, "\"%s\" is given twice", word);
 	}
 	if (json_object_set_new(request, name, value_of(equals + 1)) < 0) {
-		return diag_set(reterr, -EINVAL, "\"%s\" is not UTF-8.", word);
+		return diag_set(reterr, -EINVAL, "\"%s\" is not UTF-8", word);
 	}
 	return 0;
 }
@@ -47,7 +47,7 @@ int rpc_request_from_words(const char *verb, char *const *words, size_t count, s
 	json_t *request = json_pack("{s:s}", "verb", verb);
 
 	if (!request) {
-		return diag_set(reterr, -EINVAL, "The verb is not UTF-8.");
+		return diag_set(reterr, -EINVAL, "the verb is not UTF-8");
 	}
 	for (size_t i = 0; i < count; i++) {
 		int err = add_word(request, words[i], reterr);
@@ -68,7 +68,7 @@ static int connect_to(const char *path, int *ret_fd, struct diag *reterr)
 
 	if (strlen(path) >= sizeof(address.sun_path)) {
 		return diag_set(reterr, -ENAMETOOLONG,
-				"The path of the control socket is too long: %s", path);
+				"the path of the control socket is too long: %s", path);
 	}
 	strcpy(address.sun_path, path);
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -84,9 +84,9 @@ static int connect_to(const char *path, int *ret_fd, struct diag *reterr)
 				path, path);
 	case ECONNREFUSED:
 		return diag_set(reterr, -ECONNREFUSED,
-				"Nobody listens at %s any more: the partition has ended.", path);
+				"nobody listens at %s any more: the partition has ended", path);
 	default:
-		return diag_set(reterr, -errno, "Cannot connect to %s: %s.", path, strerror(errno));
+		return diag_set(reterr, -errno, "cannot connect to %s: %s", path, strerror(errno));
 	}
 }
 
@@ -96,14 +96,14 @@ static int send_line(int fd, const json_t *request, struct diag *reterr)
 	size_t length = text ? strlen(text) : 0, sent = 0;
 
 	if (!text) {
-		return diag_set(reterr, -ENOMEM, "Out of memory.");
+		return diag_set(reterr, -ENOMEM, "out of memory");
 	}
 	text[length++] = '\n'; /* in place of its terminating zero */
 	while (sent < length) {
 		ssize_t n = send(fd, text + sent, length - sent, MSG_NOSIGNAL);
 
 		if (n < 0 && errno != EINTR) {
-			return diag_set(reterr, -errno, "Cannot send the request: %s.",
+			return diag_set(reterr, -errno, "cannot send the request: %s",
 					strerror(errno));
 		}
 		sent += n > 0 ? (size_t)n : 0;
@@ -129,7 +129,7 @@ static int wait_readable(int fd, uint64_t deadline_ns, struct diag *reterr)
 		n = poll(&pollfd, 1, timeout_ms);
 	} while (n < 0 && errno == EINTR);
 	if (n == 0) {
-		return diag_set(reterr, -ETIMEDOUT, "There was no answer in time.");
+		return diag_set(reterr, -ETIMEDOUT, "there was no answer in time");
 	}
 	return n < 0 ? diag_set(reterr, -errno, "Cannot wait for the answer: %s.", strerror(errno))
 		     : 0;
@@ -145,7 +145,7 @@ static int receive_line(int fd, uint64_t deadline_ns, char **ret, size_t *ret_le
 	size_t length = 0;
 
 	if (!line) {
-		return diag_set(reterr, -ENOMEM, "Out of memory.");
+		return diag_set(reterr, -ENOMEM, "out of memory");
 	}
 	while (length < ANSWER_BYTES_MAX) {
 		int err = wait_readable(fd, deadline_ns, reterr);
@@ -161,7 +161,7 @@ static int receive_line(int fd, uint64_t deadline_ns, char **ret, size_t *ret_le
 		}
 		if (n <= 0) {
 			return diag_set(reterr, -ECONNRESET,
-					"The partition closed the connection without an answer.");
+					"the partition closed the connection without an answer");
 		}
 		end = memchr(line + length, '\n', (size_t)n);
 		length += (size_t)n;
@@ -171,7 +171,7 @@ static int receive_line(int fd, uint64_t deadline_ns, char **ret, size_t *ret_le
 			return 0;
 		}
 	}
-	return diag_set(reterr, -EMSGSIZE, "The answer is too long.");
+	return diag_set(reterr, -EMSGSIZE, "the answer is too long");
 }
 
 /* Takes answer. */
@@ -187,7 +187,7 @@ static int result_of_take(json_t *answer, json_t **ret, struct diag *reterr)
 	} else if (json_is_false(ok) && error) {
 		err = diag_set(reterr, -EREMOTEIO, "%s", error);
 	} else {
-		err = diag_set(reterr, -EBADMSG, "The answer is not one of Tabique's.");
+		err = diag_set(reterr, -EBADMSG, "the answer is not one of Tabique's");
 	}
 	json_decref(answer);
 	return err;

@@ -395,7 +395,7 @@ static int clear_path(const struct sockaddr_un *address, struct diag *reterr)
 
 	if (lstat(path, &st) < 0) {
 		return errno == ENOENT ? 0
-				       : diag_set(reterr, -errno, "Cannot look at %s: %s.", path,
+				       : diag_set(reterr, -errno, "cannot look at %s: %s", path,
 						  strerror(errno));
 	}
 	if (!S_ISSOCK(st.st_mode)) {
@@ -405,7 +405,7 @@ static int clear_path(const struct sockaddr_un *address, struct diag *reterr)
 	}
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0) {
-		return diag_set(reterr, -errno, "Cannot make a socket: %s.", strerror(errno));
+		return diag_set(reterr, -errno, "cannot make a socket: %s", strerror(errno));
 	}
 	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
 	    errno != ECONNREFUSED) {
@@ -414,7 +414,7 @@ static int clear_path(const struct sockaddr_un *address, struct diag *reterr)
 				path);
 	}
 	if (unlink(path) < 0 && errno != ENOENT) {
-		return diag_set(reterr, -errno, "Cannot remove the old socket %s: %s.", path,
+		return diag_set(reterr, -errno, "cannot remove the old socket %s: %s", path,
 				strerror(errno));
 	}
 	return 0;
@@ -431,7 +431,7 @@ static int listen_at(struct rpc_server *server, const char *path, struct diag *r
 				strlen(path), sizeof(server->address.sun_path) - 1, path);
 	}
 	if (path[0] == '\0') {
-		return diag_set(reterr, -EINVAL, "The path of the control socket is empty.");
+		return diag_set(reterr, -EINVAL, "the path of the control socket is empty");
 	}
 	server->address.sun_family = AF_UNIX;
 	strcpy(server->address.sun_path, path);
@@ -445,7 +445,7 @@ static int listen_at(struct rpc_server *server, const char *path, struct diag *r
 	    bind(server->fd, (const struct sockaddr *)&server->address, sizeof(server->address)) <
 		    0 ||
 	    lstat(path, &server->identity) < 0 || listen(server->fd, RPC_CLIENTS_MAX) < 0) {
-		return diag_set(reterr, -errno, "Cannot listen at the control socket %s: %s.", path,
+		return diag_set(reterr, -errno, "cannot listen at the control socket %s: %s", path,
 				strerror(errno));
 	}
 	return 0;
@@ -458,7 +458,7 @@ int rpc_server_create(struct loop *loop, const char *path, const struct rpc_verb
 	int err;
 
 	if (!server) {
-		return diag_set(reterr, -ENOMEM, "Out of memory for the control socket.");
+		return diag_set(reterr, -ENOMEM, "out of memory for the control socket");
 	}
 	server->loop = loop;
 	server->verbs = verbs;
@@ -470,7 +470,7 @@ int rpc_server_create(struct loop *loop, const char *path, const struct rpc_verb
 	if (!err) {
 		err = loop_watch_start(loop, &server->watch, server->fd, POLLIN, on_accept);
 		if (err) {
-			diag_set(reterr, err, "Cannot watch the control socket: %s.",
+			diag_set(reterr, err, "cannot watch the control socket: %s",
 				 strerror(-err));
 		}
 	}

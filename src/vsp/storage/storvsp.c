@@ -640,28 +640,28 @@ int storvsp_add_disk(struct storvsp *storvsp, struct storvsp_address address, st
 	if (address.path >= STORVSP_PATHS || address.target >= STORVSP_TARGETS ||
 	    address.lun >= STORVSP_LUNS) {
 		return diag_set(reterr, -EINVAL,
-				"SCSI address %u:%u:%u does not exist: the last is %u:%u:%u.",
+				"SCSI address %u:%u:%u does not exist: the last is %u:%u:%u",
 				address.path, address.target, address.lun, STORVSP_PATHS - 1,
 				STORVSP_TARGETS - 1, STORVSP_LUNS - 1);
 	}
 	slot = &storvsp->targets[address.path][address.target].luns[address.lun];
 	if (*slot) {
 		return diag_set(reterr, -EEXIST,
-				"SCSI address %u:%u:%u is taken twice: give one disk another.",
+				"SCSI address %u:%u:%u is taken twice: give one disk another",
 				address.path, address.target, address.lun);
 	}
 	if (storvsp->disk_count == STORVSP_DISKS_MAX) {
-		return diag_set(reterr, -ENOSPC, "A SCSI controller has room for %u disks.",
+		return diag_set(reterr, -ENOSPC, "a SCSI controller has room for %u disks",
 				STORVSP_DISKS_MAX);
 	}
 	err = scsi_disk_create(&config, slot);
 	if (err == -EINVAL) {
 		return diag_set(reterr, err,
-				"Disk serial \"%s\": use at most %d printable ASCII characters.",
+				"disk serial \"%s\": use at most %d printable ASCII characters",
 				serial, SCSI_SERIAL_BYTES_MAX);
 	}
 	if (err) {
-		return diag_set(reterr, err, "No memory for a SCSI disk.");
+		return diag_set(reterr, err, "no memory for a SCSI disk");
 	}
 	storvsp->disk_count++;
 	return 0;
