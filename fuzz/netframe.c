@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/check.h"
 #include "net/offload.h"
 #include "net/reassemble.h"
 
@@ -33,6 +34,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct sink sink = { .limit = NET_FRAME_BYTES_MAX + 128 };
 	uint32_t bytes, value, left;
 	uint8_t *frame, *whole;
+	int err = 0;
 
 	if (size < 4 || size > NET_FRAME_BYTES_MAX) {
 		return 0;
@@ -50,11 +52,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			(void)net_raise_mss(frame, bytes, value);
 			break;
 		case 1:
-			(void)net_cut_tcp(frame, bytes, value, on_piece, &sink);
+			err = net_cut_tcp(frame, bytes, value, on_piece, &sink);
 			break;
 		case 2:
 			sink.limit = value + NET_HEADER_BYTES;
-			(void)net_cut_ip(frame, bytes, value, 1, on_piece, &sink);
+			err = net_cut_ip(frame, bytes, value, 1, on_piece, &sink);
 			break;
 		default:
 			/* Many frames, each as long as its first two bytes say. */
@@ -65,12 +67,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				if (left > bytes - at) {
 					break;
 				}
-				(void)net_offload_finish(one, left - 2, NET_FRAME_IP_CHECKSUM);
+				err |= net_offload_finish(one, left - 2, NET_FRAME_IP_CHECKSUM);
 				(void)reassembler_take(&reassembler, one, left - 2, &whole, &value);
 			}
 			break;
 		}
 	}
+	check(err <= 0); /* whatever it is, it is an errno or nothing */
 	free(frame);
 	return 0;
 }

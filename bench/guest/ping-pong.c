@@ -59,8 +59,7 @@ static int answer(const char *port)
 			fail("accept");
 		}
 		setsockopt(peer, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-		while (read(peer, &byte, 1) == 1 && write(peer, &byte, 1) == 1) {
-		}
+		while (read(peer, &byte, 1) == 1 && write(peer, &byte, 1) == 1) {}
 		close(peer);
 	}
 }
@@ -83,8 +82,8 @@ static int ask(const char *host, const char *port, double seconds)
 		}
 		done++;
 	} while (now() < end);
-	printf("ping-pong: %.0f round trips per second, %lu done\n",
-	       (double)done / (now() - start), done);
+	printf("ping-pong: %.0f round trips per second, %lu done\n", (double)done / (now() - start),
+	       done);
 	return 0;
 }
 

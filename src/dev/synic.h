@@ -16,7 +16,7 @@
 
 /* Payload bytes of one SynIC message, and bits of one SINT's event flags. */
 #define SYNIC_MESSAGE_PAYLOAD_BYTES 240
-#define SYNIC_EVENT_FLAGS	    2048
+#define SYNIC_EVENT_FLAGS           2048
 
 struct synic;
 
