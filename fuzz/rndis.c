@@ -24,7 +24,7 @@ static void fuzz_packet(const uint8_t *bytes, uint32_t size)
 	check(frame.ppi_offset <= header.bytes &&
 	      frame.ppi_bytes <= header.bytes - frame.ppi_offset);
 	check(frame.ppi_bytes <= RNDIS_PPI_BYTES_MAX);
-	(void)rndis_parse_ppi(bytes + frame.ppi_offset, frame.ppi_bytes, &offload);
+	check(rndis_parse_ppi(bytes + frame.ppi_offset, frame.ppi_bytes, &offload) <= 0);
 }
 
 static void fuzz_request(const uint8_t *bytes, uint32_t size)
@@ -35,7 +35,7 @@ static void fuzz_request(const uint8_t *bytes, uint32_t size)
 	if (rndis_parse_request(bytes, size, &request) == 0 && request.info) {
 		check(request.info >= bytes && request.info_bytes <= size &&
 		      request.info + request.info_bytes <= bytes + size);
-		(void)rndis_parse_network_address(request.info, request.info_bytes, mac);
+		check(rndis_parse_network_address(request.info, request.info_bytes, mac) <= 0);
 	}
 }
 
@@ -58,10 +58,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		fuzz_request(copy, (uint32_t)size - 1);
 		break;
 	case 2:
-		(void)rndis_parse_ppi(copy, (uint32_t)size - 1, &offload);
+		check(rndis_parse_ppi(copy, (uint32_t)size - 1, &offload) <= 0);
 		break;
 	default:
-		(void)rndis_parse_network_address(copy, (uint32_t)size - 1, mac);
+		check(rndis_parse_network_address(copy, (uint32_t)size - 1, mac) <= 0);
 		break;
 	}
 	free(copy);
