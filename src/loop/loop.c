@@ -694,7 +694,7 @@ static void adapt_window(struct loop *loop, uint64_t slept_ns)
 	if (slept_ns < loop->poll_ns_max) {
 		loop->poll_ns =
 			num_min(num_max(loop->poll_ns * 2, 2 * POLL_NS_FLOOR), loop->poll_ns_max);
-	} else if (slept_ns > 10 * loop->poll_ns_max) {
+	} else if (slept_ns > 2 * loop->poll_ns_max) {
 		loop->poll_ns /= 2;
 	}
 }
