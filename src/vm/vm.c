@@ -92,7 +92,7 @@ static int load_system(struct vm *vm, struct diag *reterr)
 static void on_device_gone(struct loop_work *work)
 {
 	struct vm *vm = container_of(work, struct vm, device_gone);
-	struct vmbus_device *device = vm_bus_device(vm, 0);
+	struct vmbus_device *device;
 
 	/* One after the other: each revoke posts the same work. */
 	for (size_t n = 0; (device = vm_bus_device(vm, n)); n++) {
