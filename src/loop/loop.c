@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/counter.h"
 #include "base/fault.h"
 #include "base/num.h"
 
@@ -58,15 +59,8 @@ struct loop {
 	int wake_fd;
 	pthread_t thread;
 	bool has_thread;
-	_Atomic(uint64_t) rounds, sleeps, enters, submissions, poll_hits;
+	counter_u64 rounds, sleeps, enters, submissions, poll_hits;
 };
-
-static void count(_Atomic(uint64_t) *counter, uint64_t n)
-{
-	/* One writer: no need for a locked instruction. */
-	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + n,
-			      memory_order_relaxed);
-}
 
 uint64_t loop_now_ns(void)
 {
@@ -372,9 +366,9 @@ static void submit(struct loop *loop)
 	}
 	int submitted = io_uring_submit(&loop->ring);
 
-	count(&loop->enters, 1);
+	counter_add(&loop->enters, 1);
 	if (submitted > 0) {
-		count(&loop->submissions, (uint64_t)submitted);
+		counter_add(&loop->submissions, (uint64_t)submitted);
 	}
 }
 
@@ -636,7 +630,7 @@ static bool run_round(struct loop *loop)
 {
 	bool any = false;
 
-	count(&loop->rounds, 1);
+	counter_add(&loop->rounds, 1);
 	take_posted(loop);
 	any |= reap(loop);
 	any |= run_timers(loop);
@@ -714,9 +708,9 @@ static void sleep_for_events(struct loop *loop)
 		timeout = &ts;
 	}
 	loop->has_waited = false;
-	count(&loop->sleeps, 1);
-	count(&loop->enters, 1);
-	count(&loop->submissions, io_uring_sq_ready(&loop->ring));
+	counter_add(&loop->sleeps, 1);
+	counter_add(&loop->enters, 1);
+	counter_add(&loop->submissions, io_uring_sq_ready(&loop->ring));
 	(void)io_uring_submit_and_wait_timeout(&loop->ring, &cqe, 1, timeout, NULL);
 	adapt_window(loop, loop_now_ns() - before);
 }
@@ -740,7 +734,7 @@ void loop_run(struct loop *loop)
 		if (run_round(loop)) {
 			submit_or_wait(loop);
 			if (loop->idle_since_ns) {
-				count(&loop->poll_hits, 1);
+				counter_add(&loop->poll_hits, 1);
 				loop->idle_since_ns = 0;
 			}
 			continue;
@@ -760,10 +754,10 @@ void loop_run(struct loop *loop)
 void loop_read_stats(const struct loop *loop, struct loop_stats *ret)
 {
 	*ret = (struct loop_stats){
-		.rounds = atomic_load_explicit(&loop->rounds, memory_order_relaxed),
-		.sleeps = atomic_load_explicit(&loop->sleeps, memory_order_relaxed),
-		.enters = atomic_load_explicit(&loop->enters, memory_order_relaxed),
-		.submissions = atomic_load_explicit(&loop->submissions, memory_order_relaxed),
-		.poll_hits = atomic_load_explicit(&loop->poll_hits, memory_order_relaxed),
+		.rounds = counter_read(&loop->rounds),
+		.sleeps = counter_read(&loop->sleeps),
+		.enters = counter_read(&loop->enters),
+		.submissions = counter_read(&loop->submissions),
+		.poll_hits = counter_read(&loop->poll_hits),
 	};
 }

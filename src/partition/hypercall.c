@@ -50,20 +50,20 @@ uint64_t hypercall_handle(struct vcpu *vcpu, uint64_t input, uint64_t param0, ui
 	(void)param1;
 	switch (INPUT_CODE(input)) {
 	case HV_CALL_POST_MESSAGE:
-		vcpu_count(&vcpu->counters.hypercalls[VCPU_HYPERCALL_POST_MESSAGE]);
+		counter_add(&vcpu->counters.hypercalls[VCPU_HYPERCALL_POST_MESSAGE], 1);
 		status = post_message(vcpu, input, param0);
 		break;
 	case HV_CALL_SIGNAL_EVENT:
-		vcpu_count(&vcpu->counters.hypercalls[VCPU_HYPERCALL_SIGNAL_EVENT]);
+		counter_add(&vcpu->counters.hypercalls[VCPU_HYPERCALL_SIGNAL_EVENT], 1);
 		status = HV_STATUS_INVALID_CONNECTION_ID;
 		break;
 	default:
-		vcpu_count(&vcpu->counters.hypercalls[VCPU_HYPERCALL_OTHER]);
+		counter_add(&vcpu->counters.hypercalls[VCPU_HYPERCALL_OTHER], 1);
 		status = HV_STATUS_INVALID_HYPERCALL_CODE;
 		break;
 	}
 	if (status != HV_STATUS_SUCCESS) {
-		vcpu_count(&vcpu->counters.hypercall_errors);
+		counter_add(&vcpu->counters.hypercall_errors, 1);
 	}
 	return status;
 }

@@ -39,13 +39,13 @@ static const char *const hypercall_names[VCPU_HYPERCALL_COUNT] = {
 
 /* Those that never counted are left out; the sum of all. */
 static uint64_t inspect_counters(struct inspect *at, const char *name, const char *const *names,
-				 const vcpu_counter *counters, size_t n)
+				 const counter_u64 *counters, size_t n)
 {
 	struct inspect child = inspect_child(at, name);
 	uint64_t sum = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		uint64_t value = vcpu_counter_read(&counters[i]);
+		uint64_t value = counter_read(&counters[i]);
 
 		sum += value;
 		if (value) {
@@ -134,9 +134,9 @@ static void inspect_vp(struct vcpu *vcpu, struct inspect *at)
 	inspect_counters(at, "ports", port_names, counters->ports, VCPU_PORT_COUNT);
 	inspect_counters(at, "hypercalls", hypercall_names, counters->hypercalls,
 			 VCPU_HYPERCALL_COUNT);
-	inspect_u64(at, "hypercall_errors", vcpu_counter_read(&counters->hypercall_errors));
-	inspect_u64(at, "unclaimed_pio", vcpu_counter_read(&counters->unclaimed_pio));
-	inspect_u64(at, "unclaimed_mmio", vcpu_counter_read(&counters->unclaimed_mmio));
+	inspect_u64(at, "hypercall_errors", counter_read(&counters->hypercall_errors));
+	inspect_u64(at, "unclaimed_pio", counter_read(&counters->unclaimed_pio));
+	inspect_u64(at, "unclaimed_mmio", counter_read(&counters->unclaimed_mmio));
 	stats_inspect(vcpu, at);
 	synic_inspect(vcpu, at);
 }

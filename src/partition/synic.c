@@ -92,7 +92,7 @@ static void on_eom(struct loop_watch *watch, uint32_t poll_events)
 	}
 	loop_watch_stop(&vs->eom_watch);
 	vs->is_waiting = false;
-	vcpu_count(&vs->slots_freed);
+	counter_add(&vs->slots_freed, 1);
 	if (synic->sink) {
 		synic->sink->on_slot_free(synic->sink_ctx, vcpu->index, VMBUS_SINT);
 	}
@@ -141,7 +141,7 @@ static int post_message(struct synic *synic, uint32_t vp, uint32_t sint,
 	if (!slot_is_free(slot)) {
 		int r;
 
-		vcpu_count(&vcpu->synic.messages_busy);
+		counter_add(&vcpu->synic.messages_busy, 1);
 		/* The watch first, so that the EOM which S2 promises finds it. */
 		r = synic_vp_wait(vcpu);
 		if (r < 0) {
@@ -159,7 +159,7 @@ static int post_message(struct synic *synic, uint32_t vp, uint32_t sint,
 	slot->flags = 0;
 	slot->origin = 0;
 	__atomic_store_n(&slot->type, message->type, __ATOMIC_RELEASE);
-	vcpu_count(&vcpu->synic.messages);
+	counter_add(&vcpu->synic.messages, 1);
 	signal_eventfd(vcpu->synic.sint_fd);
 	return 0;
 }
@@ -412,7 +412,7 @@ void synic_inspect(struct vcpu *vcpu, struct inspect *at)
 		inspect_format(&synic, "sint2", "0x%llx", (unsigned long long)sint);
 	}
 	inspect_bool(&synic, "slot_awaited", vs->is_waiting);
-	inspect_u64(&synic, "messages", vcpu_counter_read(&vs->messages));
-	inspect_u64(&synic, "messages_busy", vcpu_counter_read(&vs->messages_busy));
-	inspect_u64(&synic, "slots_freed", vcpu_counter_read(&vs->slots_freed));
+	inspect_u64(&synic, "messages", counter_read(&vs->messages));
+	inspect_u64(&synic, "messages_busy", counter_read(&vs->messages_busy));
+	inspect_u64(&synic, "slots_freed", counter_read(&vs->slots_freed));
 }

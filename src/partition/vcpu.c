@@ -267,13 +267,13 @@ static void handle_pio(struct vcpu *vcpu)
 	void *data = (uint8_t *)run + run->io.data_offset;
 	bool is_write = run->io.direction == KVM_EXIT_IO_OUT;
 
-	vcpu_count(&vcpu->counters.exits[VCPU_EXIT_PIO]);
-	vcpu_count(&vcpu->counters.ports[port_class(run->io.port)]);
+	counter_add(&vcpu->counters.exits[VCPU_EXIT_PIO], 1);
+	counter_add(&vcpu->counters.ports[port_class(run->io.port)], 1);
 	if (partition->ops->pio(partition->ops_ctx, run->io.port, is_write, data, run->io.size,
 				run->io.count)) {
 		return;
 	}
-	vcpu_count(&vcpu->counters.unclaimed_pio);
+	counter_add(&vcpu->counters.unclaimed_pio, 1);
 	if (!is_write) {
 		memset(data, 0xff, (size_t)run->io.size * run->io.count);
 	}
@@ -284,12 +284,12 @@ static void handle_mmio(struct vcpu *vcpu)
 	struct partition *partition = vcpu->partition;
 	struct kvm_run *run = vcpu->run;
 
-	vcpu_count(&vcpu->counters.exits[VCPU_EXIT_MMIO]);
+	counter_add(&vcpu->counters.exits[VCPU_EXIT_MMIO], 1);
 	if (partition->ops->mmio(partition->ops_ctx, run->mmio.phys_addr, run->mmio.is_write,
 				 run->mmio.data, run->mmio.len)) {
 		return;
 	}
-	vcpu_count(&vcpu->counters.unclaimed_mmio);
+	counter_add(&vcpu->counters.unclaimed_mmio, 1);
 	if (!run->mmio.is_write) {
 		memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
 	}
@@ -301,18 +301,18 @@ static void handle_hyperv(struct vcpu *vcpu)
 
 	switch (exit->type) {
 	case KVM_EXIT_HYPERV_SYNIC:
-		vcpu_count(&vcpu->counters.exits[VCPU_EXIT_SYNIC]);
+		counter_add(&vcpu->counters.exits[VCPU_EXIT_SYNIC], 1);
 		synic_vp_on_exit(vcpu, exit->u.synic.msr, exit->u.synic.control,
 				 exit->u.synic.evt_page, exit->u.synic.msg_page);
 		break;
 	case KVM_EXIT_HYPERV_HCALL:
-		vcpu_count(&vcpu->counters.exits[VCPU_EXIT_HYPERCALL]);
+		counter_add(&vcpu->counters.exits[VCPU_EXIT_HYPERCALL], 1);
 		exit->u.hcall.result =
 			hypercall_handle(vcpu, exit->u.hcall.input, exit->u.hcall.params[0],
 					 exit->u.hcall.params[1]);
 		break;
 	default:
-		vcpu_count(&vcpu->counters.exits[VCPU_EXIT_OTHER]);
+		counter_add(&vcpu->counters.exits[VCPU_EXIT_OTHER], 1);
 		break;
 	}
 }
@@ -322,7 +322,7 @@ static void handle_msr(struct vcpu *vcpu, bool is_write)
 {
 	struct kvm_run *run = vcpu->run;
 
-	vcpu_count(&vcpu->counters.exits[VCPU_EXIT_MSR]);
+	counter_add(&vcpu->counters.exits[VCPU_EXIT_MSR], 1);
 	if (run->msr.index != HV_MSR_CRASH_CTL) {
 		run->msr.error = 1;
 		return;
@@ -337,7 +337,7 @@ static void handle_msr(struct vcpu *vcpu, bool is_write)
 
 static void handle_system_event(struct vcpu *vcpu)
 {
-	vcpu_count(&vcpu->counters.exits[VCPU_EXIT_SYSTEM_EVENT]);
+	counter_add(&vcpu->counters.exits[VCPU_EXIT_SYSTEM_EVENT], 1);
 	switch (vcpu->run->system_event.type) {
 	case KVM_SYSTEM_EVENT_CRASH:
 		vcpu_report_crash(vcpu, HV_CRASH_CTL_NOTIFY);
@@ -357,7 +357,7 @@ static void handle_internal_error(struct vcpu *vcpu)
 {
 	uint32_t kind = vcpu->run->internal.suberror;
 
-	vcpu_count(&vcpu->counters.exits[VCPU_EXIT_FAILURE]);
+	counter_add(&vcpu->counters.exits[VCPU_EXIT_FAILURE], 1);
 	vcpu_fail(vcpu,
 		  kind == KVM_INTERNAL_ERROR_EMULATION
 			  ? "KVM cannot emulate an instruction of the guest"
@@ -384,20 +384,20 @@ static void handle_exit(struct vcpu *vcpu)
 		handle_msr(vcpu, true);
 		break;
 	case KVM_EXIT_HLT:
-		vcpu_count(&vcpu->counters.exits[VCPU_EXIT_HLT]);
+		counter_add(&vcpu->counters.exits[VCPU_EXIT_HLT], 1);
 		break;
 	case KVM_EXIT_INTR:
-		vcpu_count(&vcpu->counters.exits[VCPU_EXIT_INTERRUPTED]);
+		counter_add(&vcpu->counters.exits[VCPU_EXIT_INTERRUPTED], 1);
 		break;
 	case KVM_EXIT_SYSTEM_EVENT:
 		handle_system_event(vcpu);
 		break;
 	case KVM_EXIT_SHUTDOWN:
-		vcpu_count(&vcpu->counters.exits[VCPU_EXIT_SHUTDOWN]);
+		counter_add(&vcpu->counters.exits[VCPU_EXIT_SHUTDOWN], 1);
 		vcpu_get_stuck(vcpu, PARTITION_EVENT_TRIPLE_FAULT);
 		break;
 	case KVM_EXIT_FAIL_ENTRY:
-		vcpu_count(&vcpu->counters.exits[VCPU_EXIT_FAILURE]);
+		counter_add(&vcpu->counters.exits[VCPU_EXIT_FAILURE], 1);
 		vcpu_fail(vcpu, "the processor refuses the guest's state",
 			  (uint32_t)vcpu->run->fail_entry.hardware_entry_failure_reason);
 		break;
@@ -405,7 +405,7 @@ static void handle_exit(struct vcpu *vcpu)
 		handle_internal_error(vcpu);
 		break;
 	default:
-		vcpu_count(&vcpu->counters.exits[VCPU_EXIT_OTHER]);
+		counter_add(&vcpu->counters.exits[VCPU_EXIT_OTHER], 1);
 		vcpu_fail(vcpu, "KVM exits for a reason that is not known", vcpu->run->exit_reason);
 		break;
 	}
@@ -424,9 +424,9 @@ static bool vcpu_step(struct vcpu *vcpu)
 		return true;
 	}
 	if (r == -EINTR) {
-		vcpu_count(&vcpu->counters.exits[VCPU_EXIT_INTERRUPTED]);
+		counter_add(&vcpu->counters.exits[VCPU_EXIT_INTERRUPTED], 1);
 	} else if (r != -EAGAIN) {
-		vcpu_count(&vcpu->counters.exits[VCPU_EXIT_FAILURE]);
+		counter_add(&vcpu->counters.exits[VCPU_EXIT_FAILURE], 1);
 		vcpu_fail(vcpu, "KVM_RUN fails", (uint32_t)-r);
 	}
 	return false;

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "base/check.h"
+#include "base/counter.h"
 #include "base/log.h"
 #include "loop/loop.h"
 #include "partition/partition.h"
@@ -64,15 +65,13 @@ enum vcpu_hypercall {
 	VCPU_HYPERCALL_COUNT,
 };
 
-/* Written by the VP's thread alone, read by any: relaxed loads and stores. */
-typedef _Atomic(uint64_t) vcpu_counter;
-
+/* Written by the VP's thread alone, read by any. */
 struct vcpu_counters {
-	vcpu_counter exits[VCPU_EXIT_COUNT];
-	vcpu_counter ports[VCPU_PORT_COUNT];
-	vcpu_counter hypercalls[VCPU_HYPERCALL_COUNT];
-	vcpu_counter hypercall_errors;
-	vcpu_counter unclaimed_pio, unclaimed_mmio;
+	counter_u64 exits[VCPU_EXIT_COUNT];
+	counter_u64 ports[VCPU_PORT_COUNT];
+	counter_u64 hypercalls[VCPU_HYPERCALL_COUNT];
+	counter_u64 hypercall_errors;
+	counter_u64 unclaimed_pio, unclaimed_mmio;
 };
 
 /* The SynIC of a VP; the functions are synic.c's. */
@@ -94,7 +93,7 @@ struct vcpu_synic {
 	struct loop_watch eom_watch;
 
 	/* Counters; single writer each. */
-	vcpu_counter messages, messages_busy, slots_freed;
+	counter_u64 messages, messages_busy, slots_freed;
 };
 
 struct vcpu {
@@ -120,17 +119,6 @@ struct vcpu {
 	const char *failure; /* a literal; valid while the FAILURE bit is set */
 	uint32_t failure_detail;
 };
-
-static inline void vcpu_count(vcpu_counter *counter)
-{
-	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
-			      memory_order_relaxed);
-}
-
-static inline uint64_t vcpu_counter_read(const vcpu_counter *counter)
-{
-	return atomic_load_explicit(counter, memory_order_relaxed);
-}
 
 /* ---- life: control loop -------------------------------------------------------------------------- */
 

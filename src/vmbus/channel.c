@@ -18,13 +18,6 @@
 /* How often to look for room when the guest does not signal it. */
 #define ROOM_POLL_NS  1000000ULL
 
-static void bump(_Atomic(uint64_t) *counter)
-{
-	/* One writer: no locked instruction needed. */
-	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
-			      memory_order_relaxed);
-}
-
 static const struct vmbus_device_ops *ops_of(const struct vmbus_channel *channel)
 {
 	return channel->device->ops;
@@ -39,7 +32,7 @@ static void signal_guest(struct vmbus_channel *channel)
 	int fd = synic->ops->sint_eventfd(synic, vp, VMBUS_SINT);
 
 	if (fd >= 0 && synic->ops->set_event_flag(synic, vp, VMBUS_SINT, channel->relid)) {
-		bump(&channel->interrupts);
+		counter_add(&channel->interrupts, 1);
 		loop_signal_eventfd(channel->loop, fd);
 	}
 }
@@ -79,7 +72,7 @@ static bool deliver(struct vmbus_channel *channel, const struct vmbus_packet *pa
 		channel->is_stopped = true;
 		return false;
 	}
-	bump(&channel->packets_in);
+	counter_add(&channel->packets_in, 1);
 	if (err == -EBADMSG || err == -EOPNOTSUPP) {
 		vmbus_channel_fault(channel, "packet of type %u and %u bytes refused: %s",
 				    packet->type, packet->payload_bytes, strerror(-err));
@@ -125,7 +118,7 @@ static bool drain(struct vmbus_channel *channel)
 	if (taken == 0) {
 		return false;
 	}
-	bump(&channel->batches);
+	counter_add(&channel->batches, 1);
 	if (ops_of(channel)->batch_end && !channel->is_closing) {
 		ops_of(channel)->batch_end(channel->device, channel);
 	}
@@ -183,7 +176,7 @@ static void on_doorbell(struct loop_watch *watch, uint32_t poll_events)
 	struct vmbus_channel *channel = container_of(watch, struct vmbus_channel, doorbell);
 
 	(void)poll_events;
-	bump(&channel->doorbells); /* the poller does the work, later in this round */
+	counter_add(&channel->doorbells, 1); /* the poller does the work, later in this round */
 }
 
 static void on_room_timer(struct loop_timer *timer)
@@ -332,7 +325,7 @@ static uint64_t content_bytes(const struct vmbus_send *send)
 /* No room: ask the guest to signal when there is. Whether there is now after all. */
 static bool wait_for_room(struct vmbus_channel *channel, uint64_t bytes)
 {
-	bump(&channel->ring_full);
+	counter_add(&channel->ring_full, 1);
 	/* The guest makes room only from what it has been shown. */
 	loop_defer(channel->loop, &channel->flush);
 	if (vmbus_ring_publish(&channel->out)) {
@@ -364,7 +357,7 @@ int vmbus_channel_send(struct vmbus_channel *channel, const struct vmbus_send *s
 		return -EPIPE;
 	}
 	if (!err) {
-		bump(&channel->packets_out);
+		counter_add(&channel->packets_out, 1);
 		loop_defer(channel->loop, &channel->flush);
 	}
 	return err;
@@ -417,7 +410,7 @@ void vmbus_channel_fault(struct vmbus_channel *channel, const char *fmt, ...)
 	char text[160];
 	va_list args;
 
-	bump(&channel->faults);
+	counter_add(&channel->faults, 1);
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
@@ -441,13 +434,13 @@ static void inspect_ring(struct inspect *at, const char *name, const struct vmbu
 void channel_inspect(struct vmbus_channel *channel, struct inspect *at)
 {
 	inspect_u64(at, "target_vp", channel->target_vp);
-	inspect_u64(at, "packets_in", channel->packets_in);
-	inspect_u64(at, "packets_out", channel->packets_out);
-	inspect_u64(at, "batches", channel->batches);
-	inspect_u64(at, "doorbells", channel->doorbells);
-	inspect_u64(at, "interrupts", channel->interrupts);
-	inspect_u64(at, "ring_full", channel->ring_full);
-	inspect_u64(at, "faults", channel->faults);
+	inspect_u64(at, "packets_in", counter_read(&channel->packets_in));
+	inspect_u64(at, "packets_out", counter_read(&channel->packets_out));
+	inspect_u64(at, "batches", counter_read(&channel->batches));
+	inspect_u64(at, "doorbells", counter_read(&channel->doorbells));
+	inspect_u64(at, "interrupts", counter_read(&channel->interrupts));
+	inspect_u64(at, "ring_full", counter_read(&channel->ring_full));
+	inspect_u64(at, "faults", counter_read(&channel->faults));
 	if (channel->is_open) {
 		inspect_bool(at, "dead", channel->is_dead);
 		inspect_bool(at, "stopped", channel->is_stopped);

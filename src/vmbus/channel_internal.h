@@ -8,6 +8,7 @@
 
 #include <stdatomic.h>
 
+#include "base/counter.h"
 #include "base/log.h"
 #include "vmbus/control.h"
 #include "vmbus/device.h"
@@ -54,8 +55,7 @@ struct vmbus_channel {
 	/* any */
 	_Atomic(uint32_t) target_vp;
 	struct loop_work closed; /* from the I/O loop to the control loop */
-	_Atomic(uint64_t) packets_in, packets_out, doorbells, interrupts, faults, ring_full,
-		batches;
+	counter_u64 packets_in, packets_out, doorbells, interrupts, faults, ring_full, batches;
 };
 
 /* I/O loop. The rings are mapped; calls the device's open. 0 or its errno, and nothing is left. */

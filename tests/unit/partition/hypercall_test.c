@@ -86,9 +86,9 @@ static void post_message_is_checked_as_the_specification_says(void **state)
 	assert_int_equal(post(&f, 0x1000, 0, 1), HV_STATUS_INVALID_PARAMETER);
 	assert_int_equal(post(&f, 0x1000, 0x80000000, 1), HV_STATUS_INVALID_PARAMETER);
 	assert_int_equal(f.heard.count, 3);
-	assert_int_equal(
-		vcpu_counter_read(&f.vcpu.counters.hypercalls[VCPU_HYPERCALL_POST_MESSAGE]), 11);
-	assert_int_equal(vcpu_counter_read(&f.vcpu.counters.hypercall_errors), 9);
+	assert_int_equal(counter_read(&f.vcpu.counters.hypercalls[VCPU_HYPERCALL_POST_MESSAGE]),
+			 11);
+	assert_int_equal(counter_read(&f.vcpu.counters.hypercall_errors), 9);
 	mem_destroy(f.mem);
 }
 
