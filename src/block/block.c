@@ -14,6 +14,12 @@ int block_open(const struct block_config *config, struct block **ret, struct dia
 		return block_raw_open(config, ret, reterr);
 	case BLOCK_NULL:
 		return block_null_open(config, ret, reterr);
+	case BLOCK_VHD:
+	case BLOCK_VHDX:
+	case BLOCK_NBD:
+	case BLOCK_QEMU:
+	case BLOCK_AUTO:
+		break;
 	}
 	return diag_set(reterr, -EINVAL, "a disk of an unknown kind");
 }
@@ -53,7 +59,10 @@ void block_close(struct block *block)
 	}
 	check(!block->loop);
 	check(block->stats.in_flight == 0);
+	struct block *lower = block->lower;
+
 	block->ops->close(block);
+	block_close(lower);
 }
 
 const struct block_info *block_info(const struct block *block)
@@ -81,26 +90,40 @@ struct loop *block_loop(const struct block *block)
 	return block->loop;
 }
 
-int block_start_lower(struct block *lower, struct loop *loop)
+struct block *block_lower(const struct block *block)
+{
+	return block->lower;
+}
+
+void block_stop_lower(struct block *block)
+{
+	if (block->ops->stop) {
+		block->ops->stop(block);
+	}
+	block->loop = NULL;
+	if (block->lower) {
+		block_stop_lower(block->lower);
+	}
+}
+
+int block_start_lower(struct block *block, struct loop *loop)
 {
 	int err = 0;
 
-	check(!lower->loop);
-	if (lower->ops->start) {
-		err = lower->ops->start(lower, loop);
+	check(!block->loop);
+	if (block->lower) {
+		err = block_start_lower(block->lower, loop);
+	}
+	if (!err && block->ops->start) {
+		err = block->ops->start(block, loop);
+		if (err && block->lower) {
+			block_stop_lower(block->lower);
+		}
 	}
 	if (!err) {
-		lower->loop = loop;
+		block->loop = loop;
 	}
 	return err;
-}
-
-void block_stop_lower(struct block *lower)
-{
-	if (lower->ops->stop) {
-		lower->ops->stop(lower);
-	}
-	lower->loop = NULL;
 }
 
 int block_start(struct block *block, struct loop *loop)
@@ -109,17 +132,45 @@ int block_start(struct block *block, struct loop *loop)
 	return block_start_lower(block, loop);
 }
 
+/* All layers have finished, top down: stops them, and says so. */
+static void block_finish_stop(struct block *top)
+{
+	struct loop *loop = top->loop;
+	struct loop_work *done = top->stop_done;
+
+	top->stop_done = NULL;
+	block_stop_lower(top);
+	loop_post(loop, done);
+}
+
+/* Lets the next layer that has something to finish do so. */
+static void block_quiesce_from(struct block *top, struct block *block)
+{
+	for (; block; block = block->lower) {
+		if (block->ops->quiesce) {
+			top->quiescing = block;
+			block->top = top;
+			block->ops->quiesce(block);
+			return;
+		}
+	}
+	block_finish_stop(top);
+}
+
+void block_quiesced(struct block *block)
+{
+	struct block *top = block->top;
+
+	check(top && top->quiescing == block);
+	top->quiescing = NULL;
+	block_quiesce_from(top, block->lower);
+}
+
 static void block_advance_stop(struct block *block)
 {
-	struct loop *loop = block->loop;
-	struct loop_work *done = block->stop_done;
-
-	if (!done || block->stats.in_flight > 0) {
-		return;
+	if (block->stop_done && !block->quiescing && block->stats.in_flight == 0) {
+		block_quiesce_from(block, block);
 	}
-	block->stop_done = NULL;
-	block_stop_lower(block);
-	loop_post(loop, done);
 }
 
 void block_stop(struct block *block, struct loop_work *done)
@@ -134,16 +185,26 @@ void block_stop(struct block *block, struct loop_work *done)
 static int block_check(const struct block *block, const struct block_request *request)
 {
 	uint64_t mask = block->info.logical_block_bytes - 1;
+	bool reads = request->op == BLOCK_READ || request->op == BLOCK_MAP;
+	uint64_t end = block->info.bytes;
 
 	if (request->op == BLOCK_FLUSH) {
 		return 0;
 	}
-	if (((request->offset_bytes | request->length_bytes) & mask) != 0 ||
-	    !num_range_fits(request->offset_bytes, request->length_bytes, block->info.bytes)) {
-		return -EINVAL;
-	}
-	if (request->op != BLOCK_READ && block->info.read_only) {
+	if (!reads && block->info.read_only) {
 		return -EROFS;
+	}
+	if (request->op == BLOCK_RESIZE) {
+		return !block->info.can_resize                                    ? -EOPNOTSUPP
+		       : (request->offset_bytes & mask) || !request->offset_bytes ? -EINVAL
+										  : 0;
+	}
+	if (request->op == BLOCK_WRITE || request->op == BLOCK_WRITE_ZEROES) {
+		end = num_max(end, block->info.grow_bytes_max);
+	}
+	if (((request->offset_bytes | request->length_bytes) & mask) != 0 ||
+	    !num_range_fits(request->offset_bytes, request->length_bytes, end)) {
+		return -EINVAL;
 	}
 	if ((request->op == BLOCK_READ || request->op == BLOCK_WRITE) &&
 	    (request->iov_count < 0 || request->iov_count > BLOCK_IOVECS_MAX)) {
@@ -165,6 +226,7 @@ void block_submit(struct block *block, struct block_request *request)
 	request->done_bytes = 0;
 	request->bounce = -1;
 	request->retries = 0;
+	request->pending = 0;
 	list_init(&request->link);
 	block->stats.in_flight++;
 	if (block->stats.in_flight > block->stats.in_flight_max) {
@@ -172,7 +234,8 @@ void block_submit(struct block *block, struct block_request *request)
 	}
 
 	err = block_check(block, request);
-	if (!err && request->length_bytes == 0 && request->op != BLOCK_FLUSH) {
+	if (!err && request->length_bytes == 0 && request->op != BLOCK_FLUSH &&
+	    request->op != BLOCK_RESIZE) {
 		block_complete_later(block, request, 0);
 	} else if (err) {
 		block_complete_later(block, request, err);
@@ -216,6 +279,11 @@ static void block_count(struct block_stats *stats, const struct block_request *r
 	case BLOCK_WRITE_ZEROES:
 		stats->zeroes++;
 		break;
+	case BLOCK_RESIZE:
+		stats->resizes++;
+		break;
+	case BLOCK_MAP:
+		break;
 	}
 	if (result) {
 		stats->errors++;
@@ -232,4 +300,46 @@ void block_complete(struct block_request *request, int result)
 	block_count(&top->stats, request, result);
 	request->done(request, result);
 	block_advance_stop(top);
+}
+
+/* ---- through the layers ------------------------------------------------------------------------- */
+
+void block_refresh(struct block *block)
+{
+	if (block->lower) {
+		block_refresh(block->lower);
+	}
+	if (block->ops->refresh) {
+		block->ops->refresh(block);
+	} else if (block->lower) {
+		block->info.bytes = block->lower->info.bytes;
+	}
+}
+
+unsigned int block_held(const struct block *block)
+{
+	unsigned int count = 0;
+
+	for (; block; block = block->lower) {
+		count += block->ops->held ? block->ops->held(block) : 0;
+	}
+	return count;
+}
+
+void block_retry(struct block *block)
+{
+	for (; block; block = block->lower) {
+		if (block->ops->retry) {
+			block->ops->retry(block);
+		}
+	}
+}
+
+void block_give_up(struct block *block)
+{
+	for (; block; block = block->lower) {
+		if (block->ops->give_up) {
+			block->ops->give_up(block);
+		}
+	}
 }

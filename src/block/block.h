@@ -40,14 +40,48 @@ struct block;
 enum block_kind {
 	BLOCK_RAW,  /* a file or a block device, byte for byte */
 	BLOCK_NULL, /* reads zeroes, forgets writes; for tests and measurements */
+	BLOCK_VHD,  /* fixed, dynamic, differencing */
+	BLOCK_VHDX, /* fixed, dynamic, differencing */
+	BLOCK_NBD,  /* path is a URI: nbd://, nbd+unix://, nbds:// */
+	BLOCK_QEMU, /* any format that an installed qemu-nbd reads */
+	BLOCK_AUTO, /* by the file's name and header together; raw only over a file without header */
 };
 
+/* What becomes of a request that the back end failed. */
+enum block_on_error {
+	BLOCK_REPORT, /* the front end is told */
+	BLOCK_STOP,   /* it is held, and on_stop called; block_retry() tries again */
+	BLOCK_RETRY,  /* it is held and tried again by itself, until it succeeds */
+};
+
+struct qos_policy;
+
+/* Everything borrowed for the call, unless it says longer. */
 struct block_config {
 	enum block_kind kind;
-	const char *path; /* BLOCK_RAW; borrowed for the call */
+	const char *path;        /* not for BLOCK_NULL */
+	const char *qemu_format; /* BLOCK_QEMU: "qcow2", "vmdk"…, as qemu-nbd calls it */
 	bool read_only;
-	bool buffered;       /* go through the host's page cache even where direct I/O works */
-	uint64_t null_bytes; /* BLOCK_NULL: its size, a multiple of 512 */
+	bool buffered;       /* through the host's page cache even where direct I/O works */
+	uint64_t null_bytes; /* BLOCK_NULL: its size, a multiple of the logical block */
+	uint32_t
+		logical_block_bytes; /* BLOCK_RAW, BLOCK_NULL: 512, 4096, or 0: what the host has */
+
+	/* A window of a raw disk; slice_bytes 0: to its end. Both 0: all of it. */
+	uint64_t slice_offset_bytes, slice_bytes;
+
+	/* Layers, bottom up; "" or NULL: none. Words: block/faults.h. */
+	const char *file_fault; /* between an image format and its file */
+	const char *fault;      /* above the format */
+	enum block_on_error on_error;
+	void (*on_stop)(void *ctx, int err); /* BLOCK_STOP; the loop's thread; until close */
+	void *on_stop_ctx;
+	struct qos_policy *const *qos; /* the policies are borrowed until close */
+	unsigned int qos_count;
+
+	/* For implementers. */
+	bool growable;                    /* BLOCK_RAW: writes beyond the end make it longer */
+	const struct block_config *child; /* who opens this as its parent; NULL: nobody */
 };
 
 struct block_info {
@@ -58,6 +92,8 @@ struct block_info {
 	bool rotational;
 	bool can_discard;
 	bool can_write_zeroes;
+	bool can_resize;
+	uint64_t grow_bytes_max; /* growable: where writes have to end at the latest; else 0 */
 	char identity[BLOCK_IDENTITY_BYTES]; /* a GUID; the same disk has the same one */
 };
 
@@ -73,8 +109,15 @@ MUST_CHECK int block_open(const struct block_config *config, struct block **ret,
 /* Stopped, or never started. NULL is fine. Closes the layers below too. */
 void block_close(struct block *block);
 
-/* Constant until block_close(); any thread. */
+/* Constant until block_close(), but for bytes: see block_refresh(). Any thread. */
 const struct block_info *block_info(const struct block *block);
+
+/*
+ * Another end of the same disk, for use on another loop: a block of its own, to be started, stopped
+ * and closed, before the original is stopped. Where the back end cannot be used from two threads it
+ * passes requests to the original's loop and back. B3 holds across twins. 0 or -ENOMEM.
+ */
+MUST_CHECK int block_twin(struct block *original, struct block **ret);
 
 /* ---- activity: the loop's thread ---------------------------------------------------------------- */
 
@@ -84,11 +127,35 @@ MUST_CHECK int block_start(struct block *block, struct loop *loop);
 /* No more submissions follow; posts done to the loop when nothing is in flight any more. */
 void block_stop(struct block *block, struct loop_work *done);
 
-enum block_op { BLOCK_READ, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD, BLOCK_WRITE_ZEROES };
+enum block_op {
+	BLOCK_READ,
+	BLOCK_WRITE,
+	BLOCK_FLUSH,
+	BLOCK_DISCARD,
+	BLOCK_WRITE_ZEROES,
+	BLOCK_RESIZE, /* to offset_bytes; durable when done. Then block_refresh() it and its twins */
+	BLOCK_MAP,    /* where the first part of the range is: fills request->map */
+};
+#define BLOCK_OPS (BLOCK_MAP + 1)
+
+enum block_map_kind {
+	BLOCK_MAP_DATA,   /* at file_offset_bytes of the file, or ~0 when that means nothing */
+	BLOCK_MAP_ZERO,   /* reads as zeroes and takes no space */
+	BLOCK_MAP_PARENT, /* not here: as the parent says, or zeroes beyond its end */
+};
+
+struct block_map {
+	enum block_map_kind kind;
+	uint64_t bytes; /* 1 to the length asked for */
+	uint64_t file_offset_bytes;
+};
 
 struct block_request;
 
-/* result: 0 or a negative errno: -EIO, -ENOSPC, -EROFS, -EINVAL (range), -EOPNOTSUPP… */
+/*
+ * result: 0 or a negative errno: -EIO, -ENOSPC, -EROFS, -EINVAL (range), -EOPNOTSUPP, -ECANCELED
+ * (given up while it was held)…
+ */
 typedef void block_done_fn(struct block_request *request, int result);
 
 struct block_request {
@@ -105,6 +172,7 @@ struct block_request {
 	struct iovec *iov;
 	int iov_count;
 	block_done_fn *done;
+	struct block_map map; /* the answer to BLOCK_MAP */
 
 	/* The layers', while in flight. */
 	struct block *top; /* where it was submitted, whose counters it moves */
@@ -113,8 +181,9 @@ struct block_request {
 	struct list link;
 	uint64_t done_bytes;
 	uint64_t ready_ns; /* delay layer */
-	int result;        /* of a completion that waits for the loop */
-	int bounce;        /* slot of a bounce buffer, or -1 */
+	int result; /* of a completion that waits for the loop; the first error of its parts */
+	uint32_t pending; /* fragments, see block/fragment.h */
+	int bounce;       /* slot of a bounce buffer, or -1 */
 	uint32_t asked_bytes;
 	uint8_t retries;
 };
@@ -124,10 +193,19 @@ void block_submit(struct block *block, struct block_request *request);
 
 struct loop *block_loop(const struct block *block);
 
+/* After a BLOCK_RESIZE, or when the host's storage has changed size: takes the new size over. */
+void block_refresh(struct block *block);
+
+/* Requests that on_error holds: how many; try them again now; fail them with -ECANCELED. */
+unsigned int block_held(const struct block *block);
+void block_retry(struct block *block);
+void block_give_up(struct block *block);
+
 /* Counters since block_open(). */
 struct block_stats {
 	uint64_t reads, writes, flushes, discards, zeroes; /* completed, errors included */
 	uint64_t read_bytes, written_bytes;                /* of those without error */
+	uint64_t resizes;
 	uint64_t errors;
 	uint64_t bounced; /* transfers that needed a copy because of their alignment */
 	uint32_t in_flight, in_flight_max;
@@ -135,6 +213,9 @@ struct block_stats {
 
 const struct block_stats *block_read_stats(const struct block *block);
 
-/* "raw", "null", "fail(raw)"…: literal of the topmost layer. Whether direct I/O is used. */
+/* The block below a layer or an image; NULL: the lowest. For inspect. */
+struct block *block_lower(const struct block *block);
+
+/* "raw", "vhdx", "fail"…: literal of the topmost layer. Whether direct I/O is used. */
 const char *block_name(const struct block *block);
 bool block_is_direct(const struct block *block);

@@ -18,8 +18,25 @@ struct block_ops {
 	 */
 	void (*submit)(struct block *block, struct block_request *request);
 
+	/*
+	 * Nothing of the user's is in flight and no more will come: finish what you do by yourself
+	 * (write back, flush), then call block_quiesced(), perhaps at once. Optional.
+	 */
+	void (*quiesce)(struct block *block);
+
 	/* Nothing is in flight: give back what start took. Optional. */
 	void (*stop)(struct block *block);
+
+	/* Another end, see block_twin(). Optional: without it requests are passed to our loop. */
+	int (*twin)(struct block *block, struct block **ret);
+
+	/* The size of what is below may have changed. Optional; a layer's is copied from below. */
+	void (*refresh)(struct block *block);
+
+	/* For layers that hold requests back. Optional. */
+	unsigned int (*held)(const struct block *block);
+	void (*retry)(struct block *block);
+	void (*give_up)(struct block *block);
 
 	/* Frees the block. */
 	void (*close)(struct block *block);
@@ -30,9 +47,17 @@ struct block {
 	const struct block_ops *ops;
 	struct block_info info; /* filled by the implementer */
 	bool is_direct;
+	/*
+	 * A layer's: the block that it forwards requests to (block_forward), which is started, quiesced,
+	 * stopped, refreshed and closed with it by block.c. An image's: its file, to which it submits
+	 * requests of its own (block_submit); the same holds. NULL: the lowest.
+	 */
+	struct block *lower;
 	struct loop *loop; /* NULL: not started */
 	struct block_stats stats;
 	struct loop_work *stop_done; /* stopping */
+	struct block *quiescing;     /* of the topmost: who finishes now */
+	struct block *top;           /* of one that quiesces: the topmost */
 	struct list later;           /* requests whose completion waits for the loop */
 	struct loop_work later_work;
 };
@@ -48,12 +73,35 @@ void block_complete_later(struct block *block, struct block_request *request, in
 /* A layer hands the request, unchanged, to the block below it. */
 void block_forward(struct block *lower, struct block_request *request);
 
-/* A layer starts and stops the block below with itself; nothing is in flight at stop. */
+/* From ops->quiesce or later, on the loop. */
+void block_quiesced(struct block *block);
+
+/* An image that has a second block below (a parent) starts and stops that by itself. */
 MUST_CHECK int block_start_lower(struct block *lower, struct loop *loop);
 void block_stop_lower(struct block *lower);
 
-/* The implementers that block_open() knows. */
+/*
+ * The implementers that block_open() knows. file_take: the open image file, growable unless read-only,
+ * with its layers; it is closed on failure too. config is the image's own.
+ */
 MUST_CHECK int block_raw_open(const struct block_config *config, struct block **ret,
 			      struct diag *reterr);
 MUST_CHECK int block_null_open(const struct block_config *config, struct block **ret,
 			       struct diag *reterr);
+MUST_CHECK int block_vhd_open(const struct block_config *config, struct block *file_take,
+			      struct block **ret, struct diag *reterr);
+MUST_CHECK int block_vhdx_open(const struct block_config *config, struct block *file_take,
+			       struct block **ret, struct diag *reterr);
+MUST_CHECK int block_nbd_open(const struct block_config *config, struct block **ret,
+			      struct diag *reterr);
+MUST_CHECK int block_qemu_open(const struct block_config *config, struct block **ret,
+			       struct diag *reterr);
+
+/*
+ * An image opens its parent: path as it stands in the image, or made of it; relative ones begin at the
+ * child's directory. Read-only and shared. Refuses cycles (-ELOOP) and chains of more than
+ * BLOCK_CHAIN_MAX (-EMLINK). config: the child's.
+ */
+#define BLOCK_CHAIN_MAX 64
+MUST_CHECK int block_parent_open(const struct block_config *config, const char *path,
+				 enum block_kind kind, struct block **ret, struct diag *reterr);

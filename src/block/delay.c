@@ -10,7 +10,6 @@
 
 struct block_delay {
 	struct block block;
-	struct block *lower; /* owned */
 	uint64_t delay_ns;
 	struct list held; /* by ready_ns unless the delay was changed meanwhile */
 	unsigned int held_count;
@@ -25,7 +24,7 @@ static void delay_pass(struct block_delay *delay, uint64_t now_ns)
 	       first->ready_ns <= now_ns) {
 		list_remove(&first->link);
 		delay->held_count--;
-		block_forward(delay->lower, first);
+		block_forward(delay->block.lower, first);
 	}
 	if (first && first->ready_ns != BLOCK_DELAY_HOLD) {
 		loop_timer_arm(&delay->timer, first->ready_ns - now_ns);
@@ -42,7 +41,7 @@ static void delay_submit(struct block *block, struct block_request *request)
 	struct block_delay *delay = container_of(block, struct block_delay, block);
 
 	if (delay->delay_ns == 0) {
-		block_forward(delay->lower, request);
+		block_forward(delay->block.lower, request);
 		return;
 	}
 	request->ready_ns = delay->delay_ns == BLOCK_DELAY_HOLD ? BLOCK_DELAY_HOLD
@@ -59,7 +58,7 @@ static int delay_start(struct block *block, struct loop *loop)
 	struct block_delay *delay = container_of(block, struct block_delay, block);
 
 	loop_timer_init(&delay->timer, loop, delay_on_timer);
-	return block_start_lower(delay->lower, loop);
+	return 0;
 }
 
 static void delay_stop(struct block *block)
@@ -67,15 +66,11 @@ static void delay_stop(struct block *block)
 	struct block_delay *delay = container_of(block, struct block_delay, block);
 
 	loop_timer_cancel(&delay->timer);
-	block_stop_lower(delay->lower);
 }
 
 static void delay_close(struct block *block)
 {
-	struct block_delay *delay = container_of(block, struct block_delay, block);
-
-	block_close(delay->lower);
-	free(delay);
+	free(container_of(block, struct block_delay, block));
 }
 
 static const struct block_ops delay_ops = {
@@ -96,7 +91,7 @@ int block_delay_create(struct block *lower_take, uint64_t delay_ns, struct block
 	}
 	block_init(&delay->block, &delay_ops);
 	list_init(&delay->held);
-	delay->lower = lower_take;
+	delay->block.lower = lower_take;
 	delay->delay_ns = delay_ns;
 	delay->block.info = lower_take->info;
 	delay->block.is_direct = lower_take->is_direct;

@@ -8,17 +8,14 @@
 #include "block/block_impl.h"
 #include "block/layers.h"
 
-#define FAIL_OPS (BLOCK_WRITE_ZEROES + 1)
-
 struct block_fail {
 	struct block block;
-	struct block *lower; /* owned */
 	struct {
 		unsigned int nth;
 		int nth_err;
 		uint64_t at_bytes;
 		int at_err;
-	} op[FAIL_OPS];
+	} op[BLOCK_OPS];
 };
 
 static int fail_decide(struct block_fail *fail, const struct block_request *request)
@@ -43,33 +40,18 @@ static void fail_submit(struct block *block, struct block_request *request)
 	if (err) {
 		block_complete_later(block, request, err);
 	} else {
-		block_forward(fail->lower, request);
+		block_forward(fail->block.lower, request);
 	}
-}
-
-static int fail_start(struct block *block, struct loop *loop)
-{
-	return block_start_lower(container_of(block, struct block_fail, block)->lower, loop);
-}
-
-static void fail_stop(struct block *block)
-{
-	block_stop_lower(container_of(block, struct block_fail, block)->lower);
 }
 
 static void fail_close(struct block *block)
 {
-	struct block_fail *fail = container_of(block, struct block_fail, block);
-
-	block_close(fail->lower);
-	free(fail);
+	free(container_of(block, struct block_fail, block));
 }
 
 static const struct block_ops fail_ops = {
 	.name = "fail",
-	.start = fail_start,
 	.submit = fail_submit,
-	.stop = fail_stop,
 	.close = fail_close,
 };
 
@@ -82,7 +64,7 @@ int block_fail_create(struct block *lower_take, struct block_fail **ret)
 		return -ENOMEM;
 	}
 	block_init(&fail->block, &fail_ops);
-	fail->lower = lower_take;
+	fail->block.lower = lower_take;
 	fail->block.info = lower_take->info;
 	fail->block.is_direct = lower_take->is_direct;
 	*ret = fail;

@@ -15,6 +15,11 @@ static void null_submit(struct block *block, struct block_request *request)
 			memset(request->iov[i].iov_base, 0, request->iov[i].iov_len);
 		}
 	}
+	if (request->op == BLOCK_MAP) {
+		request->map = (struct block_map){ BLOCK_MAP_ZERO, request->length_bytes, ~0ULL };
+	} else if (request->op == BLOCK_RESIZE) {
+		block->info.bytes = request->offset_bytes;
+	}
 	block_complete_later(block, request, 0);
 }
 
@@ -31,13 +36,14 @@ static const struct block_ops null_ops = {
 
 int block_null_open(const struct block_config *config, struct block **ret, struct diag *reterr)
 {
+	uint32_t logical = config->logical_block_bytes ? config->logical_block_bytes : 512;
 	struct block *block;
 
-	if (config->null_bytes == 0 || config->null_bytes % 512 != 0) {
+	if (config->null_bytes == 0 || config->null_bytes % logical != 0) {
 		return diag_set(
 			reterr, -EINVAL,
-			"a null disk of %llu bytes: give it a size that is a multiple of 512",
-			(unsigned long long)config->null_bytes);
+			"a null disk of %llu bytes: give it a size that is a multiple of %u",
+			(unsigned long long)config->null_bytes, logical);
 	}
 	block = fault_alloc(1, sizeof(*block));
 	if (!block) {
@@ -46,11 +52,12 @@ int block_null_open(const struct block_config *config, struct block **ret, struc
 	block_init(block, &null_ops);
 	block->info = (struct block_info){
 		.bytes = config->null_bytes,
-		.logical_block_bytes = 512,
+		.logical_block_bytes = logical,
 		.physical_block_bytes = 4096,
 		.read_only = config->read_only,
 		.can_discard = !config->read_only,
 		.can_write_zeroes = !config->read_only,
+		.can_resize = !config->read_only,
 	};
 	snprintf(block->info.identity, sizeof(block->info.identity), "%s",
 		 "00000000-0000-8000-8000-6e756c6c0000");

@@ -46,9 +46,22 @@ static void raw_bounce_put(struct raw *raw, struct block_request *request)
 	}
 }
 
+/* Whether it makes an image's file longer. */
+static bool raw_grows(const struct raw *raw, const struct block_request *request)
+{
+	return raw->is_growable &&
+	       (request->op == BLOCK_WRITE || request->op == BLOCK_WRITE_ZEROES) &&
+	       request->offset_bytes + request->length_bytes > raw->block.info.bytes;
+}
+
 static void raw_finish(struct raw *raw, struct block_request *request, int result)
 {
 	raw_bounce_put(raw, request);
+	if (result == 0 && request->op == BLOCK_RESIZE) {
+		raw->block.info.bytes = request->offset_bytes;
+	} else if (result == 0 && raw_grows(raw, request)) {
+		raw->block.info.bytes = request->offset_bytes + request->length_bytes;
+	}
 	block_complete(request, result);
 }
 
@@ -153,10 +166,57 @@ static void raw_issue_allocation(struct raw *raw, struct block_request *request)
 	struct io_uring_sqe *sqe;
 	int fd;
 
+	if (request->op == BLOCK_WRITE_ZEROES && raw_grows(raw, request)) {
+		/* What lies beyond the end is zero when it comes into being. */
+		mode = raw->no_zero_range ? 0 : FALLOC_FL_ZERO_RANGE;
+	}
+
 	sqe = raw_sqe(raw, request, &fd);
 	io_uring_prep_fallocate(sqe, fd, mode, (off_t)request->offset_bytes,
 				(off_t)request->length_bytes);
 	raw_sqe_finish(raw, sqe);
+}
+
+/* Longer or shorter at once, then on stable storage. */
+static void raw_issue_resize(struct raw *raw, struct block_request *request)
+{
+	struct io_uring_sqe *sqe;
+	int fd;
+
+	if (ftruncate(raw->fd, (off_t)request->offset_bytes) < 0) {
+		block_complete_later(&raw->block, request, -errno);
+		return;
+	}
+	sqe = raw_sqe(raw, request, &fd);
+	io_uring_prep_fsync(sqe, fd, 0);
+	raw_sqe_finish(raw, sqe);
+}
+
+/* As far as the file system tells; one that does not says "data". */
+static int raw_map(const struct raw *raw, struct block_request *request)
+{
+	off_t from = (off_t)request->offset_bytes;
+	off_t end = (off_t)(request->offset_bytes + request->length_bytes);
+	off_t data = lseek(raw->fd, from, SEEK_DATA);
+	bool zero = data != from && (data > from || errno == ENXIO);
+	off_t until = zero ? data : lseek(raw->fd, from, SEEK_HOLE);
+
+	/* Unknown, or nothing but this up to the end. */
+	if (until <= from || until > end) {
+		until = end;
+	}
+	/* Requests are of whole blocks, holes need not be: what is cut counts as data. */
+	until = (off_t)num_align_down((uint64_t)until, raw->block.info.logical_block_bytes);
+	if (until <= from) {
+		zero = false;
+		until = from + (off_t)raw->block.info.logical_block_bytes;
+	}
+	request->map = (struct block_map){
+		.kind = zero ? BLOCK_MAP_ZERO : BLOCK_MAP_DATA,
+		.bytes = (uint64_t)(until - from),
+		.file_offset_bytes = (uint64_t)from,
+	};
+	return 0;
 }
 
 static void raw_issue(struct raw *raw, struct block_request *request)
@@ -182,6 +242,12 @@ static void raw_issue(struct raw *raw, struct block_request *request)
 	case BLOCK_DISCARD:
 	case BLOCK_WRITE_ZEROES:
 		raw_issue_allocation(raw, request);
+		return;
+	case BLOCK_RESIZE:
+		raw_issue_resize(raw, request);
+		return;
+	case BLOCK_MAP:
+		block_complete_later(&raw->block, request, raw_map(raw, request));
 		return;
 	}
 }
@@ -299,6 +365,16 @@ static void raw_stop(struct block *block)
 	}
 }
 
+static void raw_refresh(struct block *block)
+{
+	struct raw *raw = container_of(block, struct raw, block);
+	uint64_t bytes;
+
+	if (raw_read_size(raw, &bytes) == 0) {
+		block->info.bytes = num_align_down(bytes, block->info.logical_block_bytes);
+	}
+}
+
 static void raw_close(struct block *block)
 {
 	struct raw *raw = container_of(block, struct raw, block);
@@ -316,5 +392,6 @@ const struct block_ops raw_ops = {
 	.start = raw_start,
 	.submit = raw_submit,
 	.stop = raw_stop,
+	.refresh = raw_refresh,
 	.close = raw_close,
 };

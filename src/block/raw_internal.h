@@ -17,6 +17,7 @@ struct raw {
 	int fd;
 	int file_index; /* registered with the loop, or -1 */
 	bool is_device;
+	bool is_growable;     /* an image's file: writes beyond the end make it longer */
 	bool no_zero_range;   /* the file system has none: punch instead */
 	uint32_t memory_mask; /* direct I/O: addresses must have these bits clear */
 	uint32_t length_mask; /* and lengths of each iovec these */
@@ -29,3 +30,6 @@ extern const struct block_ops raw_ops;
 
 /* Back to buffered I/O for good: the host's storage wants an alignment that we cannot give. */
 void raw_drop_direct(struct raw *raw);
+
+/* The size that the host's storage has now; a negative errno. */
+int raw_read_size(const struct raw *raw, uint64_t *ret_bytes);

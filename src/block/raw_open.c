@@ -166,6 +166,20 @@ static uint64_t raw_queue_limit(dev_t rdev, const char *name)
 	return value;
 }
 
+int raw_read_size(const struct raw *raw, uint64_t *ret_bytes)
+{
+	struct stat st;
+
+	if (raw->is_device) {
+		return ioctl(raw->fd, BLKGETSIZE64, ret_bytes) < 0 ? -errno : 0;
+	}
+	if (fstat(raw->fd, &st) < 0) {
+		return -errno;
+	}
+	*ret_bytes = (uint64_t)st.st_size;
+	return 0;
+}
+
 static int raw_probe_device(struct raw *raw, const struct stat *st)
 {
 	struct block_info *info = &raw->block.info;
@@ -196,9 +210,14 @@ static void raw_probe_file(struct raw *raw, const struct stat *st)
 	info->bytes = (uint64_t)st->st_size;
 	info->logical_block_bytes = 512;
 	info->physical_block_bytes = RAW_ALIGN_MAX;
+	if (raw->is_growable) {
+		info->bytes = num_align_down(info->bytes, 512);
+	}
 	if (info->read_only) {
 		return;
 	}
+	info->can_resize = true;
+	info->grow_bytes_max = raw->is_growable ? num_align_down(INT64_MAX, RAW_ALIGN_MAX) : 0;
 	/* A hole beyond the end changes nothing and tells whether the file system can. */
 	info->can_discard =
 		fallocate(raw->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
@@ -251,6 +270,9 @@ static int raw_check_size(const struct raw *raw, const char *path, struct diag *
 {
 	const struct block_info *info = &raw->block.info;
 
+	if (raw->is_growable) {
+		return 0; /* the image format decides */
+	}
 	if (info->bytes == 0) {
 		return diag_set(reterr, -EINVAL,
 				"disk %s is empty: give it a size with `truncate -s 10G %s`", path,
@@ -285,6 +307,7 @@ static int raw_setup(struct raw *raw, const struct block_config *config, const s
 
 	raw->block.info.read_only = config->read_only;
 	raw->is_device = S_ISBLK(st->st_mode);
+	raw->is_growable = config->growable && !raw->is_device;
 	if (raw->is_device) {
 		err = raw_probe_device(raw, st);
 		if (err) {
@@ -293,6 +316,11 @@ static int raw_setup(struct raw *raw, const struct block_config *config, const s
 		}
 	} else {
 		raw_probe_file(raw, st);
+	}
+	if (config->logical_block_bytes > raw->block.info.logical_block_bytes) {
+		raw->block.info.logical_block_bytes = config->logical_block_bytes;
+		raw->block.info.physical_block_bytes = (uint32_t)num_max(
+			raw->block.info.physical_block_bytes, config->logical_block_bytes);
 	}
 	err = raw_check_size(raw, config->path, reterr);
 	if (err) {
