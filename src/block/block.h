@@ -44,7 +44,7 @@ enum block_kind {
 	BLOCK_VHDX, /* fixed, dynamic, differencing */
 	BLOCK_NBD,  /* path is a URI: nbd://, nbd+unix://, nbds:// */
 	BLOCK_QEMU, /* any format that an installed qemu-nbd reads */
-	BLOCK_AUTO, /* by the file's name and header together; raw only over a file without header */
+	BLOCK_AUTO, /* as image_probe() says: by the file's name and header together */
 };
 
 /* What becomes of a request that the back end failed. */
@@ -76,7 +76,7 @@ struct block_config {
 	enum block_on_error on_error;
 	void (*on_stop)(void *ctx, int err); /* BLOCK_STOP; the loop's thread; until close */
 	void *on_stop_ctx;
-	struct qos_policy *const *qos; /* the policies are borrowed until close */
+	struct qos_policy *const *qos; /* block/qos.h; the policies are borrowed until close */
 	unsigned int qos_count;
 
 	/* For implementers. */

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "block/block.h"
+#include "block/image.h"
 
 struct block_ops {
 	const char *name;
@@ -37,6 +38,9 @@ struct block_ops {
 	unsigned int (*held)(const struct block *block);
 	void (*retry)(struct block *block);
 	void (*give_up)(struct block *block);
+
+	/* Facts for people, of this block alone; fn and ctx as image_describe()'s. Optional. */
+	void (*describe)(struct block *block, image_fact_fn *fn, void *ctx);
 
 	/* Frees the block. */
 	void (*close)(struct block *block);
@@ -96,6 +100,16 @@ MUST_CHECK int block_nbd_open(const struct block_config *config, struct block **
 			      struct diag *reterr);
 MUST_CHECK int block_qemu_open(const struct block_config *config, struct block **ret,
 			       struct diag *reterr);
+
+/* What image.c asks of a format: see block/image.h. NULL: not to be had. */
+struct image_ops {
+	int (*create)(const struct image_create_config *config, struct diag *reterr);
+	int (*check)(const char *path, bool repair, struct image_report *report,
+		     const struct image_progress *progress, struct diag *reterr);
+	int (*compact)(const char *path, const struct image_progress *progress, uint64_t *ret_bytes,
+		       struct diag *reterr);
+};
+extern const struct image_ops raw_image_ops, vhd_image_ops, vhdx_image_ops;
 
 /*
  * An image opens its parent: path as it stands in the image, or made of it; relative ones begin at the
