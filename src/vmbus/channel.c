@@ -250,7 +250,15 @@ int channel_open(struct vmbus_channel *channel, const uint8_t *user_data)
 
 int channel_restore(struct vmbus_channel *channel)
 {
-	return start(channel);
+	int err = start(channel);
+
+	if (!err && ops_of(channel)->restored) {
+		err = ops_of(channel)->restored(channel->device, channel);
+		if (err) {
+			stop(channel);
+		}
+	}
+	return err;
 }
 
 void channel_close(struct vmbus_channel *channel)
@@ -300,6 +308,14 @@ uint16_t vmbus_channel_index(const struct vmbus_channel *channel)
 bool vmbus_channel_is_open(const struct vmbus_channel *channel)
 {
 	return channel->is_open && !channel->is_closing;
+}
+
+void vmbus_channel_offer_subs(struct vmbus_channel *primary, unsigned int count)
+{
+	loop_check_here(primary->loop);
+	check(primary->index == 0 && count <= primary->device->sub_channels_max);
+	atomic_store(&primary->subs_wanted, count);
+	loop_post(primary->control_loop, &primary->subs_asked);
 }
 
 bool vmbus_channel_is_paused(const struct vmbus_channel *channel)
@@ -433,6 +449,7 @@ static void inspect_ring(struct inspect *at, const char *name, const struct vmbu
 
 void channel_inspect(struct vmbus_channel *channel, struct inspect *at)
 {
+	inspect_u64(at, "index", channel->index);
 	inspect_u64(at, "target_vp", channel->target_vp);
 	inspect_u64(at, "packets_in", counter_read(&channel->packets_in));
 	inspect_u64(at, "packets_out", counter_read(&channel->packets_out));

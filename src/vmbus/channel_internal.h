@@ -32,6 +32,7 @@ struct vmbus_channel {
 	struct gpadl *ring_gpadl;
 	struct loop_work *revoke_done; /* somebody waits for the end of a revoke */
 	bool is_bound;                 /* the doorbell is bound to the connection id */
+	bool is_closed_early;          /* a primary that waits for its sub-channels to close */
 	uint32_t version;              /* negotiated, constant while open */
 
 	/* I/O loop; control loop while not open */
@@ -54,7 +55,8 @@ struct vmbus_channel {
 
 	/* any */
 	_Atomic(uint32_t) target_vp;
-	struct loop_work closed; /* from the I/O loop to the control loop */
+	struct loop_work closed, subs_asked; /* from the I/O loop to the control loop */
+	_Atomic(uint32_t) subs_wanted;
 	counter_u64 packets_in, packets_out, doorbells, interrupts, faults, ring_full, batches;
 };
 

@@ -319,19 +319,24 @@ static uint32_t free_relid(struct control *control)
 	return 0;
 }
 
-int control_offer(struct control *control, const struct vmbus_offer *offer,
-		  uint16_t sub_channel_index, uint32_t *ret_relid)
+static bool is_offered(const struct control *control, const struct vmbus_offer *offer,
+		       uint16_t index)
 {
 	for (uint32_t relid = 1; relid <= VMBUS_RELID_MAX; relid++) {
 		if (control->channels[relid] &&
-		    control_is_same_offer(control->channels[relid], offer, sub_channel_index)) {
-			return -EEXIST;
+		    control_is_same_offer(control->channels[relid], offer, index)) {
+			return true;
 		}
 	}
-	uint32_t relid = free_relid(control);
+	return false;
+}
 
-	if (!relid) {
-		return -ENOSPC;
+int control_offer_at(struct control *control, const struct vmbus_offer *offer,
+		     uint16_t sub_channel_index, uint32_t relid)
+{
+	if (relid < 1 || relid > VMBUS_RELID_MAX || control->channels[relid] ||
+	    is_offered(control, offer, sub_channel_index)) {
+		return -EEXIST;
 	}
 	struct channel *channel = fault_alloc(1, sizeof(*channel));
 
@@ -342,9 +347,39 @@ int control_offer(struct control *control, const struct vmbus_offer *offer,
 	channel->index = sub_channel_index;
 	channel->offer_pending = control->offers_requested;
 	control->channels[relid] = channel;
-	*ret_relid = relid;
-	control_pump(control);
 	return 0;
+}
+
+int control_offer(struct control *control, const struct vmbus_offer *offer,
+		  uint16_t sub_channel_index, uint32_t *ret_relid)
+{
+	if (is_offered(control, offer, sub_channel_index)) {
+		return -EEXIST;
+	}
+	uint32_t relid = free_relid(control);
+
+	if (!relid) {
+		return -ENOSPC;
+	}
+	int err = control_offer_at(control, offer, sub_channel_index, relid);
+
+	if (!err) {
+		*ret_relid = relid;
+		control_pump(control);
+	}
+	return err;
+}
+
+bool control_is_open(const struct control *control, uint32_t relid)
+{
+	const struct channel *channel = control->channels[relid];
+
+	return channel && channel->state == OPEN && !channel->revoked;
+}
+
+bool control_is_revoked(const struct control *control, uint32_t relid)
+{
+	return control->channels[relid] && control->channels[relid]->revoked;
 }
 
 void control_revoke(struct control *control, uint32_t relid)

@@ -72,6 +72,13 @@ struct control_ops {
 
 	/* The guest has disconnected (unload, re-contact, reset): devices forget. */
 	void (*disconnected)(void *ctx);
+
+	/*
+	 * A saved state has this sub-channel: offers it under this relid (control_offer_at) if whoever
+	 * has the primary may. False: nobody.
+	 */
+	bool (*restore_sub)(void *ctx, const struct vmbus_offer *offer, uint16_t index,
+			    uint32_t relid);
 };
 
 /* gpadls: borrowed, emptied on disconnection. 0 or -ENOMEM. */
@@ -96,6 +103,14 @@ void control_on_gpadl_gone(struct control *control, uint32_t id);
  */
 MUST_CHECK int control_offer(struct control *control, const struct vmbus_offer *offer,
 			     uint16_t sub_channel_index, uint32_t *ret_relid);
+
+/* The same under a relid of the caller's, which must be free: else -EEXIST. */
+MUST_CHECK int control_offer_at(struct control *control, const struct vmbus_offer *offer,
+				uint16_t sub_channel_index, uint32_t relid);
+
+/* Open, and neither being closed nor revoked. */
+bool control_is_open(const struct control *control, uint32_t relid);
+bool control_is_revoked(const struct control *control, uint32_t relid);
 
 /*
  * Takes it back: rescinds it if the guest knows it, closes it if it is open. The owner hears of it

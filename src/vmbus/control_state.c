@@ -120,6 +120,12 @@ static struct channel *adopt(struct control *control, const struct saved_channel
 {
 	struct channel *found = control_find(control, saved->relid);
 
+	/* Sub-channels come and go with the guest's wishes: whoever loads has not offered any. */
+	if (!found && saved->channel.index > 0 &&
+	    control->ops->restore_sub(control->ctx, &saved->channel.offer, saved->channel.index,
+				      saved->relid)) {
+		found = control_find(control, saved->relid);
+	}
 	if (!found || found->state != OFFERED ||
 	    !control_is_same_offer(found, &saved->channel.offer, saved->channel.index)) {
 		return NULL;

@@ -17,9 +17,14 @@
  *   D2  After close() the VSP may use the channel until it calls vmbus_channel_closed(), once, when
  *       none of its I/O touches guest memory any more. It may do so inside close().
  *   D3  Every packet that asks for a completion gets exactly one, unless the channel is closed.
+ *   D4  Sub-channels are offered at the VSP's request (vmbus_channel_offer_subs) and live within one
+ *       opening of the primary: when that closes they are closed and rescinded, and it is opened
+ *       again only when all of them have said closed. Each lives on a loop of its own, and each call
+ *       that names a channel is made on that channel's loop.
  *
  *   owner   the VSP belongs to vm; a channel belongs to the bus
- *   thread  the channel's I/O loop, except where it says otherwise
+ *   thread  the channel's I/O loop, except where it says otherwise; calls that name no channel: the
+ *           primary channel's
  */
 #pragma once
 
@@ -102,8 +107,16 @@ struct vmbus_device_ops {
 	void (*save)(struct vmbus_device *device, struct save *save);
 	int (*load)(struct vmbus_device *device, struct load *load);
 
-	/* Counters and state, for people. */
+	/*
+	 * A channel of a saved state is open again, in the place of open(); load follows. Optional, for
+	 * those with sub-channels.
+	 */
+	int (*restored)(struct vmbus_device *device, struct vmbus_channel *channel);
+
+	/* Counters and state, for people; of one channel (optional). */
 	void (*inspect)(struct vmbus_device *device, struct inspect *at);
+	void (*inspect_channel)(struct vmbus_device *device, struct vmbus_channel *channel,
+				struct inspect *at);
 };
 
 struct vmbus_offer {
@@ -118,7 +131,10 @@ struct vmbus_offer {
 struct vmbus_device {
 	const struct vmbus_device_ops *ops;
 	struct vmbus_offer offer;
-	struct loop *loop;             /* the I/O loop that its channels live on */
+	struct loop *loop; /* the I/O loop that its primary channel lives on */
+	/* Sub-channel n lives on sub_loops[n - 1]; as many as may be offered. */
+	struct loop *const *sub_loops;
+	unsigned int sub_channels_max;
 	struct vmbus_channel *channel; /* the primary channel; the bus's */
 };
 
@@ -132,6 +148,13 @@ uint32_t vmbus_channel_relid(const struct vmbus_channel *channel);
 uint16_t vmbus_channel_index(const struct vmbus_channel *channel);
 
 bool vmbus_channel_is_open(const struct vmbus_channel *channel);
+
+/*
+ * Sub-channels 1 to count (at most the device's sub_channels_max) are offered to the guest, soon: see
+ * D4. Those that were offered in this opening stay as they are. The primary's loop, between open and
+ * close.
+ */
+void vmbus_channel_offer_subs(struct vmbus_channel *primary, unsigned int count);
 
 /*
  * The machine is paused: nothing may be sent but what ends a request of the guest's. For VSPs that
