@@ -43,7 +43,8 @@ static void setup(void)
 
 	check(loop_create("fuzz", &loop, &diag) == 0);
 	for (int i = 0; i < DISKS; i++) {
-		struct scsi_disk_config disk = { .transfer_bytes_max = 1 << 20 };
+		struct scsi_disk_config disk = { .transfer_bytes_max = 1 << 20,
+						 .write_cache = true };
 
 		config.read_only = i == 1;
 		check(block_open(&config, &blocks[i], &diag) == 0);
@@ -53,9 +54,10 @@ static void setup(void)
 			blocks[i] = block_fail_block(fail);
 		}
 		check(block_start(blocks[i], loop) == 0);
-		disk.block = blocks[i];
+		disk.info = block_info(blocks[i]);
 		disk.serial = i == 1 ? "serial" : NULL;
-		check(scsi_disk_create(&disk, &target.luns[i]) == 0);
+		check(scsi_disk_create(&disk, &target.luns[i], &diag) == 0);
+		scsi_disk_attach(target.luns[i], 0, blocks[i]);
 	}
 }
 

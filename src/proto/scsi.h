@@ -55,8 +55,10 @@
 #define SCSI_KEY_MEDIUM_ERROR           0x3
 #define SCSI_KEY_HARDWARE_ERROR         0x4
 #define SCSI_KEY_ILLEGAL_REQUEST        0x5
+#define SCSI_KEY_UNIT_ATTENTION         0x6
 #define SCSI_KEY_DATA_PROTECT           0x7
 #define SCSI_KEY_ABORTED_COMMAND        0xb
+#define SCSI_KEY_MISCOMPARE             0xe
 
 /* Additional sense: code << 8 | qualifier. */
 #define SCSI_ASC_NONE                   0x0000
@@ -72,12 +74,21 @@
 #define SCSI_ASC_INVALID_FIELD_IN_LIST  0x2600
 #define SCSI_ASC_WRITE_PROTECTED        0x2700
 #define SCSI_ASC_SPACE_ALLOCATION       0x2707 /* Linux: "no space left on device" */
+#define SCSI_ASC_MEDIUM_CHANGED         0x2800 /* not ready to ready: it may be another */
+#define SCSI_ASC_RESET_DEVICE           0x2903 /* bus device reset function occurred */
+#define SCSI_ASC_MODE_CHANGED           0x2a01 /* mode parameters changed */
+#define SCSI_ASC_CAPACITY_CHANGED       0x2a09
 #define SCSI_ASC_SAVING_NOT_SUPPORTED   0x3900
+#define SCSI_ASC_NO_MEDIUM              0x3a00
+#define SCSI_ASC_NO_MEDIUM_TRAY_OPEN    0x3a02
+#define SCSI_ASC_LUNS_CHANGED           0x3f0e /* reported LUNs data has changed */
 #define SCSI_ASC_INTERNAL_FAILURE       0x4400 /* internal target failure */
+#define SCSI_ASC_REMOVAL_PREVENTED      0x5302
 
 /* Fixed-format sense data. */
 #define SCSI_SENSE_BYTES                18
 #define SCSI_SENSE_FIXED_CURRENT        0x70
+#define SCSI_SENSE_DESCRIPTOR_CURRENT   0x72
 #define SCSI_SENSE_ADDITIONAL           (SCSI_SENSE_BYTES - 8)
 #define SCSI_SENSE_SKSV                 0x80 /* byte 15: the field pointer is valid */
 #define SCSI_SENSE_IN_CDB               0x40 /* byte 15: it points into the CDB, not the list */

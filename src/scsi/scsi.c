@@ -59,8 +59,20 @@ void scsi_reply(struct scsi_request *request, const void *data, uint32_t bytes,
 		(uint32_t)iovec_scatter(request->iov, request->iov_count, 0, data, n);
 }
 
+/* The list is what they were to be told of. */
+static void scsi_luns_told(struct scsi_target *target)
+{
+	for (unsigned int lun = 0; lun < SCSI_LUNS_MAX; lun++) {
+		struct scsi_disk *disk = target->luns[lun];
+
+		if (disk && (scsi_flags(disk) & SCSI_UA_LUNS)) {
+			scsi_flags_clear(disk, SCSI_UA_LUNS);
+		}
+	}
+}
+
 /* SPC-4 6.33: the units of this target, in order. */
-static void scsi_report_luns(const struct scsi_target *target, struct scsi_request *request)
+static void scsi_report_luns(struct scsi_target *target, struct scsi_request *request)
 {
 	uint8_t data[8 + 8 * SCSI_LUNS_MAX] = { 0 };
 	uint32_t allocation = bytes_be32(&request->cdb[6]);
@@ -76,11 +88,12 @@ static void scsi_report_luns(const struct scsi_target *target, struct scsi_reque
 	}
 	/* 1 asks for well-known units only, and there are none. */
 	for (unsigned int lun = 0; request->cdb[2] != 1 && lun < SCSI_LUNS_MAX; lun++) {
-		if (target->luns[lun]) {
+		if (target->luns[lun] && scsi_disk_is_there(target->luns[lun], request->queue)) {
 			data[bytes + 1] = (uint8_t)lun;
 			bytes += 8;
 		}
 	}
+	scsi_luns_told(target);
 	bytes_put_be32(data, bytes - 8);
 	scsi_reply(request, data, bytes, allocation);
 }
@@ -106,17 +119,18 @@ enum scsi_submit scsi_target_submit(struct scsi_target *target, uint8_t lun,
 				    struct scsi_request *request)
 {
 	struct scsi_disk *disk = lun < SCSI_LUNS_MAX ? target->luns[lun] : NULL;
+	enum scsi_submit how = SCSI_NO_UNIT;
 
 	if (request->cdb[0] == SCSI_OP_REPORT_LUNS) {
 		scsi_report_luns(target, request);
 		return SCSI_DONE;
 	}
 	if (disk) {
-		return scsi_disk_submit(disk, request);
+		how = scsi_disk_submit(disk, request);
 	}
-	if (request->cdb[0] == SCSI_OP_INQUIRY) {
+	if (how == SCSI_NO_UNIT && request->cdb[0] == SCSI_OP_INQUIRY) {
 		scsi_inquiry_absent(request);
 		return SCSI_DONE;
 	}
-	return SCSI_NO_UNIT;
+	return how;
 }

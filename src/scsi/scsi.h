@@ -5,8 +5,11 @@
  *
  * Data does not pass through here: a READ's iovecs (guest memory) go straight to the block.
  *
+ * A front end with several queues, each on a loop of its own, has a table of targets per queue; the
+ * tables name the same units, and a unit has an end of its block on each queue (scsi_disk.h).
+ *
  *   owner   the front end owns targets, units and requests
- *   thread  the loop on which the units' blocks were started
+ *   thread  a target and its requests: one queue's loop
  */
 #pragma once
 
@@ -23,8 +26,11 @@ struct scsi_disk;
 
 typedef void scsi_done_fn(struct scsi_request *request);
 
+/* Queues of a front end, from 0. */
+#define SCSI_QUEUES_MAX 16
+
 /* UNMAP: descriptors in one command; told to the initiator in the block limits page. */
-#define SCSI_UNMAP_MAX 16
+#define SCSI_UNMAP_MAX  16
 
 struct scsi_extent {
 	uint64_t lba;
@@ -35,6 +41,7 @@ struct scsi_request {
 	/* The front end's; constant while in flight, but for the iovecs. */
 	uint8_t cdb[SCSI_CDB_BYTES_MAX]; /* zero beyond cdb_bytes */
 	uint8_t cdb_bytes;
+	uint8_t queue;     /* on whose loop we are */
 	struct iovec *iov; /* the data buffer; the array is the target's until done */
 	int iov_count;
 	uint32_t data_bytes; /* the sum of the iovecs */
@@ -76,7 +83,7 @@ void scsi_good(struct scsi_request *request);
 
 #define SCSI_LUNS_MAX 64
 
-/* Zeroed is an empty target. */
+/* One queue's view of a target. Zeroed is an empty one. */
 struct scsi_target {
 	struct scsi_disk *luns[SCSI_LUNS_MAX]; /* borrowed */
 };
@@ -88,8 +95,8 @@ enum scsi_submit {
 };
 
 /*
- * Executes a command. REPORT LUNS and INQUIRY are answered for units that do not exist, too. Never
- * calls done before it has returned.
+ * Executes a command. REPORT LUNS and INQUIRY are answered for units that do not exist, too; a disk
+ * that is not attached to the queue does not. Never calls done before it has returned.
  */
 MUST_CHECK enum scsi_submit scsi_target_submit(struct scsi_target *target, uint8_t lun,
 					       struct scsi_request *request);

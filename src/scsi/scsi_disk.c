@@ -1,64 +1,47 @@
 /* SPDX-License-Identifier: MIT */
-/* A SCSI disk: life, dispatch, and the commands that ask how it is. */
+/* A SCSI unit: life, media, queues, dispatch. */
 #include "scsi/scsi_disk.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/fault.h"
+#include "base/num.h"
 #include "scsi/scsi_disk_internal.h"
 
-/* Tags of the saved state. */
-enum { DISK_STATE_WRITE_CACHE = 1, DISK_STATE_STOPPED = 2 };
+#define DISK_BLOCK_BYTES_MIN 512
+#define DISK_BLOCK_BYTES_MAX 4096
+#define DVD_BLOCK_SHIFT      11
 
-static int disk_set_serial(struct scsi_disk *disk, const struct scsi_disk_config *config)
+/* ---- life --------------------------------------------------------------------------------------- */
+
+int scsi_disk_create(const struct scsi_disk_config *config, struct scsi_disk **ret,
+		     struct diag *reterr)
 {
-	const char *from = config->serial;
-
-	if (!from) {
-		/* The identity without its dashes: 32 hexadecimal digits. */
-		size_t n = 0;
-
-		for (from = block_info(config->block)->identity; *from; from++) {
-			if (*from != '-' && n < SCSI_SERIAL_BYTES_MAX) {
-				disk->serial[n++] = *from;
-			}
-		}
-		return 0;
-	}
-	if (strlen(from) > SCSI_SERIAL_BYTES_MAX) {
-		return -EINVAL;
-	}
-	for (const char *c = from; *c; c++) {
-		if (*c < 0x20 || *c > 0x7e) {
-			return -EINVAL;
-		}
-	}
-	snprintf(disk->serial, sizeof(disk->serial), "%s", from);
-	return 0;
-}
-
-int scsi_disk_create(const struct scsi_disk_config *config, struct scsi_disk **ret)
-{
-	const struct block_info *info = block_info(config->block);
 	struct scsi_disk *disk = fault_alloc(1, sizeof(*disk));
 	int err;
 
 	if (!disk) {
-		return -ENOMEM;
+		return diag_set(reterr, -ENOMEM, "no memory for a SCSI disk");
 	}
-	err = disk_set_serial(disk, config);
+	disk->type = config->type;
+	disk->transfer_bytes_max = config->transfer_bytes_max;
+	disk->write_cache = config->write_cache;
+	disk->on_eject = config->on_eject;
+	disk->on_eject_ctx = config->on_eject_ctx;
+	err = scsi_identity_init(disk, config, reterr);
+	if (!err && config->info) {
+		err = scsi_disk_set_medium(disk, config->info, reterr);
+	} else if (!err && config->type == SCSI_DISK) {
+		err = diag_set(reterr, -EINVAL, "a SCSI disk needs a disk behind it");
+	}
 	if (err) {
 		free(disk);
 		return err;
 	}
-	disk->block = config->block;
-	disk->transfer_bytes_max = config->transfer_bytes_max;
-	disk->block_shift = (uint32_t)__builtin_ctz(info->logical_block_bytes);
-	disk->blocks = info->bytes >> disk->block_shift;
 	scsi_commands_init(disk);
+	atomic_store(&disk->flags, 0); /* the first disc is no news */
 	scsi_disk_reset(disk);
 	*ret = disk;
 	return 0;
@@ -66,19 +49,149 @@ int scsi_disk_create(const struct scsi_disk_config *config, struct scsi_disk **r
 
 void scsi_disk_destroy(struct scsi_disk *disk)
 {
-	free(disk);
+	if (disk) {
+		check(atomic_load(&disk->attached) == 0);
+		free(disk);
+	}
 }
 
-struct block *scsi_disk_block(const struct scsi_disk *disk)
+/* ---- media -------------------------------------------------------------------------------------- */
+
+int scsi_disk_set_medium(struct scsi_disk *disk, const struct block_info *info, struct diag *reterr)
 {
-	return disk->block;
+	uint32_t bytes = info->logical_block_bytes;
+	uint32_t bytes_max = disk->type == SCSI_DVD ? 1U << DVD_BLOCK_SHIFT : DISK_BLOCK_BYTES_MAX;
+
+	check(atomic_load(&disk->attached) == 0); /* U1 */
+	if (!num_is_power_of_2(bytes) || bytes < DISK_BLOCK_BYTES_MIN || bytes > bytes_max) {
+		return diag_set(reterr, -EINVAL, "blocks of %u bytes: a SCSI %s can have 512 to %u",
+				bytes, disk->type == SCSI_DVD ? "DVD drive" : "disk", bytes_max);
+	}
+	if (info->bytes < (disk->type == SCSI_DVD ? bytes_max : bytes)) {
+		return diag_set(reterr, -EINVAL, "%llu bytes: a SCSI %s needs at least one block",
+				(unsigned long long)info->bytes,
+				disk->type == SCSI_DVD ? "disc" : "disk");
+	}
+	disk->medium = *info;
+	disk->has_medium = true;
+	if (disk->type == SCSI_DVD) {
+		scsi_flags_clear(disk, SCSI_STATE_EJECTED | SCSI_STATE_TRAY_OPEN |
+					       SCSI_STATE_STOPPED | SCSI_EVENT_ALL);
+		scsi_flags_set(disk, SCSI_UA_MEDIUM | SCSI_EVENT_NEW_MEDIUM);
+	}
+	return 0;
 }
 
-void scsi_disk_reset(struct scsi_disk *disk)
+void scsi_disk_clear_medium(struct scsi_disk *disk)
 {
-	disk->write_cache = true;
-	disk->stopped = false;
+	check(disk->type == SCSI_DVD);
+	check(atomic_load(&disk->attached) == 0); /* U1 */
+	if (!disk->has_medium) {
+		return;
+	}
+	disk->has_medium = false;
+	/* When the guest took it out by itself, it knows. */
+	if (!(scsi_flags(disk) & SCSI_STATE_EJECTED)) {
+		scsi_flags_clear(disk, SCSI_UA_MEDIUM | SCSI_EVENT_ALL);
+		scsi_flags_set(disk, SCSI_EVENT_REMOVAL);
+	}
+	scsi_flags_clear(disk, SCSI_STATE_LOCKED | SCSI_STATE_EJECTED | SCSI_STATE_STOPPED);
 }
+
+bool scsi_disk_has_medium(const struct scsi_disk *disk)
+{
+	return disk->has_medium;
+}
+
+/* ---- queues ------------------------------------------------------------------------------------- */
+
+static uint8_t medium_refuses(const struct scsi_disk *disk, const struct block_info *info)
+{
+	uint8_t refused = 0;
+
+	if (disk->type == SCSI_DVD || info->read_only) {
+		refused |= SCSI_COMMAND_WRITE;
+	}
+	if (!info->can_discard) {
+		refused |= SCSI_COMMAND_DISCARD;
+	}
+	if (!info->can_write_zeroes) {
+		refused |= SCSI_COMMAND_ZEROES;
+	}
+	return refused;
+}
+
+void scsi_disk_attach(struct scsi_disk *disk, unsigned int queue, struct block *end)
+{
+	const struct block_info *info = block_info(end);
+	struct scsi_queue *at;
+
+	check(queue < SCSI_QUEUES_MAX);
+	check(disk->has_medium &&
+	      info->logical_block_bytes == disk->medium.logical_block_bytes); /* U1 */
+	loop_check_here(block_loop(end));
+	at = &disk->queues[queue];
+	check(!at->end);
+	at->block_shift = disk->type == SCSI_DVD
+				  ? DVD_BLOCK_SHIFT
+				  : (uint32_t)__builtin_ctz(info->logical_block_bytes);
+	at->refused = medium_refuses(disk, info);
+	at->end = end;
+	atomic_fetch_add(&disk->attached, 1);
+}
+
+void scsi_disk_detach(struct scsi_disk *disk, unsigned int queue)
+{
+	struct scsi_queue *at;
+
+	check(queue < SCSI_QUEUES_MAX);
+	at = &disk->queues[queue];
+	if (!at->end) {
+		return;
+	}
+	loop_check_here(block_loop(at->end));
+	at->end = NULL;
+	check(atomic_fetch_sub(&disk->attached, 1) > 0);
+}
+
+struct block *scsi_disk_end(const struct scsi_disk *disk, unsigned int queue)
+{
+	check(queue < SCSI_QUEUES_MAX);
+	return disk->queues[queue].end;
+}
+
+uint64_t scsi_blocks(const struct scsi_request *request)
+{
+	uint64_t blocks = scsi_info(request)->bytes >> scsi_block_shift(request);
+
+	return request->disk->type == SCSI_DVD ? num_min(blocks, SCSI_DVD_BLOCKS_MAX) : blocks;
+}
+
+bool scsi_medium_is_there(const struct scsi_request *request)
+{
+	return scsi_queue_of(request)->end && !(scsi_flags(request->disk) & SCSI_STATE_EJECTED);
+}
+
+bool scsi_disk_is_there(const struct scsi_disk *disk, unsigned int queue)
+{
+	check(queue < SCSI_QUEUES_MAX);
+	return disk->type == SCSI_DVD || disk->queues[queue].end;
+}
+
+void scsi_fail_no_medium(struct scsi_request *request)
+{
+	const struct scsi_disk *disk = request->disk;
+
+	if (disk->type == SCSI_DISK) {
+		scsi_fail(request, SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_LUN_NOT_SUPPORTED);
+	} else if (scsi_flags(disk) & SCSI_STATE_TRAY_OPEN) {
+		scsi_fail(request, SCSI_KEY_NOT_READY, SCSI_ASC_NO_MEDIUM_TRAY_OPEN);
+	} else {
+		scsi_fail(request, SCSI_KEY_NOT_READY, SCSI_ASC_NO_MEDIUM);
+	}
+}
+
+/* ---- dispatch ----------------------------------------------------------------------------------- */
 
 enum scsi_submit scsi_test_unit_ready(struct scsi_disk *disk, struct scsi_request *request)
 {
@@ -86,79 +199,73 @@ enum scsi_submit scsi_test_unit_ready(struct scsi_disk *disk, struct scsi_reques
 	return SCSI_DONE;
 }
 
-/* Sense goes out with each answer (autosense), so there is never any left to ask for. */
-enum scsi_submit scsi_request_sense(struct scsi_disk *disk, struct scsi_request *request)
+/* Whether the CDB is one that the unit executes at all; else it is answered. */
+static const struct scsi_command *find_command(struct scsi_disk *disk, struct scsi_request *request)
 {
-	static const uint8_t fixed[SCSI_SENSE_BYTES] = {
-		SCSI_SENSE_FIXED_CURRENT, 0, SCSI_KEY_NO_SENSE, 0, 0, 0, 0, SCSI_SENSE_ADDITIONAL,
-	};
-	static const uint8_t descriptor[8] = { 0x72 };
+	bool is_action = false;
+	const struct scsi_command *command = scsi_command_find(disk, request->cdb, &is_action);
+	uint8_t refused = disk->queues[request->queue].refused;
 
-	if (request->cdb[1] & 0x01) {
-		scsi_reply(request, descriptor, sizeof(descriptor), request->cdb[4]);
-	} else {
-		scsi_reply(request, fixed, sizeof(fixed), request->cdb[4]);
+	if (!command && is_action) {
+		scsi_fail_cdb(request, 1, 4); /* the service action: bits 4 to 0 */
+		return NULL;
 	}
-	return SCSI_DONE;
+	if (!command || (command->flags & refused & (SCSI_COMMAND_DISCARD | SCSI_COMMAND_ZEROES))) {
+		scsi_fail(request, SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
+		return NULL;
+	}
+	if (request->cdb_bytes < command->cdb_bytes) {
+		scsi_fail_cdb(request, request->cdb_bytes, -1);
+		return NULL;
+	}
+	return command;
+}
+
+/* Whether the unit is in the mood for a command that needs its medium; else it is answered. */
+static bool medium_is_ready(struct scsi_request *request, uint8_t command_flags, uint32_t flags)
+{
+	struct scsi_queue *queue = scsi_queue_of(request);
+
+	if (!queue->end || (flags & SCSI_STATE_EJECTED)) {
+		scsi_fail_no_medium(request);
+		return false;
+	}
+	if (flags & SCSI_STATE_STOPPED) {
+		scsi_fail(request, SCSI_KEY_NOT_READY, SCSI_ASC_NOT_READY_START_NEEDED);
+		return false;
+	}
+	if (command_flags & queue->refused & SCSI_COMMAND_WRITE) {
+		scsi_fail(request, SCSI_KEY_DATA_PROTECT, SCSI_ASC_WRITE_PROTECTED);
+		return false;
+	}
+	return true;
 }
 
 enum scsi_submit scsi_disk_submit(struct scsi_disk *disk, struct scsi_request *request)
 {
-	const struct scsi_command *command = disk->commands[request->cdb[0]];
+	const struct scsi_command *command;
+	uint32_t flags;
 
+	if (!scsi_disk_is_there(disk, request->queue)) {
+		return SCSI_NO_UNIT;
+	}
 	request->disk = disk;
+	command = find_command(disk, request);
 	if (!command) {
-		scsi_fail(request, SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_INVALID_OPCODE);
 		return SCSI_DONE;
 	}
-	if (command->action != SCSI_NO_ACTION && command->action != (request->cdb[1] & 0x1f)) {
-		scsi_fail_cdb(request, 1, 4); /* the service action: bits 4 to 0 */
-		return SCSI_DONE;
+	flags = scsi_flags(disk);
+	if ((flags & SCSI_UA_ALL) && !(command->flags & SCSI_COMMAND_QUIET)) {
+		uint16_t asc = scsi_attention_take(disk);
+
+		if (asc) {
+			scsi_fail(request, SCSI_KEY_UNIT_ATTENTION, asc);
+			return SCSI_DONE;
+		}
 	}
-	if (request->cdb_bytes < command->cdb_bytes) {
-		scsi_fail_cdb(request, request->cdb_bytes, -1);
-		return SCSI_DONE;
-	}
-	if ((command->flags & SCSI_COMMAND_MEDIUM) && disk->stopped) {
-		scsi_fail(request, SCSI_KEY_NOT_READY, SCSI_ASC_NOT_READY_START_NEEDED);
-		return SCSI_DONE;
-	}
-	if ((command->flags & SCSI_COMMAND_WRITE) && block_info(disk->block)->read_only) {
-		scsi_fail(request, SCSI_KEY_DATA_PROTECT, SCSI_ASC_WRITE_PROTECTED);
+	if ((command->flags & SCSI_COMMAND_MEDIUM) &&
+	    !medium_is_ready(request, command->flags, flags)) {
 		return SCSI_DONE;
 	}
 	return command->execute(disk, request);
-}
-
-void scsi_disk_save(const struct scsi_disk *disk, struct save *save)
-{
-	save_u32(save, DISK_STATE_WRITE_CACHE, disk->write_cache);
-	save_u32(save, DISK_STATE_STOPPED, disk->stopped);
-}
-
-int scsi_disk_load(struct scsi_disk *disk, struct load *load)
-{
-	struct load_field field;
-	uint32_t write_cache = 1, stopped = 0;
-
-	while (load_next(load, &field)) {
-		switch (field.tag) {
-		case DISK_STATE_WRITE_CACHE:
-			write_cache = load_u32(load, &field);
-			break;
-		case DISK_STATE_STOPPED:
-			stopped = load_u32(load, &field);
-			break;
-		default:
-			break;
-		}
-	}
-	if (write_cache > 1 || stopped > 1) {
-		load_fail(load);
-	}
-	if (load_result(load) == 0) {
-		disk->write_cache = write_cache;
-		disk->stopped = stopped;
-	}
-	return load_result(load);
 }

@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "base/bytes.h"
-#include "base/guid.h"
 #include "base/num.h"
 #include "scsi/scsi_disk_internal.h"
 
@@ -32,15 +31,15 @@ void scsi_inquiry_fill(uint8_t *ret_data, uint8_t peripheral)
 	memcpy(&ret_data[32], INQUIRY_VERSION, 4);
 }
 
-static bool disk_can_provision(const struct scsi_disk *disk)
+static bool disk_can_provision(const struct scsi_request *request)
 {
-	const struct block_info *info = block_info(disk->block);
+	const struct block_info *info = scsi_info(request);
 
 	return info->can_discard || info->can_write_zeroes;
 }
 
 /* Each returns the bytes of its page after the 4-byte header. */
-static uint32_t vpd_supported(const struct scsi_disk *disk, uint8_t *at)
+static uint32_t vpd_supported(const struct scsi_request *request, uint8_t *at)
 {
 	uint32_t n = 0;
 
@@ -49,53 +48,48 @@ static uint32_t vpd_supported(const struct scsi_disk *disk, uint8_t *at)
 	at[n++] = SCSI_VPD_IDENTIFICATION;
 	at[n++] = SCSI_VPD_BLOCK_LIMITS;
 	at[n++] = SCSI_VPD_CHARACTERISTICS;
-	if (disk_can_provision(disk)) {
+	if (disk_can_provision(request)) {
 		at[n++] = SCSI_VPD_PROVISIONING;
 	}
 	return n;
 }
 
-static uint32_t vpd_serial(const struct scsi_disk *disk, uint8_t *at)
+static uint32_t vpd_serial(const struct scsi_request *request, uint8_t *at)
 {
-	size_t n = strlen(disk->serial);
+	size_t n = strlen(request->disk->serial);
 
-	memcpy(at, disk->serial, n);
+	memcpy(at, request->disk->serial, n);
 	return (uint32_t)n;
 }
 
-/* A T10 vendor designator (binary: vendor and GUID) and a NAA one (type 6, Microsoft's OUI). */
-static uint32_t vpd_identification(const struct scsi_disk *disk, uint8_t *at)
+/* A T10 vendor designator (binary: vendor and GUID) and a NAA one. */
+static uint32_t vpd_identification(const struct scsi_request *request, uint8_t *at)
 {
-	struct guid id;
+	const struct scsi_disk *disk = request->disk;
+	uint8_t naa_bytes = disk->naa[0] >> 4 == 6 ? 16 : 8;
 
-	guid_from_name(disk->serial, &id);
 	at[0] = 0x01; /* binary */
 	at[1] = 0x01; /* T10 vendor identification, of the unit */
 	at[2] = 0;
 	at[3] = 8 + 16;
 	memcpy(&at[4], INQUIRY_VENDOR, 8);
-	memcpy(&at[12], id.bytes, 16);
+	memcpy(&at[12], disk->unique, 16);
 	at[28] = 0x01;
 	at[29] = 0x03; /* NAA */
 	at[30] = 0;
-	at[31] = 16;
-	at[32] = 0x60; /* NAA 6, OUI 00-22-48 */
-	at[33] = 0x02;
-	at[34] = 0x24;
-	at[35] = 0x80;
-	memcpy(&at[36], &id.bytes[0], 6);
-	memcpy(&at[42], &id.bytes[10], 6);
-	return 48;
+	at[31] = naa_bytes;
+	memcpy(&at[32], disk->naa, naa_bytes);
+	return 32U + naa_bytes;
 }
 
-static uint32_t vpd_block_limits(const struct scsi_disk *disk, uint8_t *at)
+static uint32_t vpd_block_limits(const struct scsi_request *request, uint8_t *at)
 {
-	const struct block_info *info = block_info(disk->block);
-	uint32_t granularity = info->physical_block_bytes >> disk->block_shift;
+	const struct block_info *info = scsi_info(request);
+	uint32_t granularity = info->physical_block_bytes >> scsi_block_shift(request);
 
 	memset(at, 0, 60);
 	bytes_put_be16(&at[2], (uint16_t)num_min(granularity, UINT16_MAX));
-	bytes_put_be32(&at[4], disk->transfer_bytes_max >> disk->block_shift);
+	bytes_put_be32(&at[4], request->disk->transfer_bytes_max >> scsi_block_shift(request));
 	if (info->can_discard) {
 		bytes_put_be32(&at[16], UINT32_MAX);
 		bytes_put_be32(&at[20], SCSI_UNMAP_MAX);
@@ -108,16 +102,16 @@ static uint32_t vpd_block_limits(const struct scsi_disk *disk, uint8_t *at)
 	return 60;
 }
 
-static uint32_t vpd_characteristics(const struct scsi_disk *disk, uint8_t *at)
+static uint32_t vpd_characteristics(const struct scsi_request *request, uint8_t *at)
 {
 	memset(at, 0, 60);
-	bytes_put_be16(at, block_info(disk->block)->rotational ? 7200 : 1); /* 1: does not rotate */
+	bytes_put_be16(at, scsi_info(request)->rotational ? 7200 : 1); /* 1: does not rotate */
 	return 60;
 }
 
-static uint32_t vpd_provisioning(const struct scsi_disk *disk, uint8_t *at)
+static uint32_t vpd_provisioning(const struct scsi_request *request, uint8_t *at)
 {
-	const struct block_info *info = block_info(disk->block);
+	const struct block_info *info = scsi_info(request);
 
 	memset(at, 0, 4);
 	if (info->can_discard) {
@@ -133,7 +127,7 @@ static uint32_t vpd_provisioning(const struct scsi_disk *disk, uint8_t *at)
 
 static const struct {
 	uint8_t page;
-	uint32_t (*fill)(const struct scsi_disk *disk, uint8_t *at);
+	uint32_t (*fill)(const struct scsi_request *request, uint8_t *at);
 } vpd_pages[] = {
 	{ SCSI_VPD_SUPPORTED, vpd_supported },
 	{ SCSI_VPD_SERIAL, vpd_serial },
@@ -152,10 +146,10 @@ static void inquiry_vpd(struct scsi_disk *disk, struct scsi_request *request, ui
 		uint32_t bytes;
 
 		if (vpd_pages[i].page != page ||
-		    (page == SCSI_VPD_PROVISIONING && !disk_can_provision(disk))) {
+		    (page == SCSI_VPD_PROVISIONING && !disk_can_provision(request))) {
 			continue;
 		}
-		bytes = vpd_pages[i].fill(disk, &data[4]);
+		bytes = vpd_pages[i].fill(request, &data[4]);
 		data[1] = page;
 		bytes_put_be16(&data[2], (uint16_t)bytes);
 		scsi_reply(request, data, 4 + bytes, allocation);
@@ -191,20 +185,20 @@ enum scsi_submit scsi_read_capacity_10(struct scsi_disk *disk, struct scsi_reque
 		scsi_fail_cdb(request, 2, -1); /* an address without PMI */
 		return SCSI_DONE;
 	}
-	bytes_put_be32(&data[0], (uint32_t)num_min(disk->blocks - 1, UINT32_MAX));
-	bytes_put_be32(&data[4], 1U << disk->block_shift);
+	bytes_put_be32(&data[0], (uint32_t)num_min(scsi_blocks(request) - 1, UINT32_MAX));
+	bytes_put_be32(&data[4], scsi_block_bytes(request));
 	scsi_reply(request, data, sizeof(data), sizeof(data));
 	return SCSI_DONE;
 }
 
 enum scsi_submit scsi_read_capacity_16(struct scsi_disk *disk, struct scsi_request *request)
 {
-	const struct block_info *info = block_info(disk->block);
+	const struct block_info *info = scsi_info(request);
 	uint8_t data[32] = { 0 };
-	uint32_t per_physical = info->physical_block_bytes >> disk->block_shift;
+	uint32_t per_physical = info->physical_block_bytes >> scsi_block_shift(request);
 
-	bytes_put_be64(&data[0], disk->blocks - 1);
-	bytes_put_be32(&data[8], 1U << disk->block_shift);
+	bytes_put_be64(&data[0], scsi_blocks(request) - 1);
+	bytes_put_be32(&data[8], scsi_block_bytes(request));
 	if (num_is_power_of_2(per_physical)) {
 		data[13] = (uint8_t)__builtin_ctz(per_physical);
 	}

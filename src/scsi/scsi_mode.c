@@ -26,8 +26,10 @@ static uint32_t page_caching(const struct scsi_disk *disk, unsigned int control,
 	memset(at, 0, CACHING_BYTES);
 	at[0] = SCSI_MODE_CACHING;
 	at[1] = CACHING_BYTES - 2;
-	if (control != SCSI_MODE_PC_CURRENT || disk->write_cache) {
-		at[2] = SCSI_MODE_WCE; /* changeable, and on by default */
+	if (control == SCSI_MODE_PC_CHANGEABLE ||
+	    (control == SCSI_MODE_PC_DEFAULT ? disk->write_cache
+					     : scsi_disk_has_write_cache(disk))) {
+		at[2] = SCSI_MODE_WCE;
 	}
 	return CACHING_BYTES;
 }
@@ -45,10 +47,10 @@ static uint32_t page_control(const struct scsi_disk *disk, unsigned int control,
 }
 
 /* SBC-3 6.4.2: the 8-byte block descriptor. */
-static uint32_t block_descriptor(const struct scsi_disk *disk, uint8_t *at)
+static uint32_t block_descriptor(const struct scsi_request *request, uint8_t *at)
 {
-	bytes_put_be32(at, (uint32_t)num_min(disk->blocks, UINT32_MAX));
-	bytes_put_be32(&at[4], 1U << disk->block_shift);
+	bytes_put_be32(at, (uint32_t)num_min(scsi_blocks(request), UINT32_MAX));
+	bytes_put_be32(&at[4], scsi_block_bytes(request));
 	at[4] = 0;
 	return 8;
 }
@@ -86,7 +88,7 @@ enum scsi_submit scsi_mode_sense(struct scsi_disk *disk, struct scsi_request *re
 		return SCSI_DONE;
 	}
 	if (!(request->cdb[1] & 0x08)) { /* DBD: no block descriptor, please */
-		descriptor = block_descriptor(disk, &data[bytes]);
+		descriptor = block_descriptor(request, &data[bytes]);
 		bytes += descriptor;
 	}
 	pages = mode_pages(disk, page, control, &data[bytes]);
@@ -96,7 +98,7 @@ enum scsi_submit scsi_mode_sense(struct scsi_disk *disk, struct scsi_request *re
 	}
 	bytes += pages;
 
-	if (block_info(disk->block)->read_only) {
+	if (scsi_info(request)->read_only) {
 		device |= SCSI_MODE_WP;
 	}
 	if (is_long) {
@@ -158,7 +160,7 @@ static bool select_list(const struct scsi_disk *disk, struct scsi_request *reque
 	}
 	/* The block size cannot be changed; the number of blocks is not looked at. */
 	if (descriptor != 0 && (descriptor != 8 || (bytes_be32(&list[at + 4]) & 0xffffff) !=
-							   1U << disk->block_shift)) {
+							   scsi_block_bytes(request))) {
 		scsi_fail_list(request, at, -1);
 		return false;
 	}
@@ -183,7 +185,7 @@ enum scsi_submit scsi_mode_select(struct scsi_disk *disk, struct scsi_request *r
 {
 	uint8_t list[MODE_LIST_BYTES_MAX];
 	uint32_t bytes = is_long_form(request) ? bytes_be16(&request->cdb[7]) : request->cdb[4];
-	bool had_cache = disk->write_cache, write_cache = had_cache;
+	bool had_cache = scsi_disk_has_write_cache(disk), write_cache = had_cache;
 
 	if (request->cdb[1] & 0x01) {
 		scsi_fail_cdb(request, 1, 0); /* SP: nothing is saved */
@@ -206,7 +208,11 @@ enum scsi_submit scsi_mode_select(struct scsi_disk *disk, struct scsi_request *r
 	if (!select_list(disk, request, list, bytes, &write_cache)) {
 		return SCSI_DONE;
 	}
-	disk->write_cache = write_cache;
+	if (write_cache) {
+		scsi_flags_clear(disk, SCSI_STATE_NO_CACHE);
+	} else {
+		scsi_flags_set(disk, SCSI_STATE_NO_CACHE);
+	}
 	if (had_cache && !write_cache) {
 		return scsi_flush(disk, request, bytes); /* what is still in it */
 	}

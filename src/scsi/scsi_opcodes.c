@@ -12,6 +12,7 @@
 #define WRITE       SCSI_COMMAND_WRITE
 #define DISCARD     SCSI_COMMAND_DISCARD
 #define ZEROES      SCSI_COMMAND_ZEROES
+#define QUIET       SCSI_COMMAND_QUIET
 #define NONE        SCSI_NO_ACTION
 #define WRITES      MEDIUM | WRITE
 #define LBA32       0xff, 0xff, 0xff, 0xff
@@ -27,10 +28,10 @@
 
 static const struct scsi_command scsi_commands[] = {
 	{ SCSI_OP_TEST_UNIT_READY, NONE, 6, MEDIUM, scsi_test_unit_ready, { 0 } },
-	{ SCSI_OP_REQUEST_SENSE, NONE, 6, 0, scsi_request_sense, { LIST_6(1) } },
+	{ SCSI_OP_REQUEST_SENSE, NONE, 6, QUIET, scsi_request_sense, { LIST_6(1) } },
 	{ SCSI_OP_READ_6, NONE, 6, MEDIUM, scsi_read, { USE_6(0x1f) } },
 	{ SCSI_OP_WRITE_6, NONE, 6, WRITES, scsi_write, { USE_6(0x1f) } },
-	{ SCSI_OP_INQUIRY, NONE, 6, 0, scsi_inquiry, { USE_6(1) } },
+	{ SCSI_OP_INQUIRY, NONE, 6, QUIET, scsi_inquiry, { USE_6(1) } },
 	{ SCSI_OP_MODE_SELECT_6, NONE, 6, 0, scsi_mode_select, { LIST_6(0x11) } },
 	{ SCSI_OP_MODE_SENSE_6, NONE, 6, 0, scsi_mode_sense, { USE_6(8) } },
 	{ SCSI_OP_START_STOP_UNIT, NONE, 6, 0, scsi_start_stop, { 1, 0, 0, 0xf7 } },
@@ -78,22 +79,39 @@ static const struct scsi_command scsi_report_luns_command = {
 
 #define SCSI_COMMANDS (sizeof(scsi_commands) / sizeof(scsi_commands[0]))
 
-static bool scsi_command_is_offered(const struct scsi_disk *disk,
+/* What the medium cannot serve is no command of this unit. */
+static bool scsi_command_is_offered(const struct scsi_request *request,
 				    const struct scsi_command *command)
 {
-	const struct block_info *info = block_info(disk->block);
-
-	return (!(command->flags & DISCARD) || info->can_discard) &&
-	       (!(command->flags & ZEROES) || info->can_write_zeroes);
+	return !(command->flags & scsi_queue_of(request)->refused &
+		 (SCSI_COMMAND_DISCARD | SCSI_COMMAND_ZEROES));
 }
 
 void scsi_commands_init(struct scsi_disk *disk)
 {
-	for (size_t i = 0; i < SCSI_COMMANDS; i++) {
-		if (scsi_command_is_offered(disk, &scsi_commands[i])) {
-			disk->commands[scsi_commands[i].opcode] = &scsi_commands[i];
+	disk->table = scsi_commands;
+	disk->table_count = SCSI_COMMANDS;
+	for (size_t i = disk->table_count; i-- > 0;) {
+		disk->commands[disk->table[i].opcode] = &disk->table[i];
+	}
+}
+
+const struct scsi_command *scsi_command_find(const struct scsi_disk *disk, const uint8_t *cdb,
+					     bool *ret_action)
+{
+	const struct scsi_command *at = disk->commands[cdb[0]];
+	const struct scsi_command *end = disk->table + disk->table_count;
+
+	if (!at || at->action == SCSI_NO_ACTION) {
+		return at;
+	}
+	for (; at < end && at->opcode == cdb[0]; at++) {
+		if (at->action == (cdb[1] & 0x1f)) {
+			return at;
 		}
 	}
+	*ret_action = true;
+	return NULL;
 }
 
 /* One command's timeouts descriptor: 12 bytes, "no timeout is told". */
@@ -122,9 +140,9 @@ static void report_all(struct scsi_disk *disk, struct scsi_request *request, boo
 	uint8_t data[4 + (SCSI_COMMANDS + 1) * 20];
 	uint32_t bytes = 4;
 
-	for (size_t i = 0; i < SCSI_COMMANDS; i++) {
-		if (scsi_command_is_offered(disk, &scsi_commands[i])) {
-			bytes += put_descriptor(&data[bytes], &scsi_commands[i], timeouts);
+	for (size_t i = 0; i < disk->table_count; i++) {
+		if (scsi_command_is_offered(request, &disk->table[i])) {
+			bytes += put_descriptor(&data[bytes], &disk->table[i], timeouts);
 		}
 	}
 	bytes += put_descriptor(&data[bytes], &scsi_report_luns_command, timeouts);
@@ -164,6 +182,7 @@ enum scsi_submit scsi_report_opcodes(struct scsi_disk *disk, struct scsi_request
 	unsigned int options = request->cdb[2] & 0x07;
 	uint16_t action = bytes_be16(&request->cdb[4]);
 	const struct scsi_command *command;
+	bool is_action;
 
 	if (options == 0) {
 		report_all(disk, request, timeouts);
@@ -171,6 +190,9 @@ enum scsi_submit scsi_report_opcodes(struct scsi_disk *disk, struct scsi_request
 	}
 	command =
 		opcode == SCSI_OP_REPORT_LUNS ? &scsi_report_luns_command : disk->commands[opcode];
+	if (command && !scsi_command_is_offered(request, command)) {
+		command = NULL;
+	}
 	if (options == 1 && command && command->action != NONE) {
 		scsi_fail_cdb(request, 2, 2); /* has service actions: must be asked with one */
 	} else if (options == 2 && command && command->action == NONE) {
@@ -178,8 +200,10 @@ enum scsi_submit scsi_report_opcodes(struct scsi_disk *disk, struct scsi_request
 	} else if (options > 3) {
 		scsi_fail_cdb(request, 2, 2);
 	} else {
-		if (command && command->action != NONE && action != command->action) {
-			command = NULL;
+		if (command && command->action != NONE) {
+			const uint8_t cdb[2] = { opcode, (uint8_t)action };
+
+			command = action < 0x20 ? scsi_command_find(disk, cdb, &is_action) : NULL;
 		}
 		report_one(request, command, timeouts);
 	}

@@ -67,7 +67,7 @@ static void scsi_on_block_done(struct block_request *block, int result)
 static enum scsi_submit scsi_submit_block(struct scsi_request *request)
 {
 	request->block.done = scsi_on_block_done;
-	block_submit(request->disk->block, &request->block);
+	block_submit(scsi_queue_of(request)->end, &request->block);
 	return SCSI_PENDING;
 }
 
@@ -97,10 +97,9 @@ static struct scsi_address scsi_address_of(const uint8_t *cdb)
 	}
 }
 
-static bool scsi_range_is_valid(struct scsi_disk *disk, struct scsi_request *request, uint64_t lba,
-				uint64_t blocks)
+static bool scsi_range_is_valid(struct scsi_request *request, uint64_t lba, uint64_t blocks)
 {
-	if (!num_range_fits(lba, blocks, disk->blocks)) {
+	if (!num_range_fits(lba, blocks, scsi_blocks(request))) {
 		scsi_fail(request, SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_LBA_OUT_OF_RANGE);
 		return false;
 	}
@@ -111,9 +110,9 @@ static enum scsi_submit scsi_transfer(struct scsi_disk *disk, struct scsi_reques
 				      enum block_op op, bool fua)
 {
 	struct scsi_address at = scsi_address_of(request->cdb);
-	uint64_t bytes = (uint64_t)at.blocks << disk->block_shift;
+	uint64_t bytes = (uint64_t)at.blocks << scsi_block_shift(request);
 
-	if (!scsi_range_is_valid(disk, request, at.lba, at.blocks)) {
+	if (!scsi_range_is_valid(request, at.lba, at.blocks)) {
 		return SCSI_DONE;
 	}
 	if (at.blocks == 0) {
@@ -131,7 +130,7 @@ static enum scsi_submit scsi_transfer(struct scsi_disk *disk, struct scsi_reques
 	request->transfer_bytes = (uint32_t)bytes;
 	request->block.op = op;
 	request->block.fua = fua;
-	request->block.offset_bytes = at.lba << disk->block_shift;
+	request->block.offset_bytes = at.lba << scsi_block_shift(request);
 	request->block.length_bytes = bytes;
 	request->block.iov = request->iov;
 	request->block.iov_count = request->iov_count;
@@ -173,7 +172,7 @@ enum scsi_submit scsi_write(struct scsi_disk *disk, struct scsi_request *request
 	if (scsi_refuse_protection(request)) {
 		return SCSI_DONE;
 	}
-	return scsi_transfer(disk, request, BLOCK_WRITE, fua || !disk->write_cache);
+	return scsi_transfer(disk, request, BLOCK_WRITE, fua || !scsi_disk_has_write_cache(disk));
 }
 
 /* Verified by the host's storage; what we owe is that it is on the medium. */
@@ -201,7 +200,7 @@ enum scsi_submit scsi_verify(struct scsi_disk *disk, struct scsi_request *reques
 		scsi_fail_cdb(request, 1, 2);
 		return SCSI_DONE;
 	}
-	if (scsi_range_is_valid(disk, request, at.lba, at.blocks)) {
+	if (scsi_range_is_valid(request, at.lba, at.blocks)) {
 		scsi_good(request);
 	}
 	return SCSI_DONE;
@@ -210,7 +209,7 @@ enum scsi_submit scsi_verify(struct scsi_disk *disk, struct scsi_request *reques
 enum scsi_submit scsi_flush(struct scsi_disk *disk, struct scsi_request *request,
 			    uint32_t transfer_bytes)
 {
-	if (block_info(disk->block)->read_only) {
+	if (scsi_queue_of(request)->refused & SCSI_COMMAND_WRITE) {
 		scsi_good(request); /* there is nothing in the cache */
 		request->transferred_bytes = transfer_bytes;
 		return SCSI_DONE;
@@ -228,7 +227,7 @@ enum scsi_submit scsi_synchronize(struct scsi_disk *disk, struct scsi_request *r
 {
 	struct scsi_address at = scsi_address_of(request->cdb);
 
-	if (!scsi_range_is_valid(disk, request, at.lba, at.blocks)) {
+	if (!scsi_range_is_valid(request, at.lba, at.blocks)) {
 		return SCSI_DONE;
 	}
 	return scsi_flush(disk, request, 0);
@@ -246,19 +245,23 @@ enum scsi_submit scsi_start_stop(struct scsi_disk *disk, struct scsi_request *re
 		scsi_fail_cdb(request, 4, 7); /* power conditions: we have none */
 		return SCSI_DONE;
 	}
-	disk->stopped = !(how & 0x01);
-	if (disk->stopped && !(how & 0x04)) {
-		return scsi_flush(disk, request, 0); /* unless NO_FLUSH */
+	if (how & 0x01) {
+		scsi_flags_clear(disk, SCSI_STATE_STOPPED);
+	} else {
+		scsi_flags_set(disk, SCSI_STATE_STOPPED);
+		if (!(how & 0x04)) {
+			return scsi_flush(disk, request, 0); /* unless NO_FLUSH */
+		}
 	}
 	scsi_good(request);
 	return SCSI_DONE;
 }
 
 /* Whether the block of data to be repeated is there and all zeroes. */
-static bool scsi_pattern_is_zero(const struct scsi_disk *disk, const struct scsi_request *request)
+static bool scsi_pattern_is_zero(const struct scsi_request *request)
 {
 	uint8_t piece[512];
-	uint32_t size = 1U << disk->block_shift;
+	uint32_t size = scsi_block_bytes(request);
 
 	for (uint32_t at = 0; at < size; at += sizeof(piece)) {
 		uint8_t any = 0;
@@ -295,33 +298,32 @@ enum scsi_submit scsi_write_same(struct scsi_disk *disk, struct scsi_request *re
 		scsi_fail_cdb(request, 1, 4);
 		return SCSI_DONE;
 	}
-	if (!scsi_range_is_valid(disk, request, at.lba, blocks)) {
+	if (!scsi_range_is_valid(request, at.lba, blocks)) {
 		return SCSI_DONE;
 	}
 	if (blocks == 0) {
-		blocks = disk->blocks - at.lba;
+		blocks = scsi_blocks(request) - at.lba;
 	}
-	if (!no_data && request->data_bytes < 1U << disk->block_shift) {
+	if (!no_data && request->data_bytes < scsi_block_bytes(request)) {
 		scsi_fail_cdb(request, 0, -1);
 		return SCSI_DONE;
 	}
-	if (!no_data && !scsi_pattern_is_zero(disk, request)) {
+	if (!no_data && !scsi_pattern_is_zero(request)) {
 		scsi_fail_list(request, 0, -1);
 		return SCSI_DONE;
 	}
-	request->transfer_bytes = no_data ? 0 : 1U << disk->block_shift;
+	request->transfer_bytes = no_data ? 0 : scsi_block_bytes(request);
 	request->block.op = BLOCK_WRITE_ZEROES;
 	request->block.fua = false;
 	request->block.may_unmap = request->cdb[1] & SCSI_CDB_UNMAP;
-	request->block.offset_bytes = at.lba << disk->block_shift;
-	request->block.length_bytes = blocks << disk->block_shift;
+	request->block.offset_bytes = at.lba << scsi_block_shift(request);
+	request->block.length_bytes = blocks << scsi_block_shift(request);
 	return scsi_submit_block(request);
 }
 
 /* Discards the next extent; whether there was one. */
 static bool scsi_unmap_next(struct scsi_request *request)
 {
-	const struct scsi_disk *disk = request->disk;
 	const struct scsi_extent *extent;
 
 	if (request->extent_next == request->extent_count) {
@@ -330,9 +332,9 @@ static bool scsi_unmap_next(struct scsi_request *request)
 	extent = &request->extents[request->extent_next++];
 	request->block.op = BLOCK_DISCARD;
 	request->block.fua = false;
-	request->block.offset_bytes = extent->lba << disk->block_shift;
-	request->block.length_bytes = (uint64_t)extent->blocks << disk->block_shift;
-	block_submit(disk->block, &request->block);
+	request->block.offset_bytes = extent->lba << scsi_block_shift(request);
+	request->block.length_bytes = (uint64_t)extent->blocks << scsi_block_shift(request);
+	block_submit(scsi_queue_of(request)->end, &request->block);
 	return true;
 }
 
@@ -342,6 +344,8 @@ static void scsi_on_unmap_done(struct block_request *block, int result)
 
 	if (result) {
 		scsi_fail_errno(request, result);
+	} else if (!scsi_queue_of(request)->end && request->extent_next < request->extent_count) {
+		scsi_fail_no_medium(request); /* U2 */
 	} else if (scsi_unmap_next(request)) {
 		return;
 	} else {
@@ -352,7 +356,7 @@ static void scsi_on_unmap_done(struct block_request *block, int result)
 }
 
 /* Copies the descriptors out of the guest's list, checked; false when it was answered. */
-static bool scsi_unmap_parse(struct scsi_disk *disk, struct scsi_request *request, uint32_t bytes)
+static bool scsi_unmap_parse(struct scsi_request *request, uint32_t bytes)
 {
 	uint8_t list[8 + 16 * SCSI_UNMAP_MAX];
 	uint32_t length;
@@ -370,7 +374,7 @@ static bool scsi_unmap_parse(struct scsi_disk *disk, struct scsi_request *reques
 	for (uint32_t at = 8; at < 8 + length; at += 16) {
 		struct scsi_extent extent = { bytes_be64(&list[at]), bytes_be32(&list[at + 8]) };
 
-		if (!scsi_range_is_valid(disk, request, extent.lba, extent.blocks)) {
+		if (!scsi_range_is_valid(request, extent.lba, extent.blocks)) {
 			return false;
 		}
 		request->extents[request->extent_count++] = extent;
@@ -398,7 +402,7 @@ enum scsi_submit scsi_unmap(struct scsi_disk *disk, struct scsi_request *request
 		scsi_fail_cdb(request, 7, -1);
 		return SCSI_DONE;
 	}
-	if (!scsi_unmap_parse(disk, request, bytes)) {
+	if (!scsi_unmap_parse(request, bytes)) {
 		return SCSI_DONE;
 	}
 	request->transfer_bytes = bytes;

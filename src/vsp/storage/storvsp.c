@@ -237,11 +237,50 @@ static void answer_scsi(struct storvsp_request *request)
 	answer_srb(request, status, &answer);
 }
 
+static void each_disk(struct storvsp *storvsp,
+		      void (*fn)(struct scsi_disk *disk, struct block *end))
+{
+	for (unsigned int path = 0; path < STORVSP_PATHS; path++) {
+		for (unsigned int target = 0; target < STORVSP_TARGETS; target++) {
+			for (unsigned int lun = 0; lun < SCSI_LUNS_MAX; lun++) {
+				struct scsi_disk *disk = storvsp->targets[path][target].luns[lun];
+
+				if (disk) {
+					fn(disk, storvsp->ends[path][target][lun]);
+				}
+			}
+		}
+	}
+}
+
+static void attach_disk(struct scsi_disk *disk, struct block *end)
+{
+	if (!scsi_disk_end(disk, 0)) {
+		scsi_disk_attach(disk, 0, end);
+	}
+}
+
+static void detach_disk(struct scsi_disk *disk, struct block *end)
+{
+	scsi_disk_detach(disk, 0);
+}
+
+static void reset_disk(struct scsi_disk *disk, struct block *end)
+{
+	scsi_disk_reset(disk);
+}
+
+void storvsp_attach_disks(struct storvsp *storvsp)
+{
+	each_disk(storvsp, attach_disk);
+}
+
 static void finish_close(struct storvsp *storvsp)
 {
 	struct vmbus_channel *channel = storvsp->channel;
 
 	loop_cancel(storvsp->device.loop, &storvsp->resend);
+	each_disk(storvsp, detach_disk);
 	storvsp_pool_destroy(storvsp);
 	storvsp->channel = NULL;
 	storvsp->is_closing = false;
@@ -346,6 +385,7 @@ static int execute(struct storvsp *storvsp, struct storvsp_request *request,
 	scsi->iov_count = count;
 	scsi->data_bytes = vstor->data_bytes;
 	scsi->done = on_scsi_done;
+	scsi->queue = 0;
 
 	switch (submit(storvsp, request)) {
 	case SCSI_PENDING:
@@ -470,21 +510,6 @@ static int storvsp_packet(struct vmbus_device *device, struct vmbus_channel *cha
 
 /* ---- called by the bus ------------------------------------------------------------------------- */
 
-static void reset_disks(struct storvsp *storvsp)
-{
-	for (unsigned int path = 0; path < STORVSP_PATHS; path++) {
-		for (unsigned int target = 0; target < STORVSP_TARGETS; target++) {
-			for (unsigned int lun = 0; lun < SCSI_LUNS_MAX; lun++) {
-				struct scsi_disk *disk = storvsp->targets[path][target].luns[lun];
-
-				if (disk) {
-					scsi_disk_reset(disk);
-				}
-			}
-		}
-	}
-}
-
 static int storvsp_open(struct vmbus_device *device, struct vmbus_channel *channel,
 			const uint8_t *user_data)
 {
@@ -500,7 +525,8 @@ static int storvsp_open(struct vmbus_device *device, struct vmbus_channel *chann
 	storvsp->phase = STORVSP_BEGIN;
 	storvsp->version = 0;
 	/* A driver that comes anew must find its disks started and cached as after power on. */
-	reset_disks(storvsp);
+	each_disk(storvsp, reset_disk);
+	storvsp_attach_disks(storvsp);
 	return 0;
 }
 
@@ -519,9 +545,8 @@ static void storvsp_close(struct vmbus_device *device, struct vmbus_channel *cha
 	}
 }
 
-static void inspect_disk(struct inspect *at, struct scsi_disk *disk)
+static void inspect_disk(struct inspect *at, const struct block *block)
 {
-	const struct block *block = scsi_disk_block(disk);
 	const struct block_info *info = block_info(block);
 	const struct block_stats *stats = block_read_stats(block);
 
@@ -569,7 +594,7 @@ static void storvsp_inspect(struct vmbus_device *device, struct inspect *at)
 
 					inspect_format(&item, "address", "%u:%u:%u", path, target,
 						       lun);
-					inspect_disk(&item, disk);
+					inspect_disk(&item, storvsp->ends[path][target][lun]);
 				}
 			}
 		}
@@ -630,7 +655,9 @@ int storvsp_add_disk(struct storvsp *storvsp, struct storvsp_address address, st
 		     const char *serial, struct diag *reterr)
 {
 	struct scsi_disk_config config = {
-		.block = block,
+		.type = SCSI_DISK,
+		.info = block_info(block),
+		.write_cache = true,
 		.transfer_bytes_max = STORVSP_TRANSFER_BYTES_MAX,
 		.serial = serial,
 	};
@@ -654,15 +681,11 @@ int storvsp_add_disk(struct storvsp *storvsp, struct storvsp_address address, st
 		return diag_set(reterr, -ENOSPC, "a SCSI controller has room for %u disks",
 				STORVSP_DISKS_MAX);
 	}
-	err = scsi_disk_create(&config, slot);
-	if (err == -EINVAL) {
-		return diag_set(reterr, err,
-				"disk serial \"%s\": use at most %d printable ASCII characters",
-				serial, SCSI_SERIAL_BYTES_MAX);
-	}
+	err = scsi_disk_create(&config, slot, reterr);
 	if (err) {
-		return diag_set(reterr, err, "no memory for a SCSI disk");
+		return err;
 	}
+	storvsp->ends[address.path][address.target][address.lun] = block;
 	storvsp->disk_count++;
 	return 0;
 }

@@ -34,6 +34,8 @@ struct storvsp_request {
 struct storvsp {
 	struct vmbus_device device;
 	struct scsi_target targets[STORVSP_PATHS][STORVSP_TARGETS];
+	struct block
+		*ends[STORVSP_PATHS][STORVSP_TARGETS][SCSI_LUNS_MAX]; /* of the targets' units */
 	unsigned int disk_count;
 
 	/* one opening of the channel */
@@ -60,6 +62,9 @@ struct storvsp {
 /* Makes the pool of an opening. 0 or -ENOMEM. */
 MUST_CHECK int storvsp_pool_create(struct storvsp *storvsp);
 void storvsp_pool_destroy(struct storvsp *storvsp);
+
+/* All disks, while the channel is open: the I/O loop is their queue 0. */
+void storvsp_attach_disks(struct storvsp *storvsp);
 
 /* NULL when all are in use. */
 struct storvsp_request *storvsp_request_get(struct storvsp *storvsp);

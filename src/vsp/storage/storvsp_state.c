@@ -197,6 +197,7 @@ int storvsp_load(struct vmbus_device *device, struct load *load)
 			return -ENOMEM;
 		}
 		storvsp->channel = device->channel;
+		storvsp_attach_disks(storvsp);
 	}
 	load_fields(storvsp, load);
 	if (load_result(load) == 0 && !is_consistent(storvsp)) {

@@ -56,7 +56,8 @@ static void on_done(struct scsi_request *r)
 static void create(struct block_info info)
 {
 	struct scsi_disk_config config = {
-		.block = &spy.block,
+		.info = &info,
+		.write_cache = true,
 		.transfer_bytes_max = 1 << 20,
 		.serial = "SN-1",
 	};
@@ -67,7 +68,8 @@ static void create(struct block_info info)
 	spy.block.info = info;
 	assert_int_equal(loop_create("test", &loop, &diag), 0);
 	assert_int_equal(block_start(&spy.block, loop), 0);
-	assert_int_equal(scsi_disk_create(&config, &disk), 0);
+	assert_int_equal(scsi_disk_create(&config, &disk, &diag), 0);
+	scsi_disk_attach(disk, 0, &spy.block);
 	memset(&target, 0, sizeof(target));
 	target.luns[0] = disk;
 }
@@ -122,6 +124,7 @@ static int setup_4k(void **state)
 
 static int teardown(void **state)
 {
+	scsi_disk_detach(disk, 0);
 	scsi_disk_destroy(disk);
 	block_stop_lower(&spy.block);
 	loop_destroy(loop);
@@ -143,6 +146,7 @@ static uint8_t run(const void *cdb, uint8_t cdb_bytes, uint32_t data_bytes)
 	request.iov_count = 2;
 	request.data_bytes = data_bytes;
 	request.done = on_done;
+	request.queue = 0;
 	is_done = false;
 	how = scsi_target_submit(&target, 0, &request);
 	assert_false(is_done);
@@ -690,16 +694,17 @@ static void state_is_saved_and_loaded(void **state)
 
 static void serials_are_checked(void **state)
 {
-	struct scsi_disk_config config = { .block = &spy.block };
+	struct scsi_disk_config config = { .info = &full_info };
+	struct diag diag;
 	struct scsi_disk *other = NULL;
 
 	config.serial = "0123456789012345678901234567890123";
-	assert_int_equal(scsi_disk_create(&config, &other), -EINVAL);
+	assert_int_equal(scsi_disk_create(&config, &other, &diag), -EINVAL);
 	config.serial = "a\nb";
-	assert_int_equal(scsi_disk_create(&config, &other), -EINVAL);
+	assert_int_equal(scsi_disk_create(&config, &other, &diag), -EINVAL);
 	assert_null(other);
 	config.serial = NULL;
-	assert_int_equal(scsi_disk_create(&config, &other), 0);
+	assert_int_equal(scsi_disk_create(&config, &other, &diag), 0);
 	scsi_disk_destroy(other);
 	scsi_disk_destroy(NULL);
 }
