@@ -2,27 +2,13 @@
 /* What all blocks share: checks of requests, counters, completions that wait for the loop. */
 #include "block/block.h"
 
+#include <assert.h>
 #include <errno.h>
+#include <stddef.h>
+#include <string.h>
 
 #include "base/num.h"
 #include "block/block_impl.h"
-
-int block_open(const struct block_config *config, struct block **ret, struct diag *reterr)
-{
-	switch (config->kind) {
-	case BLOCK_RAW:
-		return block_raw_open(config, ret, reterr);
-	case BLOCK_NULL:
-		return block_null_open(config, ret, reterr);
-	case BLOCK_VHD:
-	case BLOCK_VHDX:
-	case BLOCK_NBD:
-	case BLOCK_QEMU:
-	case BLOCK_AUTO:
-		break;
-	}
-	return diag_set(reterr, -EINVAL, "a disk of an unknown kind");
-}
 
 static void block_on_later(struct loop_work *work)
 {
@@ -50,6 +36,79 @@ void block_init(struct block *block, const struct block_ops *ops)
 	block->ops = ops;
 	list_init(&block->later);
 	loop_work_init(&block->later_work, block_on_later);
+	list_init(&block->twins);
+	list_init(&block->twin_link);
+}
+
+void block_copy_info(struct block_info *to, const struct block_info *from)
+{
+	static_assert(offsetof(struct block_info, bytes) == 0, "what changes comes first");
+
+	/* All but the size are constants; that is read for itself, since its loop may write it. */
+	memcpy((char *)to + sizeof(to->bytes), (const char *)from + sizeof(from->bytes),
+	       sizeof(*to) - sizeof(to->bytes));
+	to->bytes = from->bytes;
+}
+
+void block_layer_init(struct block *block, const struct block_ops *ops, struct block *lower_take)
+{
+	block_init(block, ops);
+	block->lower = lower_take;
+	block_copy_info(&block->info, &lower_take->info);
+	block->is_direct = lower_take->is_direct;
+}
+
+/* What this end has counted and nobody else. */
+static void block_add_stats(struct block_stats *sum, const struct block *end)
+{
+	const struct block_stats *more = &end->stats;
+
+	if (end->is_pass) {
+		return;
+	}
+	counter_add(&sum->reads, more->reads);
+	counter_add(&sum->writes, more->writes);
+	counter_add(&sum->flushes, more->flushes);
+	counter_add(&sum->discards, more->discards);
+	counter_add(&sum->zeroes, more->zeroes);
+	counter_add(&sum->read_bytes, more->read_bytes);
+	counter_add(&sum->written_bytes, more->written_bytes);
+	counter_add(&sum->resizes, more->resizes);
+	counter_add(&sum->errors, more->errors);
+	counter_add(&sum->bounced, more->bounced);
+	counter_add(&sum->in_flight, more->in_flight);
+	sum->in_flight_max = num_max(sum->in_flight_max, more->in_flight_max);
+}
+
+void block_sum_stats(const struct block *original, struct block_stats *ret)
+{
+	*ret = original->closed_stats;
+	block_add_stats(ret, original);
+	list_for_each (it, &original->twins) {
+		block_add_stats(ret, list_entry(it, struct block, twin_link));
+	}
+}
+
+int block_twin(struct block *original, struct block **ret)
+{
+	struct block *twin;
+	int err = -EOPNOTSUPP;
+
+	if (original->original) {
+		original = original->original;
+	}
+	if (original->ops->twin) {
+		err = original->ops->twin(original, &twin);
+	}
+	if (err == -EOPNOTSUPP) {
+		err = block_pass_create(original, &twin);
+	}
+	if (!err) {
+		twin->original = original;
+		list_append(&original->twins, &twin->twin_link);
+		*ret = twin;
+	}
+	return err;
 }
 
 void block_close(struct block *block)
@@ -59,8 +118,14 @@ void block_close(struct block *block)
 	}
 	check(!block->loop);
 	check(block->stats.in_flight == 0);
+	check(list_is_empty(&block->twins));
 	struct block *lower = block->lower;
 
+	if (block->original) {
+		/* By the control thread only, as those who read it. */
+		block_add_stats(&block->original->closed_stats, block);
+		list_remove(&block->twin_link);
+	}
 	block->ops->close(block);
 	block_close(lower);
 }
@@ -219,6 +284,7 @@ static int block_check(const struct block *block, const struct block_request *re
 
 void block_submit(struct block *block, struct block_request *request)
 {
+	uint64_t in_flight;
 	int err;
 
 	check(block->loop && !block->stop_done);
@@ -228,9 +294,10 @@ void block_submit(struct block *block, struct block_request *request)
 	request->retries = 0;
 	request->pending = 0;
 	list_init(&request->link);
-	block->stats.in_flight++;
-	if (block->stats.in_flight > block->stats.in_flight_max) {
-		block->stats.in_flight_max = block->stats.in_flight;
+	counter_add(&block->stats.in_flight, 1);
+	in_flight = counter_read(&block->stats.in_flight);
+	if (in_flight > counter_read(&block->stats.in_flight_max)) {
+		atomic_store_explicit(&block->stats.in_flight_max, in_flight, memory_order_relaxed);
 	}
 
 	err = block_check(block, request);
@@ -263,30 +330,30 @@ static void block_count(struct block_stats *stats, const struct block_request *r
 
 	switch (request->op) {
 	case BLOCK_READ:
-		stats->reads++;
-		stats->read_bytes += bytes;
+		counter_add(&stats->reads, 1);
+		counter_add(&stats->read_bytes, bytes);
 		break;
 	case BLOCK_WRITE:
-		stats->writes++;
-		stats->written_bytes += bytes;
+		counter_add(&stats->writes, 1);
+		counter_add(&stats->written_bytes, bytes);
 		break;
 	case BLOCK_FLUSH:
-		stats->flushes++;
+		counter_add(&stats->flushes, 1);
 		break;
 	case BLOCK_DISCARD:
-		stats->discards++;
+		counter_add(&stats->discards, 1);
 		break;
 	case BLOCK_WRITE_ZEROES:
-		stats->zeroes++;
+		counter_add(&stats->zeroes, 1);
 		break;
 	case BLOCK_RESIZE:
-		stats->resizes++;
+		counter_add(&stats->resizes, 1);
 		break;
 	case BLOCK_MAP:
 		break;
 	}
 	if (result) {
-		stats->errors++;
+		counter_add(&stats->errors, 1);
 	}
 }
 
@@ -296,7 +363,7 @@ void block_complete(struct block_request *request, int result)
 
 	check(top && top->stats.in_flight > 0 && result <= 0);
 	request->top = NULL;
-	top->stats.in_flight--;
+	counter_add(&top->stats.in_flight, (uint64_t)-1);
 	block_count(&top->stats, request, result);
 	request->done(request, result);
 	block_advance_stop(top);

@@ -26,6 +26,7 @@
 #include <sys/uio.h>
 
 #include "base/check.h"
+#include "base/counter.h"
 #include "base/diag.h"
 #include "base/list.h"
 #include "loop/loop.h"
@@ -85,7 +86,7 @@ struct block_config {
 };
 
 struct block_info {
-	uint64_t bytes;
+	_Atomic(uint64_t) bytes;       /* the only one that changes */
 	uint32_t logical_block_bytes;  /* the unit of addresses: requests are multiples of it */
 	uint32_t physical_block_bytes; /* below it, writes cost a read */
 	bool read_only;
@@ -113,9 +114,10 @@ void block_close(struct block *block);
 const struct block_info *block_info(const struct block *block);
 
 /*
- * Another end of the same disk, for use on another loop: a block of its own, to be started, stopped
- * and closed, before the original is stopped. Where the back end cannot be used from two threads it
- * passes requests to the original's loop and back. B3 holds across twins. 0 or -ENOMEM.
+ * Another end of the same disk, for use on another loop: a block of its own, started after the original,
+ * stopped and closed before the original is stopped. Where the back end cannot be used from two threads it
+ * passes requests to the original's loop and back. B3 holds across twins. A twin of a twin is one
+ * of the original. 0, -ENOMEM, or why there is no further descriptor.
  */
 MUST_CHECK int block_twin(struct block *original, struct block **ret);
 
@@ -201,17 +203,24 @@ unsigned int block_held(const struct block *block);
 void block_retry(struct block *block);
 void block_give_up(struct block *block);
 
-/* Counters since block_open(). */
+/* Counters since block_open(), written on the loop, read by any thread. */
 struct block_stats {
-	uint64_t reads, writes, flushes, discards, zeroes; /* completed, errors included */
-	uint64_t read_bytes, written_bytes;                /* of those without error */
-	uint64_t resizes;
-	uint64_t errors;
-	uint64_t bounced; /* transfers that needed a copy because of their alignment */
-	uint32_t in_flight, in_flight_max;
+	counter_u64 reads, writes, flushes, discards, zeroes; /* completed, errors included */
+	counter_u64 read_bytes, written_bytes;                /* of those without error */
+	counter_u64 resizes;
+	counter_u64 errors;
+	counter_u64 bounced; /* transfers that needed a copy because of their alignment */
+	counter_u64 in_flight, in_flight_max;
 };
 
+/* This end's. */
 const struct block_stats *block_read_stats(const struct block *block);
+
+/*
+ * The control thread: those of all ends together, closed twins included; for the original.
+ * in_flight_max is that of the busiest end.
+ */
+void block_sum_stats(const struct block *original, struct block_stats *ret);
 
 /* The block below a layer or an image; NULL: the lowest. For inspect. */
 struct block *block_lower(const struct block *block);

@@ -28,7 +28,11 @@ struct block_ops {
 	/* Nothing is in flight: give back what start took. Optional. */
 	void (*stop)(struct block *block);
 
-	/* Another end, see block_twin(). Optional: without it requests are passed to our loop. */
+	/*
+	 * The control thread; we may be running. Another end, see block_twin(); whatever it borrows from
+	 * us lives until it is closed. Optional: without it, or when it says -EOPNOTSUPP, requests are
+	 * passed to our loop.
+	 */
 	int (*twin)(struct block *block, struct block **ret);
 
 	/* The size of what is below may have changed. Optional; a layer's is copied from below. */
@@ -50,7 +54,7 @@ struct block_ops {
 struct block {
 	const struct block_ops *ops;
 	struct block_info info; /* filled by the implementer */
-	bool is_direct;
+	atomic_bool is_direct;
 	/*
 	 * A layer's: the block that it forwards requests to (block_forward), which is started, quiesced,
 	 * stopped, refreshed and closed with it by block.c. An image's: its file, to which it submits
@@ -64,9 +68,22 @@ struct block {
 	struct block *top;           /* of one that quiesces: the topmost */
 	struct list later;           /* requests whose completion waits for the loop */
 	struct loop_work later_work;
+
+	/* The control thread's. */
+	struct block *original; /* of a twin */
+	bool is_pass;           /* a twin whose requests the original counts, too */
+	struct list twins;      /* of an original: those that are open, by twin_link */
+	struct list twin_link;
+	struct block_stats closed_stats; /* what closed twins had counted */
 };
 
 void block_init(struct block *block, const struct block_ops *ops);
+
+/* The same for a layer: takes lower, and its info over. */
+void block_layer_init(struct block *block, const struct block_ops *ops, struct block *lower_take);
+
+/* Of a block that may be running: any thread. */
+void block_copy_info(struct block_info *to, const struct block_info *from);
 
 /* From the loop, never inside submit: counts, then calls done. The request is the caller's again. */
 void block_complete(struct block_request *request, int result);
@@ -83,6 +100,9 @@ void block_quiesced(struct block *block);
 /* An image that has a second block below (a parent) starts and stops that by itself. */
 MUST_CHECK int block_start_lower(struct block *lower, struct loop *loop);
 void block_stop_lower(struct block *lower);
+
+/* A twin that passes requests to the original's loop: what block_twin() does by default. */
+MUST_CHECK int block_pass_create(struct block *original, struct block **ret);
 
 /*
  * The implementers that block_open() knows. file_take: the open image file, growable unless read-only,

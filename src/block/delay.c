@@ -10,7 +10,8 @@
 
 struct block_delay {
 	struct block block;
-	uint64_t delay_ns;
+	struct block_delay *knobs; /* a twin's are the original's */
+	_Atomic(uint64_t) delay_ns;
 	struct list held; /* by ready_ns unless the delay was changed meanwhile */
 	unsigned int held_count;
 	struct loop_timer timer;
@@ -39,17 +40,18 @@ static void delay_on_timer(struct loop_timer *timer)
 static void delay_submit(struct block *block, struct block_request *request)
 {
 	struct block_delay *delay = container_of(block, struct block_delay, block);
+	uint64_t delay_ns = delay->knobs->delay_ns;
 
-	if (delay->delay_ns == 0) {
+	if (delay_ns == 0) {
 		block_forward(delay->block.lower, request);
 		return;
 	}
-	request->ready_ns = delay->delay_ns == BLOCK_DELAY_HOLD ? BLOCK_DELAY_HOLD
-								: loop_now_ns() + delay->delay_ns;
+	request->ready_ns =
+		delay_ns == BLOCK_DELAY_HOLD ? BLOCK_DELAY_HOLD : loop_now_ns() + delay_ns;
 	list_append(&delay->held, &request->link);
 	delay->held_count++;
-	if (delay->delay_ns != BLOCK_DELAY_HOLD && !loop_timer_is_armed(&delay->timer)) {
-		loop_timer_arm(&delay->timer, delay->delay_ns);
+	if (delay_ns != BLOCK_DELAY_HOLD && !loop_timer_is_armed(&delay->timer)) {
+		loop_timer_arm(&delay->timer, delay_ns);
 	}
 }
 
@@ -73,11 +75,26 @@ static void delay_close(struct block *block)
 	free(container_of(block, struct block_delay, block));
 }
 
+static int delay_twin(struct block *block, struct block **ret)
+{
+	struct block_delay *delay = container_of(block, struct block_delay, block), *twin;
+	struct block *lower;
+	int err = block_twin(delay->block.lower, &lower);
+
+	err = err ? err : block_delay_create(lower, 0, &twin);
+	if (!err) {
+		twin->knobs = delay;
+		*ret = &twin->block;
+	}
+	return err;
+}
+
 static const struct block_ops delay_ops = {
 	.name = "delay",
 	.start = delay_start,
 	.submit = delay_submit,
 	.stop = delay_stop,
+	.twin = delay_twin,
 	.close = delay_close,
 };
 
@@ -89,12 +106,10 @@ int block_delay_create(struct block *lower_take, uint64_t delay_ns, struct block
 		block_close(lower_take);
 		return -ENOMEM;
 	}
-	block_init(&delay->block, &delay_ops);
+	block_layer_init(&delay->block, &delay_ops, lower_take);
 	list_init(&delay->held);
-	delay->block.lower = lower_take;
+	delay->knobs = delay;
 	delay->delay_ns = delay_ns;
-	delay->block.info = lower_take->info;
-	delay->block.is_direct = lower_take->is_direct;
 	*ret = delay;
 	return 0;
 }
@@ -106,7 +121,7 @@ struct block *block_delay_block(struct block_delay *delay)
 
 void block_delay_set(struct block_delay *delay, uint64_t delay_ns)
 {
-	delay->delay_ns = delay_ns;
+	delay->knobs->delay_ns = delay_ns;
 }
 
 void block_delay_release(struct block_delay *delay)

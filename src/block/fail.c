@@ -8,25 +8,47 @@
 #include "block/block_impl.h"
 #include "block/layers.h"
 
+/* Atomic, since the twins count here, each on its loop. */
+struct fail_rule {
+	_Atomic(unsigned int) nth; /* how many until it fails; 0: disarmed */
+	_Atomic(unsigned int) every, seen;
+	_Atomic(uint64_t) at_bytes;
+	_Atomic(int) nth_err, every_err, at_err;
+};
+
 struct block_fail {
 	struct block block;
-	struct {
-		unsigned int nth;
-		int nth_err;
-		uint64_t at_bytes;
-		int at_err;
-	} op[BLOCK_OPS];
+	struct block_fail *knobs; /* a twin's are the original's */
+	struct fail_rule op[BLOCK_OPS];
 };
+
+/* Whether this one is the n-th. */
+static bool fail_count_down(_Atomic(unsigned int) *nth)
+{
+	unsigned int left = *nth;
+
+	while (left > 0) {
+		if (atomic_compare_exchange_weak(nth, &left, left - 1)) {
+			return left == 1;
+		}
+	}
+	return false;
+}
 
 static int fail_decide(struct block_fail *fail, const struct block_request *request)
 {
-	typeof(&fail->op[0]) rule = &fail->op[request->op];
+	struct fail_rule *rule = &fail->knobs->op[request->op];
+	unsigned int every = rule->every;
+	uint64_t at = rule->at_bytes;
 
-	if (rule->nth > 0 && --rule->nth == 0) {
+	if (fail_count_down(&rule->nth)) {
 		return rule->nth_err;
 	}
-	if (rule->at_err && rule->at_bytes >= request->offset_bytes &&
-	    rule->at_bytes - request->offset_bytes < request->length_bytes) {
+	if (every > 0 && (atomic_fetch_add(&rule->seen, 1) + 1) % every == 0) {
+		return rule->every_err;
+	}
+	if (rule->at_err && at >= request->offset_bytes &&
+	    at - request->offset_bytes < request->length_bytes) {
 		return rule->at_err;
 	}
 	return 0;
@@ -44,6 +66,20 @@ static void fail_submit(struct block *block, struct block_request *request)
 	}
 }
 
+static int fail_twin(struct block *block, struct block **ret)
+{
+	struct block_fail *fail = container_of(block, struct block_fail, block), *twin;
+	struct block *lower;
+	int err = block_twin(fail->block.lower, &lower);
+
+	err = err ? err : block_fail_create(lower, &twin);
+	if (!err) {
+		twin->knobs = fail;
+		*ret = &twin->block;
+	}
+	return err;
+}
+
 static void fail_close(struct block *block)
 {
 	free(container_of(block, struct block_fail, block));
@@ -52,6 +88,7 @@ static void fail_close(struct block *block)
 static const struct block_ops fail_ops = {
 	.name = "fail",
 	.submit = fail_submit,
+	.twin = fail_twin,
 	.close = fail_close,
 };
 
@@ -63,10 +100,8 @@ int block_fail_create(struct block *lower_take, struct block_fail **ret)
 		block_close(lower_take);
 		return -ENOMEM;
 	}
-	block_init(&fail->block, &fail_ops);
-	fail->block.lower = lower_take;
-	fail->block.info = lower_take->info;
-	fail->block.is_direct = lower_take->is_direct;
+	block_layer_init(&fail->block, &fail_ops, lower_take);
+	fail->knobs = fail;
 	*ret = fail;
 	return 0;
 }
@@ -78,12 +113,19 @@ struct block *block_fail_block(struct block_fail *fail)
 
 void block_fail_nth(struct block_fail *fail, enum block_op op, unsigned int n, int err)
 {
-	fail->op[op].nth = n;
-	fail->op[op].nth_err = err;
+	fail->knobs->op[op].nth_err = err;
+	fail->knobs->op[op].nth = n;
+}
+
+void block_fail_every(struct block_fail *fail, enum block_op op, unsigned int n, int err)
+{
+	fail->knobs->op[op].every_err = err;
+	fail->knobs->op[op].seen = 0;
+	fail->knobs->op[op].every = n;
 }
 
 void block_fail_at(struct block_fail *fail, enum block_op op, uint64_t offset_bytes, int err)
 {
-	fail->op[op].at_bytes = offset_bytes;
-	fail->op[op].at_err = err;
+	fail->knobs->op[op].at_bytes = offset_bytes;
+	fail->knobs->op[op].at_err = err;
 }

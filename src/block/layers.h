@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Layers for tests: blocks over a block, to be stacked in any order. Each takes the lower block,
- * also on failure, and closes it with itself.
+ * also on failure, and closes it with itself. Twins have the original's knobs, and count with it.
  *
  *   thread  create: control; the knobs: the loop's
  */
@@ -18,6 +18,9 @@ struct block *block_fail_block(struct block_fail *fail);
 
 /* The n-th request of this kind from now (1 = the next) fails with err (negative); 0 disarms. */
 void block_fail_nth(struct block_fail *fail, enum block_op op, unsigned int n, int err);
+
+/* Each n-th from now; 0 disarms. */
+void block_fail_every(struct block_fail *fail, enum block_op op, unsigned int n, int err);
 
 /* Every read or write that touches this byte fails with err; 0 disarms. */
 void block_fail_at(struct block_fail *fail, enum block_op op, uint64_t offset_bytes, int err);

@@ -23,6 +23,15 @@ static void null_submit(struct block *block, struct block_request *request)
 	block_complete_later(block, request, 0);
 }
 
+static void null_refresh(struct block *block)
+{
+	if (block->original) {
+		block->info.bytes = block->original->info.bytes;
+	}
+}
+
+static int null_twin(struct block *block, struct block **ret);
+
 static void null_close(struct block *block)
 {
 	free(block);
@@ -31,8 +40,23 @@ static void null_close(struct block *block)
 static const struct block_ops null_ops = {
 	.name = "null",
 	.submit = null_submit,
+	.refresh = null_refresh,
+	.twin = null_twin,
 	.close = null_close,
 };
+
+static int null_twin(struct block *block, struct block **ret)
+{
+	struct block *twin = fault_alloc(1, sizeof(*twin));
+
+	if (!twin) {
+		return -ENOMEM;
+	}
+	block_init(twin, &null_ops);
+	block_copy_info(&twin->info, &block->info);
+	*ret = twin;
+	return 0;
+}
 
 int block_null_open(const struct block_config *config, struct block **ret, struct diag *reterr)
 {

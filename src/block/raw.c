@@ -103,7 +103,7 @@ static bool raw_bounce_get(struct raw *raw, struct block_request *request)
 	}
 	request->bounce = __builtin_ctz(raw->bounce_free);
 	raw->bounce_free &= ~(1U << request->bounce);
-	request->top->stats.bounced++;
+	counter_add(&request->top->stats.bounced, 1);
 	return true;
 }
 
@@ -383,7 +383,9 @@ static void raw_close(struct block *block)
 	if (raw->bounce) {
 		munmap(raw->bounce, (size_t)RAW_BOUNCE_SLOTS * RAW_BOUNCE_BYTES);
 	}
-	close(raw->fd);
+	if (raw->fd >= 0) {
+		close(raw->fd);
+	}
 	free(raw);
 }
 
@@ -392,6 +394,7 @@ const struct block_ops raw_ops = {
 	.start = raw_start,
 	.submit = raw_submit,
 	.stop = raw_stop,
+	.twin = raw_twin,
 	.refresh = raw_refresh,
 	.close = raw_close,
 };

@@ -300,6 +300,23 @@ static void raw_identify(struct raw *raw, const char *path)
 	guid_format(&guid, raw->block.info.identity);
 }
 
+static int raw_map_bounce(struct raw *raw)
+{
+	void *all = MAP_FAILED;
+
+	/* Takes no memory until a slot is used. */
+	if (!fault_point()) {
+		all = mmap(NULL, (size_t)RAW_BOUNCE_SLOTS * RAW_BOUNCE_BYTES,
+			   PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	}
+	if (all == MAP_FAILED) {
+		return -ENOMEM;
+	}
+	raw->bounce = all;
+	raw->bounce_free = (1U << RAW_BOUNCE_SLOTS) - 1;
+	return 0;
+}
+
 static int raw_setup(struct raw *raw, const struct block_config *config, const struct stat *st,
 		     struct diag *reterr)
 {
@@ -328,16 +345,10 @@ static int raw_setup(struct raw *raw, const struct block_config *config, const s
 	}
 	raw_probe_alignment(raw);
 	raw_identify(raw, config->path);
-
-	/* Takes no memory until a slot is used. */
-	raw->bounce = mmap(NULL, (size_t)RAW_BOUNCE_SLOTS * RAW_BOUNCE_BYTES,
-			   PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (raw->bounce == MAP_FAILED) {
-		raw->bounce = NULL;
+	if (raw_map_bounce(raw)) {
 		return diag_set(reterr, -ENOMEM, "disk %s: no memory for its buffers",
 				config->path);
 	}
-	raw->bounce_free = (1U << RAW_BOUNCE_SLOTS) - 1;
 	return 0;
 }
 
@@ -371,5 +382,37 @@ int block_raw_open(const struct block_config *config, struct block **ret, struct
 		return err;
 	}
 	*ret = &raw->block;
+	return 0;
+}
+
+int raw_twin(struct block *block, struct block **ret)
+{
+	const struct raw *raw = container_of(block, struct raw, block);
+	struct raw *twin;
+	int err;
+
+	if (raw->is_growable) {
+		return -EOPNOTSUPP; /* each end would have an end of its own */
+	}
+	twin = fault_alloc(1, sizeof(*twin));
+	if (!twin) {
+		return -ENOMEM;
+	}
+	block_init(&twin->block, &raw_ops);
+	block_copy_info(&twin->block.info, &block->info);
+	twin->block.is_direct = raw->block.is_direct;
+	twin->file_index = -1;
+	twin->is_device = raw->is_device;
+	twin->memory_mask = raw->memory_mask;
+	twin->length_mask = raw->length_mask;
+	list_init(&twin->waiting);
+	/* The lock is the open file's, which ends with its last descriptor. */
+	twin->fd = fcntl(raw->fd, F_DUPFD_CLOEXEC, 0);
+	err = twin->fd < 0 ? -errno : raw_map_bounce(twin);
+	if (err) {
+		block_close(&twin->block);
+		return err;
+	}
+	*ret = &twin->block;
 	return 0;
 }
