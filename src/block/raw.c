@@ -107,11 +107,17 @@ static bool raw_bounce_get(struct raw *raw, struct block_request *request)
 	return true;
 }
 
+/* Where what is left of the request begins in the file (S2); raw_check() has seen that it fits. */
+static uint64_t raw_position(const struct raw *raw, const struct block_request *request)
+{
+	return raw->slice_offset_bytes + request->offset_bytes + request->done_bytes;
+}
+
 /* The next piece through an aligned buffer. */
 static void raw_issue_bounced(struct raw *raw, struct block_request *request)
 {
 	uint64_t left = request->length_bytes - request->done_bytes;
-	uint64_t offset = request->offset_bytes + request->done_bytes;
+	uint64_t offset = raw_position(raw, request);
 	struct io_uring_sqe *sqe;
 	uint8_t *buf;
 	int fd;
@@ -137,7 +143,7 @@ static void raw_issue_bounced(struct raw *raw, struct block_request *request)
 /* All that is left, straight from or to the caller's memory. */
 static void raw_issue_direct(struct raw *raw, struct block_request *request)
 {
-	uint64_t offset = request->offset_bytes + request->done_bytes;
+	uint64_t offset = raw_position(raw, request);
 	const struct iovec *iov = request->iov;
 	unsigned int count = (unsigned int)request->iov_count;
 	struct io_uring_sqe *sqe;
@@ -172,7 +178,7 @@ static void raw_issue_allocation(struct raw *raw, struct block_request *request)
 	}
 
 	sqe = raw_sqe(raw, request, &fd);
-	io_uring_prep_fallocate(sqe, fd, mode, (off_t)request->offset_bytes,
+	io_uring_prep_fallocate(sqe, fd, mode, (off_t)raw_position(raw, request),
 				(off_t)request->length_bytes);
 	raw_sqe_finish(raw, sqe);
 }
@@ -195,8 +201,9 @@ static void raw_issue_resize(struct raw *raw, struct block_request *request)
 /* As far as the file system tells; one that does not says "data". */
 static int raw_map(const struct raw *raw, struct block_request *request)
 {
-	off_t from = (off_t)request->offset_bytes;
-	off_t end = (off_t)(request->offset_bytes + request->length_bytes);
+	uint64_t mask = raw->block.info.logical_block_bytes - 1;
+	off_t from = (off_t)raw_position(raw, request);
+	off_t end = from + (off_t)request->length_bytes;
 	off_t data = lseek(raw->fd, from, SEEK_DATA);
 	bool zero = data != from && (data > from || errno == ENXIO);
 	off_t until = zero ? data : lseek(raw->fd, from, SEEK_HOLE);
@@ -206,7 +213,7 @@ static int raw_map(const struct raw *raw, struct block_request *request)
 		until = end;
 	}
 	/* Requests are of whole blocks, holes need not be: what is cut counts as data. */
-	until = (off_t)num_align_down((uint64_t)until, raw->block.info.logical_block_bytes);
+	until = from + (off_t)((uint64_t)(until - from) & ~mask);
 	if (until <= from) {
 		zero = false;
 		until = from + (off_t)raw->block.info.logical_block_bytes;
@@ -266,6 +273,8 @@ static bool raw_relax(struct raw *raw, const struct block_request *request)
 		/* Issued before another one taught us: it will go through a buffer now. */
 	} else if (request->bounce < 0 && raw->memory_mask != 4095) {
 		raw->memory_mask = 4095;
+	} else if (raw->must_be_direct) {
+		return false;
 	} else {
 		raw_drop_direct(raw);
 	}
@@ -340,10 +349,47 @@ static void raw_on_done(struct loop_request *ring, int result)
 	}
 }
 
+/*
+ * THE check of a request against what is ours (S1), whatever layers have made of it and whoever was
+ * mistaken above: the range lies within the window, and the memory is as long as the range.
+ */
+static int raw_check(const struct raw *raw, const struct block_request *request)
+{
+	const struct block_info *info = &raw->block.info;
+	uint64_t bytes = 0;
+
+	if (request->op == BLOCK_FLUSH) {
+		return 0;
+	}
+	if (request->op == BLOCK_RESIZE) {
+		return raw->is_slice ? -EOPNOTSUPP : 0;
+	}
+	if (!num_range_fits(request->offset_bytes, request->length_bytes,
+			    num_max(info->bytes, info->grow_bytes_max))) {
+		return -EINVAL;
+	}
+	if (request->op != BLOCK_READ && request->op != BLOCK_WRITE) {
+		return 0;
+	}
+	for (int i = 0; i < request->iov_count; i++) {
+		if (!num_add_u64(bytes, request->iov[i].iov_len, &bytes)) {
+			return -EINVAL;
+		}
+	}
+	return bytes == request->length_bytes ? 0 : -EINVAL;
+}
+
 static void raw_submit(struct block *block, struct block_request *request)
 {
+	struct raw *raw = container_of(block, struct raw, block);
+	int err = raw_check(raw, request);
+
+	if (err) {
+		block_complete_later(block, request, err);
+		return;
+	}
 	request->ring.fn = raw_on_done;
-	raw_issue(container_of(block, struct raw, block), request);
+	raw_issue(raw, request);
 }
 
 static int raw_start(struct block *block, struct loop *loop)
@@ -371,7 +417,7 @@ static void raw_refresh(struct block *block)
 	uint64_t bytes;
 
 	if (raw_read_size(raw, &bytes) == 0) {
-		block->info.bytes = num_align_down(bytes, block->info.logical_block_bytes);
+		block->info.bytes = raw_window_bytes(raw, bytes);
 	}
 }
 

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A raw file or block device: what raw_open.c (life) and raw.c (I/O) share.
+ * A raw file or block device, or a slice of one: what raw_open.c (life) and raw.c (I/O) share.
+ *
+ * Invariants of slices:
+ *   S1  A request is compared with the window once, in raw_check(), together with the memory that it
+ *       brings; whatever is done for it afterwards lies within the range that was compared.
+ *   S2  raw_position() is the only place that makes an offset of the file from one of the disk.
  *
  *   owner   the block's   thread  the loop's, once started
  */
@@ -17,6 +22,14 @@ struct raw {
 	int fd;
 	int file_index; /* registered with the loop, or -1 */
 	bool is_device;
+	bool is_slice;
+	uint64_t slice_offset_bytes; /* 0 unless a slice */
+	uint64_t slice_bytes;        /* as it was asked for; 0: to the end of the file */
+	/*
+	 * A page of the host's is shared with a neighbour: two ways to it, one through the page cache and one
+	 * past it, would undo each other's writes. So this one stays direct.
+	 */
+	bool must_be_direct;
 	bool is_growable;              /* an image's file: writes beyond the end make it longer */
 	bool no_zero_range;            /* the file system has none: punch instead */
 	_Atomic(uint32_t) memory_mask; /* direct I/O: addresses must have these bits clear */
@@ -36,3 +49,6 @@ void raw_drop_direct(struct raw *raw);
 
 /* The size that the host's storage has now; a negative errno. */
 int raw_read_size(const struct raw *raw, uint64_t *ret_bytes);
+
+/* What of a file of this size is ours, in whole blocks. */
+uint64_t raw_window_bytes(const struct raw *raw, uint64_t file_bytes);

@@ -68,6 +68,34 @@ static int raw_check_type(const char *path, mode_t mode, struct diag *reterr)
 	return 0;
 }
 
+static bool raw_is_slice(const struct block_config *config)
+{
+	return config->slice_offset_bytes != 0 || config->slice_bytes != 0;
+}
+
+/*
+ * A device of which others have slices cannot be claimed for good, as only one can claim it: the claim
+ * is tried, and given back.
+ */
+static int raw_check_unclaimed(const char *path)
+{
+	int err = 0;
+
+	for (int i = 0; i < RAW_LOCK_TRIES; i++) {
+		int fd = open(path, O_RDONLY | O_CLOEXEC | O_EXCL);
+
+		err = fd < 0 ? -errno : 0;
+		if (fd >= 0) {
+			close(fd);
+		}
+		if (err != -EBUSY) {
+			break;
+		}
+		nanosleep(&raw_lock_pause, NULL); /* perhaps another just tries the same */
+	}
+	return err;
+}
+
 /* Opens with direct I/O where the file system has it. */
 static int raw_open_fd(const struct block_config *config, struct stat *ret_st, bool *ret_direct,
 		       int *ret_fd, struct diag *reterr)
@@ -75,7 +103,7 @@ static int raw_open_fd(const struct block_config *config, struct stat *ret_st, b
 	int flags = O_CLOEXEC | (config->read_only ? O_RDONLY : O_RDWR);
 	auto_close int fd = -1;
 	struct stat st;
-	int err;
+	int err = 0;
 
 	/* Asked before opening, too: opening a FIFO would wait for its other end. */
 	if (stat(config->path, &st) < 0) {
@@ -86,7 +114,15 @@ static int raw_open_fd(const struct block_config *config, struct stat *ret_st, b
 		return err;
 	}
 	if (S_ISBLK(st.st_mode) && !config->read_only) {
-		flags |= O_EXCL; /* refuses a device that the host has mounted */
+		/* Refuses a device that the host has mounted. */
+		if (raw_is_slice(config)) {
+			err = raw_check_unclaimed(config->path);
+		} else {
+			flags |= O_EXCL;
+		}
+	}
+	if (err) {
+		return raw_open_error(config->path, config->read_only, err, reterr);
 	}
 	*ret_direct = !config->buffered;
 	fd = open(config->path, flags | (config->buffered ? 0 : O_DIRECT));
@@ -106,8 +142,32 @@ static int raw_open_fd(const struct block_config *config, struct stat *ret_st, b
 	return 0;
 }
 
+/* The sentence for bytes that another has locked. */
+static int raw_lock_error(const struct block_config *config, int fd, struct flock lock,
+			  struct diag *reterr)
+{
+	const char *other = config->read_only ? "writer" : "program";
+	const char *remedy = config->read_only ? "" : ", or let both use readonly=on";
+
+	if (!raw_is_slice(config) || fcntl(fd, F_OFD_GETLK, &lock) < 0 || lock.l_type == F_UNLCK) {
+		return diag_set(reterr, -EBUSY, "disk %s is in use by another %s: stop it first%s",
+				config->path, other, remedy);
+	}
+	if (lock.l_len == 0) {
+		return diag_set(reterr, -EBUSY,
+				"disk %s is in use from byte %lld to its end by another %s: choose "
+				"another offset= or size=, or stop it first%s",
+				config->path, (long long)lock.l_start, other, remedy);
+	}
+	return diag_set(reterr, -EBUSY,
+			"disk %s is in use from byte %lld to byte %lld by another %s: choose "
+			"another offset= or size=, or stop it first%s",
+			config->path, (long long)lock.l_start,
+			(long long)(lock.l_start + lock.l_len - 1), other, remedy);
+}
+
 /*
- * One writer or many readers. The lock goes away with the descriptor, also when its owner is killed;
+ * One writer or many readers of each byte of our slice. The lock goes away with the descriptor, also when its owner is killed;
  * but the kernel takes a killed io_uring, and the files registered with it, apart in the background,
  * so a successor that starts at once has to try for a moment.
  */
@@ -116,6 +176,8 @@ static int raw_lock(const struct block_config *config, int fd, struct diag *rete
 	struct flock lock = {
 		.l_type = (short)(config->read_only ? F_RDLCK : F_WRLCK),
 		.l_whence = SEEK_SET,
+		.l_start = (off_t)config->slice_offset_bytes,
+		.l_len = (off_t)config->slice_bytes, /* 0: to the end, wherever that will be */
 	};
 
 	for (int i = 0; i < RAW_LOCK_TRIES; i++) {
@@ -131,9 +193,7 @@ static int raw_lock(const struct block_config *config, int fd, struct diag *rete
 		}
 	}
 	if (errno == EAGAIN || errno == EACCES) {
-		return diag_set(reterr, -EBUSY, "disk %s is in use by another %s: stop it first%s",
-				config->path, config->read_only ? "writer" : "program",
-				config->read_only ? "" : ", or let both use readonly=on");
+		return raw_lock_error(config, fd, lock, reterr);
 	}
 	if (errno == ENOLCK || errno == EOPNOTSUPP || errno == ENOSYS) {
 		return 0; /* a file system without locks: nothing to be had */
@@ -243,6 +303,7 @@ static void raw_probe_alignment(struct raw *raw)
 {
 	static const uint32_t aligns[] = { 4, 512, RAW_ALIGN_MAX };
 	uint32_t logical = raw->block.info.logical_block_bytes;
+	off_t at = (off_t)raw->slice_offset_bytes;
 	void *buf = NULL;
 
 	raw->length_mask = logical - 1;
@@ -253,17 +314,88 @@ static void raw_probe_alignment(struct raw *raw)
 	if (posix_memalign(&buf, RAW_ALIGN_MAX, (size_t)2 * RAW_ALIGN_MAX) != 0) {
 		return;
 	}
-	if (pread(raw->fd, buf, logical, 0) < 0 ||
-	    (raw->block.info.bytes >= 2 * logical && pread(raw->fd, buf, logical, logical) < 0)) {
+	if (pread(raw->fd, buf, logical, at) < 0 ||
+	    (raw->block.info.bytes >= 2 * logical &&
+	     pread(raw->fd, buf, logical, at + logical) < 0)) {
 		raw_drop_direct(raw);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(aligns); i++) {
-		if (pread(raw->fd, (uint8_t *)buf + aligns[i], logical, 0) == (ssize_t)logical) {
+		if (pread(raw->fd, (uint8_t *)buf + aligns[i], logical, at) == (ssize_t)logical) {
 			raw->memory_mask = aligns[i] - 1;
 			break;
 		}
 	}
 	free(buf);
+}
+
+uint64_t raw_window_bytes(const struct raw *raw, uint64_t file_bytes)
+{
+	uint64_t ours =
+		file_bytes > raw->slice_offset_bytes ? file_bytes - raw->slice_offset_bytes : 0;
+
+	if (raw->slice_bytes) {
+		ours = num_min(ours, raw->slice_bytes);
+	}
+	return num_align_down(ours, raw->block.info.logical_block_bytes);
+}
+
+/* The slice as the user wrote it; info has the whole disk yet. */
+static int raw_check_slice(const struct raw *raw, const struct block_config *config,
+			   struct diag *reterr)
+{
+	const struct block_info *info = &raw->block.info;
+	unsigned long long offset = config->slice_offset_bytes, bytes = config->slice_bytes;
+	unsigned long long all = info->bytes;
+
+	if (raw->is_growable) {
+		return diag_set(reterr, -EINVAL,
+				"disk %s is an image: offset= and size= are for raw disks only",
+				config->path);
+	}
+	if ((offset | bytes) & (info->logical_block_bytes - 1)) {
+		return diag_set(reterr, -EINVAL,
+				"disk %s: offset=%llu,size=%llu: both have to be multiples of its "
+				"blocks of %u bytes",
+				config->path, offset, bytes, info->logical_block_bytes);
+	}
+	if (offset >= all || !num_range_fits(offset, bytes, all)) {
+		return diag_set(reterr, -EINVAL,
+				"disk %s has %llu bytes: offset=%llu,size=%llu does not lie within",
+				config->path, all, offset, bytes);
+	}
+	if (all - offset < info->logical_block_bytes) {
+		return diag_set(reterr, -EINVAL,
+				"disk %s has %llu bytes: nothing is left of it at offset=%llu",
+				config->path, all, offset);
+	}
+	return 0;
+}
+
+/* Whether we share a page of the host's with whoever has the bytes before or behind ours. */
+static bool raw_shares_page(const struct raw *raw, uint64_t file_bytes)
+{
+	uint64_t end = raw->slice_offset_bytes + raw->slice_bytes;
+
+	return raw->slice_offset_bytes % RAW_ALIGN_MAX != 0 ||
+	       (raw->slice_bytes != 0 && end != file_bytes && end % RAW_ALIGN_MAX != 0);
+}
+
+/* info has the whole disk, and is cut down to the window. */
+static int raw_setup_slice(struct raw *raw, const struct block_config *config, struct diag *reterr)
+{
+	struct block_info *info = &raw->block.info;
+	int err = raw_check_slice(raw, config, reterr);
+
+	if (err) {
+		return err;
+	}
+	raw->is_slice = true;
+	raw->slice_offset_bytes = config->slice_offset_bytes;
+	raw->slice_bytes = config->slice_bytes;
+	raw->must_be_direct = raw_shares_page(raw, info->bytes);
+	info->bytes = raw_window_bytes(raw, info->bytes);
+	info->can_resize = false;
+	return 0;
 }
 
 static int raw_check_size(const struct raw *raw, const char *path, struct diag *reterr)
@@ -290,14 +422,21 @@ static int raw_check_size(const struct raw *raw, const char *path, struct diag *
 }
 
 /* Stable as long as the path is: guests find their disks by it. */
-static void raw_identify(struct raw *raw, const char *path)
+static int raw_identify(struct raw *raw, const char *path)
 {
-	auto_free char *real = realpath(path, NULL);
+	auto_free char *real = realpath(path, NULL), *slice = NULL;
 	struct guid guid;
 
-	guid_from_name(real ? real : path, &guid);
+	if (raw->is_slice && asprintf(&slice, "%s:%llu:%llu", real ? real : path,
+				      (unsigned long long)raw->slice_offset_bytes,
+				      (unsigned long long)raw->slice_bytes) < 0) {
+		slice = NULL;
+		return -ENOMEM;
+	}
+	guid_from_name(slice ? slice : real ? real : path, &guid);
 	static_assert(BLOCK_IDENTITY_BYTES >= GUID_STRING_BYTES, "room for a GUID");
 	guid_format(&guid, raw->block.info.identity);
+	return 0;
 }
 
 static int raw_map_bounce(struct raw *raw)
@@ -339,12 +478,23 @@ static int raw_setup(struct raw *raw, const struct block_config *config, const s
 		raw->block.info.physical_block_bytes = (uint32_t)num_max(
 			raw->block.info.physical_block_bytes, config->logical_block_bytes);
 	}
-	err = raw_check_size(raw, config->path, reterr);
+	err = raw_is_slice(config) ? raw_setup_slice(raw, config, reterr)
+				   : raw_check_size(raw, config->path, reterr);
 	if (err) {
 		return err;
 	}
 	raw_probe_alignment(raw);
-	raw_identify(raw, config->path);
+	if (raw->must_be_direct && !raw->block.is_direct) {
+		return diag_set(reterr, -EINVAL,
+				"disk %s: a slice that does not begin and end at multiples of %u "
+				"needs direct I/O, which %s: choose another offset= or size=",
+				config->path, RAW_ALIGN_MAX,
+				config->buffered ? "is turned off"
+						 : "this file system does not have");
+	}
+	if (raw_identify(raw, config->path)) {
+		return diag_set(reterr, -ENOMEM, "disk %s: no memory for it", config->path);
+	}
 	if (raw_map_bounce(raw)) {
 		return diag_set(reterr, -ENOMEM, "disk %s: no memory for its buffers",
 				config->path);
@@ -360,6 +510,12 @@ int block_raw_open(const struct block_config *config, struct block **ret, struct
 	bool direct = false;
 	int err;
 
+	if (!num_range_fits(config->slice_offset_bytes, config->slice_bytes, INT64_MAX)) {
+		return diag_set(reterr, -EINVAL,
+				"disk %s: offset=%llu,size=%llu: no disk is that large",
+				config->path, (unsigned long long)config->slice_offset_bytes,
+				(unsigned long long)config->slice_bytes);
+	}
 	err = raw_open_fd(config, &st, &direct, &fd, reterr);
 	if (!err) {
 		err = raw_lock(config, fd, reterr);
@@ -403,6 +559,10 @@ int raw_twin(struct block *block, struct block **ret)
 	twin->block.is_direct = raw->block.is_direct;
 	twin->file_index = -1;
 	twin->is_device = raw->is_device;
+	twin->is_slice = raw->is_slice;
+	twin->slice_offset_bytes = raw->slice_offset_bytes;
+	twin->slice_bytes = raw->slice_bytes;
+	twin->must_be_direct = raw->must_be_direct;
 	twin->memory_mask = raw->memory_mask;
 	twin->length_mask = raw->length_mask;
 	list_init(&twin->waiting);
