@@ -78,6 +78,14 @@ static inline void bytes_put_be64(void *p, uint64_t v)
 	bytes_put_le64(p, __builtin_bswap64(v));
 }
 
+/* All zeroes? At the speed of memcmp(): each byte is the one before it, and the first is 0. */
+static inline bool bytes_is_zero(const void *p, size_t len)
+{
+	const uint8_t *b = p;
+
+	return len == 0 || (b[0] == 0 && memcmp(b, b + 1, len - 1) == 0);
+}
+
 struct bytes_cursor {
 	const uint8_t *at;
 	size_t left;

@@ -160,6 +160,16 @@ struct block *block_lower(const struct block *block)
 	return block->lower;
 }
 
+struct block *block_parent(const struct block *block)
+{
+	struct block *parent = NULL;
+
+	for (; block && !parent; block = block->lower) {
+		parent = block->ops->parent ? block->ops->parent(block) : NULL;
+	}
+	return parent;
+}
+
 void block_stop_lower(struct block *block)
 {
 	if (block->ops->stop) {

@@ -225,6 +225,9 @@ void block_sum_stats(const struct block *original, struct block_stats *ret);
 /* The block below a layer or an image; NULL: the lowest. For inspect. */
 struct block *block_lower(const struct block *block);
 
+/* The parent of the topmost image that has one, or NULL. For tools; it is not to be used for I/O. */
+struct block *block_parent(const struct block *block);
+
 /* "raw", "vhdx", "fail"…: literal of the topmost layer. Whether direct I/O is used. */
 const char *block_name(const struct block *block);
 bool block_is_direct(const struct block *block);

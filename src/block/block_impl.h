@@ -46,6 +46,9 @@ struct block_ops {
 	/* Facts for people, of this block alone; fn and ctx as image_describe()'s. Optional. */
 	void (*describe)(struct block *block, image_fact_fn *fn, void *ctx);
 
+	/* An image's parent, open, or NULL; it stays the image's. Optional. */
+	struct block *(*parent)(const struct block *block);
+
 	/* Frees the block. */
 	void (*close)(struct block *block);
 };
@@ -121,6 +124,13 @@ MUST_CHECK int block_nbd_open(const struct block_config *config, struct block **
 MUST_CHECK int block_qemu_open(const struct block_config *config, struct block **ret,
 			       struct diag *reterr);
 
+/* An image that is being made: the fields are image_file.c's, but for fd. */
+struct image_file {
+	int fd;
+	bool is_named;    /* the file system knows no nameless files: it has its name already */
+	const char *path; /* borrowed */
+};
+
 /* What image.c asks of a format: see block/image.h. NULL: not to be had. */
 struct image_ops {
 	int (*create)(const struct image_create_config *config, struct diag *reterr);
@@ -131,10 +141,23 @@ struct image_ops {
 };
 extern const struct image_ops raw_image_ops, vhd_image_ops, vhdx_image_ops;
 
+/* For image_ops->create: a new file that gets its name only when it is whole. Negative errno. */
+MUST_CHECK int image_file_create(const char *path, struct image_file *ret, struct diag *reterr);
+
 /*
- * An image opens its parent: path as it stands in the image, or made of it; relative ones begin at the
- * child's directory. Read-only and shared. Refuses cycles (-ELOOP) and chains of more than
- * BLOCK_CHAIN_MAX (-EMLINK). config: the child's.
+ * With err 0 syncs it and gives it its name, durably; else (and when that fails) nothing is left.
+ * Returns err, or why it could not be done, with a sentence.
+ */
+MUST_CHECK int image_file_finish(struct image_file *file, int err, struct diag *reterr);
+
+/* The sentence for an errno of writing it; returns err. */
+int image_file_error(const struct image_file *file, int err, struct diag *reterr);
+
+/*
+ * An image opens its parent: path as it stands in the image, with slashes of either kind. Relative ones
+ * begin at the child's directory; one with a drive letter is looked for there by its last name, as
+ * images that were brought from Windows lie together. Read-only and shared. -ENOENT: no such file;
+ * refuses cycles (-ELOOP) and chains of more than BLOCK_CHAIN_MAX (-EMLINK). config: the child's.
  */
 #define BLOCK_CHAIN_MAX 64
 MUST_CHECK int block_parent_open(const struct block_config *config, const char *path,

@@ -20,7 +20,7 @@
 /* ---- which format ------------------------------------------------------------------------------ */
 
 struct image_probe {
-	enum block_kind kind;    /* never BLOCK_AUTO */
+	enum block_kind kind;    /* of image_probe() never BLOCK_AUTO */
 	const char *qemu_format; /* BLOCK_QEMU: a literal, "qcow2"…; else NULL */
 };
 
@@ -64,7 +64,10 @@ MUST_CHECK int image_create(const struct image_create_config *config, struct dia
 /* Facts for people, in order: name is lower_case, as JSON wants it; numbers are decimal text. */
 typedef void image_fact_fn(void *ctx, const char *name, const char *value);
 
-/* The facts of an open image and of what lies below it: layout, sizes, identifiers, parent… */
+/*
+ * The facts of an open image and of what lies below it: layout, sizes, identifiers… Each layer begins
+ * with the fact "layer", its block_name(). The parent's are asked for apart: block_parent().
+ */
 void image_describe(struct block *block, image_fact_fn *fn, void *ctx);
 
 /* ---- long work --------------------------------------------------------------------------------- */
