@@ -56,6 +56,14 @@ void block_layer_init(struct block *block, const struct block_ops *ops, struct b
 	block->lower = lower_take;
 	block_copy_info(&block->info, &lower_take->info);
 	block->is_direct = lower_take->is_direct;
+	lower_take->upper = block;
+}
+
+void block_set_bytes(struct block *block, uint64_t bytes)
+{
+	for (; block; block = block->upper) {
+		block->info.bytes = bytes;
+	}
 }
 
 /* What this end has counted and nobody else. */
@@ -253,6 +261,11 @@ void block_stop(struct block *block, struct loop_work *done)
 	check(block->loop && !block->stop_done);
 	loop_check_here(block->loop);
 	block->stop_done = done;
+	for (struct block *at = block; at; at = at->lower) {
+		if (at->ops->drain) {
+			at->ops->drain(at);
+		}
+	}
 	block_advance_stop(block);
 }
 

@@ -198,7 +198,11 @@ struct loop *block_loop(const struct block *block);
 /* After a BLOCK_RESIZE, or when the host's storage has changed size: takes the new size over. */
 void block_refresh(struct block *block);
 
-/* Requests that on_error holds: how many; try them again now; fail them with -ECANCELED. */
+/*
+ * Requests that on_error holds, at all ends of the disk: how many (any thread); try them again now; fail
+ * them with -ECANCELED, as well as those of now that would come to be held. Each at one end is enough.
+ * While any is held block_stop() does not end: give up first.
+ */
 unsigned int block_held(const struct block *block);
 void block_retry(struct block *block);
 void block_give_up(struct block *block);

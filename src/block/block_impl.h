@@ -25,6 +25,9 @@ struct block_ops {
 	 */
 	void (*quiesce)(struct block *block);
 
+	/* No more will come: let go what you hold back by choice. Optional. */
+	void (*drain)(struct block *block);
+
 	/* Nothing is in flight: give back what start took. Optional. */
 	void (*stop)(struct block *block);
 
@@ -64,7 +67,8 @@ struct block {
 	 * requests of its own (block_submit); the same holds. NULL: the lowest.
 	 */
 	struct block *lower;
-	struct loop *loop; /* NULL: not started */
+	struct block *upper; /* the layer above; NULL: an image, or nothing */
+	struct loop *loop;   /* NULL: not started */
 	struct block_stats stats;
 	struct loop_work *stop_done; /* stopping */
 	struct block *quiescing;     /* of the topmost: who finishes now */
@@ -84,6 +88,9 @@ void block_init(struct block *block, const struct block_ops *ops);
 
 /* The same for a layer: takes lower, and its info over. */
 void block_layer_init(struct block *block, const struct block_ops *ops, struct block *lower_take);
+
+/* The loop's thread: it has another size now, and so have the layers (not the image) above it. */
+void block_set_bytes(struct block *block, uint64_t bytes);
 
 /* Of a block that may be running: any thread. */
 void block_copy_info(struct block_info *to, const struct block_info *from);

@@ -18,7 +18,7 @@ static void null_submit(struct block *block, struct block_request *request)
 	if (request->op == BLOCK_MAP) {
 		request->map = (struct block_map){ BLOCK_MAP_ZERO, request->length_bytes, ~0ULL };
 	} else if (request->op == BLOCK_RESIZE) {
-		block->info.bytes = request->offset_bytes;
+		block_set_bytes(block, request->offset_bytes);
 	}
 	block_complete_later(block, request, 0);
 }

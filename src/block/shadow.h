@@ -14,7 +14,7 @@ struct block_shadow {
 	struct block_request *whole;  /* the user's */
 	struct list link;             /* the layer's while in use; else the pool's */
 	struct block_shadow *next;    /* the layer's: between threads */
-	uint64_t time_ns;             /* the layer's */
+	uint64_t context;             /* the layer's */
 	int result;                   /* the layer's */
 	struct iovec *iov; /* BLOCK_IOVECS_MAX of its own, where the pool was asked for them */
 };
