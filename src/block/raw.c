@@ -54,13 +54,25 @@ static bool raw_grows(const struct raw *raw, const struct block_request *request
 	       request->offset_bytes + request->length_bytes > raw->block.info.bytes;
 }
 
+/* Whether this flush, or one before it, had to give up data; see writes_lost. */
+static bool raw_has_lost(struct raw *raw, int result)
+{
+	if ((result == -EIO || result == -ENOSPC || result == -EDQUOT) && !raw->block.is_direct) {
+		raw->original->writes_lost = true;
+	}
+	return raw->original->writes_lost;
+}
+
 static void raw_finish(struct raw *raw, struct block_request *request, int result)
 {
 	raw_bounce_put(raw, request);
+	if (request->op == BLOCK_FLUSH && raw_has_lost(raw, result)) {
+		result = -ENOTRECOVERABLE;
+	}
 	if (result == 0 && request->op == BLOCK_RESIZE) {
-		raw->block.info.bytes = request->offset_bytes;
+		block_set_bytes(&raw->block, request->offset_bytes);
 	} else if (result == 0 && raw_grows(raw, request)) {
-		raw->block.info.bytes = request->offset_bytes + request->length_bytes;
+		block_set_bytes(&raw->block, request->offset_bytes + request->length_bytes);
 	}
 	block_complete(request, result);
 }

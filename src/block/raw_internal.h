@@ -30,8 +30,14 @@ struct raw {
 	 * past it, would undo each other's writes. So this one stays direct.
 	 */
 	bool must_be_direct;
-	bool is_growable;              /* an image's file: writes beyond the end make it longer */
-	bool no_zero_range;            /* the file system has none: punch instead */
+	bool is_growable; /* an image's file: writes beyond the end make it longer */
+	/*
+	 * The host could not write back what its page cache had, and has forgotten it: another flush would
+	 * succeed and be a lie. All flushes fail from now on, at all ends.
+	 */
+	atomic_bool writes_lost;
+	struct raw *original; /* whose writes_lost counts: ourselves, or whose twin we are */
+	bool no_zero_range;   /* the file system has none: punch instead */
 	_Atomic(uint32_t) memory_mask; /* direct I/O: addresses must have these bits clear */
 	uint32_t length_mask;          /* and lengths of each iovec these */
 	uint8_t *bounce; /* RAW_BOUNCE_SLOTS × RAW_BOUNCE_BYTES, mapped, untouched until used */

@@ -528,6 +528,7 @@ int block_raw_open(const struct block_config *config, struct block **ret, struct
 		return diag_set(reterr, -ENOMEM, "disk %s: no memory for it", config->path);
 	}
 	block_init(&raw->block, &raw_ops);
+	raw->original = raw;
 	raw->fd = steal_fd(&fd);
 	raw->file_index = -1;
 	raw->block.is_direct = direct;
@@ -559,6 +560,7 @@ int raw_twin(struct block *block, struct block **ret)
 	twin->block.is_direct = raw->block.is_direct;
 	twin->file_index = -1;
 	twin->is_device = raw->is_device;
+	twin->original = raw->original;
 	twin->is_slice = raw->is_slice;
 	twin->slice_offset_bytes = raw->slice_offset_bytes;
 	twin->slice_bytes = raw->slice_bytes;
