@@ -12,7 +12,8 @@ struct block_delay {
 	struct block block;
 	struct block_delay *knobs; /* a twin's are the original's */
 	_Atomic(uint64_t) delay_ns;
-	struct list held; /* by ready_ns unless the delay was changed meanwhile */
+	_Atomic(uint32_t) ops; /* bits 1 << op */
+	struct list held;      /* by ready_ns unless the delay was changed meanwhile */
 	unsigned int held_count;
 	struct loop_timer timer;
 };
@@ -42,7 +43,7 @@ static void delay_submit(struct block *block, struct block_request *request)
 	struct block_delay *delay = container_of(block, struct block_delay, block);
 	uint64_t delay_ns = delay->knobs->delay_ns;
 
-	if (delay_ns == 0) {
+	if (delay_ns == 0 || !(delay->knobs->ops & 1U << request->op)) {
 		block_forward(delay->block.lower, request);
 		return;
 	}
@@ -110,6 +111,7 @@ int block_delay_create(struct block *lower_take, uint64_t delay_ns, struct block
 	list_init(&delay->held);
 	delay->knobs = delay;
 	delay->delay_ns = delay_ns;
+	delay->ops = BLOCK_OPS_ALL;
 	*ret = delay;
 	return 0;
 }
@@ -122,6 +124,11 @@ struct block *block_delay_block(struct block_delay *delay)
 void block_delay_set(struct block_delay *delay, uint64_t delay_ns)
 {
 	delay->knobs->delay_ns = delay_ns;
+}
+
+void block_delay_set_ops(struct block_delay *delay, uint32_t ops)
+{
+	delay->knobs->ops = ops;
 }
 
 void block_delay_release(struct block_delay *delay)

@@ -11,15 +11,23 @@
 /* Atomic, since the twins count here, each on its loop. */
 struct fail_rule {
 	_Atomic(unsigned int) nth; /* how many until it fails; 0: disarmed */
-	_Atomic(unsigned int) every, seen;
 	_Atomic(uint64_t) at_bytes;
-	_Atomic(int) nth_err, every_err, at_err;
+	_Atomic(int) nth_err, at_err;
+};
+
+struct fail_user_rule {
+	uint32_t ops; /* 0: no rule */
+	enum block_fail_when when;
+	uint64_t n;
+	int err;
+	_Atomic(uint64_t) seen;
 };
 
 struct block_fail {
 	struct block block;
 	struct block_fail *knobs; /* a twin's are the original's */
 	struct fail_rule op[BLOCK_OPS];
+	struct fail_user_rule rule;
 };
 
 /* Whether this one is the n-th. */
@@ -35,23 +43,39 @@ static bool fail_count_down(_Atomic(unsigned int) *nth)
 	return false;
 }
 
+static bool fail_touches(const struct block_request *request, uint64_t at_bytes)
+{
+	return at_bytes >= request->offset_bytes &&
+	       at_bytes - request->offset_bytes < request->length_bytes;
+}
+
+static bool fail_rule_applies(struct fail_user_rule *rule, const struct block_request *request)
+{
+	if (!(rule->ops & 1U << request->op)) {
+		return false;
+	}
+	switch (rule->when) {
+	case BLOCK_FAIL_EVERY:
+		return (atomic_fetch_add(&rule->seen, 1) + 1) % rule->n == 0;
+	case BLOCK_FAIL_NTH:
+		return atomic_fetch_add(&rule->seen, 1) + 1 == rule->n;
+	case BLOCK_FAIL_TOUCH:
+		return fail_touches(request, rule->n);
+	}
+	return false;
+}
+
 static int fail_decide(struct block_fail *fail, const struct block_request *request)
 {
-	struct fail_rule *rule = &fail->knobs->op[request->op];
-	unsigned int every = rule->every;
-	uint64_t at = rule->at_bytes;
+	struct fail_rule *op = &fail->knobs->op[request->op];
 
-	if (fail_count_down(&rule->nth)) {
-		return rule->nth_err;
+	if (fail_count_down(&op->nth)) {
+		return op->nth_err;
 	}
-	if (every > 0 && (atomic_fetch_add(&rule->seen, 1) + 1) % every == 0) {
-		return rule->every_err;
+	if (op->at_err && fail_touches(request, op->at_bytes)) {
+		return op->at_err;
 	}
-	if (rule->at_err && at >= request->offset_bytes &&
-	    at - request->offset_bytes < request->length_bytes) {
-		return rule->at_err;
-	}
-	return 0;
+	return fail_rule_applies(&fail->knobs->rule, request) ? fail->knobs->rule.err : 0;
 }
 
 static void fail_submit(struct block *block, struct block_request *request)
@@ -117,15 +141,18 @@ void block_fail_nth(struct block_fail *fail, enum block_op op, unsigned int n, i
 	fail->knobs->op[op].nth = n;
 }
 
-void block_fail_every(struct block_fail *fail, enum block_op op, unsigned int n, int err)
-{
-	fail->knobs->op[op].every_err = err;
-	fail->knobs->op[op].seen = 0;
-	fail->knobs->op[op].every = n;
-}
-
 void block_fail_at(struct block_fail *fail, enum block_op op, uint64_t offset_bytes, int err)
 {
 	fail->knobs->op[op].at_bytes = offset_bytes;
 	fail->knobs->op[op].at_err = err;
+}
+
+void block_fail_rule(struct block_fail *fail, uint32_t ops, enum block_fail_when when, uint64_t n,
+		     int err)
+{
+	check(n > 0 || when == BLOCK_FAIL_TOUCH);
+	fail->rule.ops = ops;
+	fail->rule.when = when;
+	fail->rule.n = n;
+	fail->rule.err = err;
 }
