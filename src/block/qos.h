@@ -41,5 +41,5 @@ void qos_policy_destroy(struct qos_policy *policy);
 
 /* In force at once, also for those that wait. */
 void qos_policy_set(struct qos_policy *policy, const struct qos_limits *limits);
-void qos_policy_read(const struct qos_policy *policy, struct qos_limits *ret_limits,
+void qos_policy_read(struct qos_policy *policy, struct qos_limits *ret_limits,
 		     struct qos_stats *ret_stats);
