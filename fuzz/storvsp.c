@@ -30,6 +30,8 @@ static const struct guid scsi_type = GUID(0xba6163d9, 0x04a1, 0x4d29, 0xb605, 0x
 static struct {
 	struct fake_guest *guest;
 	struct storvsp *storvsp;
+	struct loop *loops[1];
+	struct scsi_disk *disk;
 	struct block *block;
 	struct block_fail *fail;
 	struct block_delay *delay;
@@ -61,14 +63,27 @@ static void machine_create(void)
 
 	loop_work_init(&m.done, on_done);
 	m.guest = fake_guest_create(64 << 20, 1);
-	check(storvsp_create("fuzz", &m.storvsp) == 0);
+	m.loops[0] = fake_guest_loop(m.guest);
+	struct storvsp_config storvsp = {
+		.name = "fuzz", .control = m.loops[0], .loops = m.loops, .loop_count = 1
+	};
+
+	check(storvsp_create(&storvsp, &m.storvsp) == 0);
 	check(block_open(&config, &m.block, &diag) == 0);
 	check(block_fail_create(m.block, &m.fail) == 0);
 	check(block_delay_create(block_fail_block(m.fail), 0, &m.delay) == 0);
 	m.block = block_delay_block(m.delay);
 	check(block_start(m.block, fake_guest_loop(m.guest)) == 0);
-	check(storvsp_add_disk(m.storvsp, (struct storvsp_address){ 0, 0, 0 }, m.block, NULL,
-			       &diag) == 0);
+	struct scsi_disk_config scsi = {
+		.type = SCSI_DISK,
+		.info = block_info(m.block),
+		.transfer_bytes_max = STORVSP_TRANSFER_BYTES_MAX,
+		.write_cache = true,
+	};
+
+	check(scsi_disk_create(&scsi, &m.disk, &diag) == 0);
+	scsi_disk_attach(m.disk, 0, m.block);
+	check(storvsp_add(m.storvsp, (struct storvsp_address){ 0, 0, 0 }, m.disk, &diag) == 0);
 	fake_guest_offer(m.guest, storvsp_device(m.storvsp));
 	fake_guest_connect(m.guest, VMBUS_VERSION_5_3);
 	m.buffer = fake_guest_alloc(m.guest, BUFFER_PAGES * 4096);
@@ -79,9 +94,11 @@ static void machine_destroy(void)
 	bus_revoke(fake_guest_bus(m.guest), storvsp_device(m.storvsp), &m.done);
 	wait_done();
 	storvsp_destroy(m.storvsp);
+	scsi_disk_detach(m.disk, 0);
 	block_stop(m.block, &m.done);
 	wait_done();
 	block_close(m.block);
+	scsi_disk_destroy(m.disk);
 	fake_guest_destroy(m.guest);
 	memset(&m, 0, sizeof(m));
 }

@@ -150,9 +150,18 @@ static int make_storage(void)
 	struct diag diag;
 	int err = block_open(&config, &block, &diag);
 
-	err = err ? err : storvsp_create("fault", &storvsp);
-	err = err ? err : storvsp_add_disk(storvsp, address, block, NULL, &diag);
+	struct storvsp_config controller = {
+		.name = "fault", .control = loop, .loops = &loop, .loop_count = 1
+	};
+	struct scsi_disk_config scsi = { .transfer_bytes_max = STORVSP_TRANSFER_BYTES_MAX };
+	struct scsi_disk *disk = NULL;
+
+	err = err ? err : storvsp_create(&controller, &storvsp);
+	scsi.info = err ? NULL : block_info(block);
+	err = err ? err : scsi_disk_create(&scsi, &disk, &diag);
+	err = err ? err : storvsp_add(storvsp, address, disk, &diag);
 	storvsp_destroy(storvsp);
+	scsi_disk_destroy(disk);
 	block_close(block);
 	return err;
 }

@@ -38,6 +38,8 @@ static const struct guid scsi_type = GUID(0xba6163d9, 0x04a1, 0x4d29, 0xb605, 0x
 struct machine {
 	struct fake_guest *guest;
 	struct storvsp *storvsp;
+	struct loop *loops[STORVSP_QUEUES_MAX];
+	struct scsi_disk *disk;
 	struct fake_channel *channel;
 	char path[64];
 	int file;
@@ -51,6 +53,7 @@ struct machine {
 
 struct machine_config {
 	bool read_only, with_fail, with_delay, without_disk;
+	unsigned int queues; /* 0: one; all on the guest's loop */
 };
 
 static inline void on_done(struct loop_work *work)
@@ -89,10 +92,35 @@ static inline void machine_add_disk(struct machine *m, const struct machine_conf
 		assert_int_equal(block_delay_create(m->block, 0, &m->delay), 0);
 		m->block = block_delay_block(m->delay);
 	}
+	struct scsi_disk_config scsi = {
+		.type = SCSI_DISK,
+		.info = block_info(m->block),
+		.transfer_bytes_max = STORVSP_TRANSFER_BYTES_MAX,
+		.serial = "disk-0",
+		.write_cache = true,
+	};
+
 	assert_int_equal(block_start(m->block, fake_guest_loop(m->guest)), 0);
-	assert_int_equal(storvsp_add_disk(m->storvsp, (struct storvsp_address){ 0, 0, 0 }, m->block,
-					  "disk-0", &diag),
-			 0);
+	assert_int_equal(scsi_disk_create(&scsi, &m->disk, &diag), 0);
+	/* All queues are on one loop here, so one end serves them all. */
+	for (unsigned int i = 0; i < storvsp_queues(m->storvsp); i++) {
+		scsi_disk_attach(m->disk, i, m->block);
+	}
+	assert_int_equal(
+		storvsp_add(m->storvsp, (struct storvsp_address){ 0, 0, 0 }, m->disk, &diag), 0);
+}
+
+static inline void machine_remove_disk(struct machine *m)
+{
+	for (unsigned int i = 0; i < storvsp_queues(m->storvsp); i++) {
+		scsi_disk_detach(m->disk, i);
+	}
+	block_stop(m->block, &m->done);
+	machine_wait_done(m);
+	block_close(m->block);
+	scsi_disk_destroy(m->disk);
+	m->block = NULL;
+	m->disk = NULL;
 }
 
 static inline void machine_create(struct machine *m, struct machine_config how)
@@ -104,7 +132,17 @@ static inline void machine_create(struct machine *m, struct machine_config how)
 	assert_true(m->file >= 0);
 	assert_int_equal(ftruncate(m->file, DISK_BYTES), 0);
 	m->guest = fake_guest_create(RAM_BYTES, 2);
-	assert_int_equal(storvsp_create("scsi0", &m->storvsp), 0);
+	struct storvsp_config config = {
+		.name = "scsi0",
+		.control = fake_guest_loop(m->guest),
+		.loops = m->loops,
+		.loop_count = how.queues ? how.queues : 1,
+	};
+
+	for (unsigned int i = 0; i < config.loop_count; i++) {
+		m->loops[i] = fake_guest_loop(m->guest);
+	}
+	assert_int_equal(storvsp_create(&config, &m->storvsp), 0);
 	if (!how.without_disk) {
 		machine_add_disk(m, &how);
 	}
@@ -120,12 +158,10 @@ static inline void machine_destroy(struct machine *m)
 	}
 	bus_revoke(fake_guest_bus(m->guest), storvsp_device(m->storvsp), &m->done);
 	machine_wait_done(m);
-	storvsp_destroy(m->storvsp);
 	if (m->block) {
-		block_stop(m->block, &m->done);
-		machine_wait_done(m);
-		block_close(m->block);
+		machine_remove_disk(m);
 	}
+	storvsp_destroy(m->storvsp);
 	fake_guest_destroy(m->guest);
 	close(m->file);
 	unlink(m->path);
@@ -189,8 +225,8 @@ static inline void negotiate(struct machine *m, uint16_t version)
 	assert_int_equal(ask_plain(m, VSTOR_BEGIN_INITIALIZATION), VSTOR_STATUS_SUCCESS);
 	assert_int_equal(ask_version(m, version), VSTOR_STATUS_SUCCESS);
 	assert_int_equal(ask(m, &packet), VSTOR_STATUS_SUCCESS);
-	assert_int_equal(packet.properties.sub_channels_max, 0);
-	assert_int_equal(packet.properties.flags, 0);
+	assert_int_equal(packet.properties.sub_channels_max, storvsp_queues(m->storvsp) - 1);
+	assert_int_equal(packet.properties.flags, storvsp_queues(m->storvsp) > 1);
 	assert_int_equal(packet.properties.transfer_bytes_max % 4096, 0);
 	assert_true(packet.properties.transfer_bytes_max >= 1U << 20);
 	assert_int_equal(ask_plain(m, VSTOR_END_INITIALIZATION), VSTOR_STATUS_SUCCESS);

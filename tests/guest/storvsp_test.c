@@ -447,13 +447,13 @@ static void zeroes_and_discards_reach_the_file(void **state)
 /* No memory for the pool: the guest may open again later. */
 static void open_without_memory_is_refused(void **state)
 {
+	struct vmbus_device *device;
 	struct machine m;
 
 	machine_create(&m, (struct machine_config){ 0 });
+	device = storvsp_device(m.storvsp);
 	fault_arm(1);
-	assert_int_equal(
-		storvsp_device(m.storvsp)->ops->open(storvsp_device(m.storvsp), NULL, NULL),
-		-ENOMEM);
+	assert_int_equal(device->ops->open(device, device->channel, NULL), -ENOMEM);
 	fault_arm(0);
 	machine_open(&m, RING_BYTES);
 	machine_destroy(&m);

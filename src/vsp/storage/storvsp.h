@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * StorVSP: one synthetic SCSI controller of a partition, with up to STORVSP_DISKS_MAX disks.
+ * StorVSP: one synthetic SCSI controller of a partition, with up to STORVSP_DISKS_MAX units on it, and a
+ * queue (a VMBus channel) for each I/O loop that it is given.
  *
  * Data goes from guest pages straight to the blocks: a packet's page list becomes iovecs, the SCSI
- * disk hands them to the block, the block to io_uring, which is entered once per round of the loop.
+ * unit hands them to the block, the block to io_uring, which is entered once per round of the loop.
+ * A queue touches nothing of another: its ring, its pool of requests and its ends of the blocks live
+ * on its loop.
  *
- *   owner   vm owns controllers and blocks, a controller its SCSI disks
- *   thread  create, add, destroy: control, before the offer and after the revoke; else the I/O loop,
- *           which is also the one on which the blocks were started
+ *   owner   vm owns controllers, units and blocks
+ *   thread  control, but for what the bus calls; blocks' ends and commands: their queue's loop
  *   spec    docs/protocols.md#vstor
  */
 #pragma once
@@ -16,8 +18,8 @@
 
 #include "base/check.h"
 #include "base/diag.h"
-#include "block/block.h"
 #include "loop/loop.h"
+#include "scsi/scsi_disk.h"
 #include "vmbus/device.h"
 
 struct storvsp;
@@ -28,35 +30,56 @@ struct storvsp;
 #define STORVSP_LUNS               64
 #define STORVSP_DISKS_MAX          64
 
+/* The primary channel and its sub-channels. */
+#define STORVSP_QUEUES_MAX         SCSI_QUEUES_MAX
+
 /* Bytes in one command; guests derive their largest request from it. */
 #define STORVSP_TRANSFER_BYTES_MAX (1U << 20)
 
-/* Commands at once; the rest waits in the ring. Linux has up to 350 in a ring of 128 KiB. */
+/* Commands at once on one queue; the rest waits in the ring. Linux has up to 350 in one of 128 KiB. */
 #define STORVSP_REQUESTS           512
 
 struct storvsp_address {
 	uint8_t path, target, lun;
 };
 
-/* name: of the controller, unique in the partition; its instance GUID is made of it. */
-MUST_CHECK int storvsp_create(const char *name, struct storvsp **ret);
+struct storvsp_config {
+	const char *name; /* unique in the partition; the instance GUID is made of it */
+	struct loop *control;
+	struct loop *const *loops; /* borrowed until destroy; queue n lives on loops[n] */
+	unsigned int loop_count;   /* 1 to STORVSP_QUEUES_MAX */
+};
 
-/* Revoked. NULL is fine. The blocks are left alone. */
+MUST_CHECK int storvsp_create(const struct storvsp_config *config, struct storvsp **ret);
+
+/* Revoked. NULL is fine. Units and blocks are left alone. */
 void storvsp_destroy(struct storvsp *storvsp);
 
-/*
- * Attaches a disk: block is borrowed until storvsp_destroy() and must be started, on the loop of the
- * device, before the offer. serial may be NULL. 0; -EINVAL (address, serial), -EEXIST, -ENOSPC,
- * -ENOMEM, with a sentence.
- */
-MUST_CHECK int storvsp_add_disk(struct storvsp *storvsp, struct storvsp_address address,
-				struct block *block, const char *serial, struct diag *reterr);
+unsigned int storvsp_queues(const struct storvsp *storvsp);
+struct loop *storvsp_queue_loop(const struct storvsp *storvsp, unsigned int queue);
 
-/* For bus_offer(), with its loop to be set. Lives as long as the controller. */
+/*
+ * Puts a unit on the bus, or takes it off; also while the guest runs, which is told and looks for
+ * itself. The unit is borrowed until storvsp_remove(), after which no new command reaches it; those in
+ * flight end with its blocks' ends (scsi_disk_detach(), block_stop()), and only then may it be destroyed.
+ *
+ * 0; -EINVAL (no such address), -EEXIST, -ENOSPC, with a sentence.
+ */
+MUST_CHECK int storvsp_add(struct storvsp *storvsp, struct storvsp_address address,
+			   struct scsi_disk *disk, struct diag *reterr);
+void storvsp_remove(struct storvsp *storvsp, struct storvsp_address address);
+
+/* The first address on path 0, target 0 where nothing is; false: all are taken. */
+bool storvsp_free_address(const struct storvsp *storvsp, struct storvsp_address *ret);
+
+/* A unit has something to tell (unit attention): the guest is asked to look at all. */
+void storvsp_announce(struct storvsp *storvsp);
+
+/* For bus_offer(). Lives as long as the controller. */
 struct vmbus_device *storvsp_device(struct storvsp *storvsp);
 
 /*
- * While the bus is paused: posts done to the I/O loop when no command is in flight any more. Needed
- * before bus_save(). The I/O loop's thread; nothing else is asked until done has run.
+ * While the bus is paused: posts done to the control loop when no command is in flight on any queue
+ * any more. Needed before bus_save(). Nothing else is asked until done has run.
  */
 void storvsp_stop(struct storvsp *storvsp, struct loop_work *done);
