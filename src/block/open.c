@@ -77,10 +77,26 @@ static int check_config(const struct block_config *config, struct diag *reterr)
 	return block_faults_check(config->fault, reterr);
 }
 
-int block_open(const struct block_config *config, struct block **ret, struct diag *reterr)
+/* What BLOCK_AUTO means for this path. */
+static int resolve_kind(struct block_config *config, struct diag *reterr)
 {
+	struct image_probe probe;
+	int err = config->kind == BLOCK_AUTO ? image_probe(config->path, &probe, reterr) : 0;
+
+	if (config->kind == BLOCK_AUTO && !err) {
+		config->kind = probe.kind;
+		config->qemu_format = probe.qemu_format;
+	}
+	return err;
+}
+
+int block_open(const struct block_config *from, struct block **ret, struct diag *reterr)
+{
+	struct block_config resolved = *from, *config = &resolved;
 	struct block *block;
-	int err = check_config(config, reterr);
+	int err = resolve_kind(config, reterr);
+
+	err = err ? err : check_config(config, reterr);
 
 	err = err ? err : open_format(config, &block, reterr);
 	err = err ? err : block_faults_create(config->fault, block, &block, reterr);

@@ -20,8 +20,19 @@ static const char help[] =
 	"  --append TEXT      the kernel's command line\n"
 	"  --cpus N           virtual processors, 1 to 64 (1)\n"
 	"  --memory SIZE      guest memory: 64M and more, a multiple of 2M (512M)\n"
-	"  --disk path=FILE[,readonly=on][,serial=TEXT][,cache=on]\n"
-	"                     a synthetic SCSI disk on a raw file or block device; repeats\n"
+	"  --disk path=FILE[,KEY=VALUE]...\n"
+	"                     a synthetic SCSI disk; repeats. Keys:\n"
+	"       format=auto|raw|vhd|vhdx|nbd|qcow2|...   readonly=on   cache=on (host's)\n"
+	"       offset=SIZE, size=SIZE        a slice of a raw disk\n"
+	"       sector=512|4096   write-cache=on|off   serial=TEXT   wwn=HEX\n"
+	"       controller=0..3   lun=0..63   id=NAME\n"
+	"       on-error=report|stop|retry    what becomes of a failed request\n"
+	"       iops=N, bandwidth=SIZE, iops-burst=N, bandwidth-burst=SIZE, policy=NAME\n"
+	"       fault=TEXT, file-fault=TEXT   faults for tests\n"
+	"  --dvd path=FILE.iso|empty[,KEY=VALUE]...\n"
+	"                     a DVD drive, with or without a disc; repeats\n"
+	"  --policy name=NAME[,iops=N][,bandwidth=SIZE]...\n"
+	"                     limits that several disks share; repeats\n"
 	"  --net nat[,mac=ADDRESS][,forward=PROTO:[ADDR:]PORT:[ADDR:]PORT]...\n"
 	"                     a synthetic network adapter behind address translation; repeats\n"
 	"  --serial stdio|none|file:PATH|unix:PATH\n"
@@ -45,6 +56,8 @@ enum {
 	OPT_CPUS,
 	OPT_MEMORY,
 	OPT_DISK,
+	OPT_DVD,
+	OPT_POLICY,
 	OPT_NET,
 	OPT_SERIAL,
 	OPT_CONTROL,
@@ -63,6 +76,8 @@ static const struct option options[] = {
 	{ "cpus", required_argument, NULL, OPT_CPUS },
 	{ "memory", required_argument, NULL, OPT_MEMORY },
 	{ "disk", required_argument, NULL, OPT_DISK },
+	{ "dvd", required_argument, NULL, OPT_DVD },
+	{ "policy", required_argument, NULL, OPT_POLICY },
 	{ "net", required_argument, NULL, OPT_NET },
 	{ "serial", required_argument, NULL, OPT_SERIAL },
 	{ "control", required_argument, NULL, OPT_CONTROL },
@@ -135,6 +150,10 @@ static int set_option(struct vm_config *config, int option, const char *text, st
 		return vm_config_parse_size("--memory", text, &config->memory_bytes, reterr);
 	case OPT_DISK:
 		return vm_config_add_disk(config, text, reterr);
+	case OPT_DVD:
+		return vm_config_add_dvd(config, text, reterr);
+	case OPT_POLICY:
+		return vm_config_add_policy(config, text, reterr);
 	case OPT_NET:
 		return vm_config_add_net(config, text, reterr);
 	case OPT_SERIAL:

@@ -22,8 +22,7 @@ void vm_config_init(struct vm_config *config)
 void vm_config_fini(struct vm_config *config)
 {
 	for (size_t i = 0; i < config->disk_count; i++) {
-		free(config->disks[i].path);
-		free(config->disks[i].serial);
+		vm_disk_config_fini(&config->disks[i]);
 	}
 	free(config->kernel);
 	free(config->initrd);
@@ -96,51 +95,8 @@ static bool next_pair(char **at, char **ret_key, char **ret_value)
 	return true;
 }
 
-static int parse_switch(const char *option, const char *key, const char *value, bool *ret,
-			struct diag *reterr)
-{
-	if (value && strcmp(value, "on") == 0) {
-		*ret = true;
-	} else if (value && strcmp(value, "off") == 0) {
-		*ret = false;
-	} else {
-		return diag_set(reterr, -EINVAL, "%s: %s is on or off, not \"%s\"", option, key,
-				value ? value : "");
-	}
-	return 0;
-}
-
-static int parse_disk_pair(struct vm_disk_config *disk, const char *key, const char *value,
-			   struct diag *reterr)
-{
-	char **text = NULL;
-
-	if (strcmp(key, "readonly") == 0) {
-		return parse_switch("--disk", key, value, &disk->read_only, reterr);
-	}
-	if (strcmp(key, "cache") == 0) {
-		return parse_switch("--disk", key, value, &disk->buffered, reterr);
-	}
-	if (strcmp(key, "path") == 0) {
-		text = &disk->path;
-	} else if (strcmp(key, "serial") == 0) {
-		text = &disk->serial;
-	}
-	if (!text) {
-		return diag_set(reterr, -EINVAL,
-				"--disk: unknown key \"%s\": known are path, readonly, serial and "
-				"cache",
-				key);
-	}
-	if (!value || !*value || *text) {
-		return diag_set(reterr, -EINVAL, "--disk: %s needs one value, as in %s=...", key,
-				key);
-	}
-	*text = strdup(value);
-	return *text ? 0 : diag_set(reterr, -ENOMEM, "no memory");
-}
-
-int vm_config_add_disk(struct vm_config *config, const char *text, struct diag *reterr)
+static int add_disk(struct vm_config *config, const char *option, bool is_dvd, const char *text,
+		    struct diag *reterr)
 {
 	auto_free char *copy = strdup(text);
 	char *at = copy, *key, *value;
@@ -149,20 +105,58 @@ int vm_config_add_disk(struct vm_config *config, const char *text, struct diag *
 		return diag_set(reterr, -ENOMEM, "no memory");
 	}
 	if (config->disk_count == VM_DISKS_MAX) {
-		return diag_set(reterr, -EINVAL, "--disk: at most %d disks", VM_DISKS_MAX);
+		return diag_set(reterr, -EINVAL, "%s: at most %d disks", option, VM_DISKS_MAX);
 	}
 	/* Counted at once, so that fini frees also the half of it. */
 	struct vm_disk_config *disk = &config->disks[config->disk_count++];
 
+	vm_disk_config_init(disk, is_dvd);
 	while (next_pair(&at, &key, &value)) {
-		int err = parse_disk_pair(disk, key, value, reterr);
+		int err = 0;
+
+		if (!is_dvd || value || strcmp(key, "empty") != 0) {
+			err = vm_disk_config_set(disk, option, key, value, reterr);
+		}
+		if (err) {
+			return err;
+		}
+	}
+	return vm_disk_config_finish(disk, option, reterr);
+}
+
+int vm_config_add_disk(struct vm_config *config, const char *text, struct diag *reterr)
+{
+	return add_disk(config, "--disk", false, text, reterr);
+}
+
+int vm_config_add_dvd(struct vm_config *config, const char *text, struct diag *reterr)
+{
+	return add_disk(config, "--dvd", true, text, reterr);
+}
+
+int vm_config_add_policy(struct vm_config *config, const char *text, struct diag *reterr)
+{
+	auto_free char *copy = strdup(text);
+	char *at = copy, *key, *value;
+
+	if (!copy) {
+		return diag_set(reterr, -ENOMEM, "no memory");
+	}
+	if (config->policy_count == ARRAY_SIZE(config->policies)) {
+		return diag_set(reterr, -EINVAL, "--policy: at most %zu policies",
+				ARRAY_SIZE(config->policies));
+	}
+	struct vm_policy_config *policy = &config->policies[config->policy_count++];
+
+	while (next_pair(&at, &key, &value)) {
+		int err = vm_policy_config_set(policy, "--policy", key, value, reterr);
 
 		if (err) {
 			return err;
 		}
 	}
-	if (!disk->path) {
-		return diag_set(reterr, -EINVAL, "--disk \"%s\" names no file: give path=FILE",
+	if (!policy->name[0]) {
+		return diag_set(reterr, -EINVAL, "--policy \"%s\" has no name: give name=NAME",
 				text);
 	}
 	return 0;

@@ -15,6 +15,7 @@
 #include "base/check.h"
 #include "base/diag.h"
 #include "net/net.h"
+#include "vm/disk_config.h"
 
 #define VM_DISKS_MAX      64
 #define VM_NETS_MAX       16
@@ -22,13 +23,6 @@
 #define VM_CPUS_MAX       64
 #define VM_IO_THREADS_MAX 16
 #define VM_NAME_BYTES     64
-
-struct vm_disk_config {
-	char *path;
-	char *serial; /* NULL: from the file's identity */
-	bool read_only;
-	bool buffered; /* through the host's page cache */
-};
 
 struct vm_net_config {
 	uint8_t mac[NET_MAC_BYTES];
@@ -49,6 +43,8 @@ struct vm_config {
 	char *cache_dir;                 /* for unpacked kernels, or NULL */
 	struct vm_disk_config disks[VM_DISKS_MAX];
 	size_t disk_count;
+	struct vm_policy_config policies[VM_DISKS_MAX];
+	size_t policy_count;
 	struct vm_net_config nets[VM_NETS_MAX];
 	size_t net_count;
 };
@@ -63,8 +59,13 @@ void vm_config_fini(struct vm_config *config);
 MUST_CHECK int vm_config_parse_size(const char *option, const char *text, uint64_t *ret,
 				    struct diag *reterr);
 
-/* "path=disk.img[,readonly=on][,serial=TEXT][,cache=on]" */
+/* "path=disk.img[,readonly=on]…": the words are vm_disk_config_set()'s. A DVD drive may be "empty". */
 MUST_CHECK int vm_config_add_disk(struct vm_config *config, const char *text, struct diag *reterr);
+MUST_CHECK int vm_config_add_dvd(struct vm_config *config, const char *text, struct diag *reterr);
+
+/* "name=NAME,iops=1000,bandwidth=100M…" */
+MUST_CHECK int vm_config_add_policy(struct vm_config *config, const char *text,
+				    struct diag *reterr);
 
 /* "nat[,mac=02:00:00:00:00:01][,forward=tcp:2222:22]…" */
 MUST_CHECK int vm_config_add_net(struct vm_config *config, const char *text, struct diag *reterr);

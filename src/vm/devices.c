@@ -134,25 +134,28 @@ static void serial_show(struct vm *vm, struct inspect *at)
 
 /* ---- disks ---- */
 
-static int disk_make(struct vm *vm, size_t n, struct diag *reterr)
+static int storage_make(struct vm *vm, int *ret_status, struct diag *reterr)
 {
-	const struct vm_disk_config *disk = &vm->config->disks[n];
-	struct block_config config = { .kind = BLOCK_RAW,
-				       .path = disk->path,
-				       .read_only = disk->read_only,
-				       .buffered = disk->buffered };
-	struct storvsp_address address = { .lun = (uint8_t)n };
-	int err = block_open(&config, &vm->blocks[n], reterr);
+	int err = no_memory(vm_disks_create(vm, &vm->disks), "disks", reterr);
 
-	if (err) {
-		return err;
+	(void)ret_status;
+	for (size_t i = 0; i < vm->config->policy_count && !err; i++) {
+		err = vm_disks_add_policy(vm->disks, &vm->config->policies[i], reterr);
 	}
-	err = block_start(vm->blocks[n], vm_io_loop(vm, 0));
-	if (err) {
-		return diag_set(reterr, err, "disk %s cannot be started: %s", disk->path,
-				strerror(-err));
+	for (size_t i = 0; i < vm->config->disk_count && !err; i++) {
+		err = vm_disks_add(vm->disks, &vm->config->disks[i], NULL, reterr);
 	}
-	return storvsp_add_disk(vm->storvsp, address, vm->blocks[n], disk->serial, reterr);
+	return err;
+}
+
+static void storage_unmake(struct vm *vm)
+{
+	vm_disks_destroy(vm->disks);
+}
+
+static void storage_show(struct vm *vm, struct inspect *at)
+{
+	vm_disks_inspect(vm->disks, at);
 }
 
 static int offer(struct vm *vm, struct vmbus_device *device, struct loop *loop, const char *what,
@@ -160,57 +163,6 @@ static int offer(struct vm *vm, struct vmbus_device *device, struct loop *loop, 
 {
 	device->loop = loop;
 	return no_memory(bus_offer(vm->bus, device), what, reterr);
-}
-
-static int storage_make(struct vm *vm, int *ret_status, struct diag *reterr)
-{
-	(void)ret_status;
-	if (vm->config->disk_count == 0) {
-		return 0;
-	}
-	int err = no_memory(storvsp_create("scsi0", &vm->storvsp), "SCSI controller", reterr);
-
-	for (size_t i = 0; i < vm->config->disk_count && !err; i++) {
-		err = disk_make(vm, i, reterr);
-	}
-	if (!err) {
-		err = offer(vm, storvsp_device(vm->storvsp), vm_io_loop(vm, 0), "SCSI controller",
-			    reterr);
-	}
-	return err;
-}
-
-static void storage_unmake(struct vm *vm)
-{
-	storvsp_destroy(vm->storvsp);
-	for (size_t i = 0; i < vm->config->disk_count; i++) {
-		block_close(vm->blocks[i]);
-	}
-}
-
-static void storage_show(struct vm *vm, struct inspect *at)
-{
-	for (size_t i = 0; i < vm->config->disk_count; i++) {
-		const struct block *block = vm->blocks[i];
-		const struct block_stats *stats = block_read_stats(block);
-		const struct block_info *info = block_info(block);
-		struct inspect item = inspect_item(at, "list");
-
-		inspect_string(&item, "path", vm->config->disks[i].path);
-		inspect_string(&item, "back_end", block_name(block));
-		inspect_u64(&item, "bytes", info->bytes);
-		inspect_bool(&item, "readonly", info->read_only);
-		inspect_bool(&item, "direct", block_is_direct(block));
-		inspect_u64(&item, "reads", stats->reads);
-		inspect_u64(&item, "read_bytes", stats->read_bytes);
-		inspect_u64(&item, "writes", stats->writes);
-		inspect_u64(&item, "written_bytes", stats->written_bytes);
-		inspect_u64(&item, "flushes", stats->flushes);
-		inspect_u64(&item, "errors", stats->errors);
-		inspect_u64(&item, "bounced", stats->bounced);
-		inspect_u64(&item, "in_flight", stats->in_flight);
-		inspect_u64(&item, "in_flight_max", stats->in_flight_max);
-	}
 }
 
 /* ---- network adapters ---- */
@@ -342,11 +294,11 @@ const size_t vm_device_kind_count = ARRAY_SIZE(vm_device_kinds);
 
 struct vmbus_device *vm_bus_device(struct vm *vm, size_t n)
 {
-	struct vmbus_device *devices[4 + VM_NETS_MAX];
+	struct vmbus_device *devices[3 + VM_CONTROLLERS_MAX + VM_NETS_MAX], *controller;
 	size_t count = 0;
 
-	if (vm->storvsp) {
-		devices[count++] = storvsp_device(vm->storvsp);
+	while ((controller = vm_disks_device(vm->disks, count)) != NULL) {
+		devices[count++] = controller;
 	}
 	for (size_t i = 0; i < vm->config->net_count && vm->netvsps[i]; i++) {
 		devices[count++] = netvsp_device(vm->netvsps[i]);
@@ -365,7 +317,6 @@ struct stop {
 	struct loop_work done;
 	sem_t stopped;
 	bool is_stopped; /* the loop's thread */
-	struct block *block;
 	struct net *net;
 };
 
@@ -381,12 +332,8 @@ static void stop_on_loop(void *arg)
 {
 	struct stop *stop = arg;
 
-	if (stop->block) {
-		block_stop(stop->block, &stop->done);
-	} else {
-		net_detach(stop->net);
-		net_stop(stop->net, &stop->done);
-	}
+	net_detach(stop->net);
+	net_stop(stop->net, &stop->done);
 }
 
 static void stop_one(struct loop *loop, struct stop *stop)
@@ -405,13 +352,7 @@ static void stop_one(struct loop *loop, struct stop *stop)
 
 void vm_stop_back_ends(struct vm *vm)
 {
-	for (size_t i = 0; i < vm->config->disk_count; i++) {
-		struct stop stop = { .block = vm->blocks[i] };
-
-		if (stop.block && block_loop(stop.block)) {
-			stop_one(block_loop(stop.block), &stop);
-		}
-	}
+	vm_disks_stop(vm->disks);
 	for (size_t i = 0; i < vm->config->net_count; i++) {
 		struct stop stop = { .net = vm->nets[i] };
 

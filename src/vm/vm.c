@@ -125,7 +125,8 @@ void vm_end(struct vm *vm, int status)
 	loop_timer_init(&vm->end_timer, vm->control, on_end_limit);
 	loop_timer_arm(&vm->end_timer, END_LIMIT_NS);
 	vm_pause_adapters(vm, false);
-	bus_resume(vm->bus); /* a paused channel would not close */
+	vm_disks_give_up(vm->disks); /* what on-error holds would keep channels open */
+	bus_resume(vm->bus);         /* a paused channel would not close */
 	loop_post(vm->control, &vm->device_gone);
 }
 

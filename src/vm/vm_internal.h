@@ -19,6 +19,7 @@
 #include "partition/partition.h"
 #include "rpc/rpc.h"
 #include "vm/config.h"
+#include "vm/disks.h"
 #include "vm/vm.h"
 #include "vmbus/bus.h"
 #include "vsp/ic/ic.h"
@@ -53,8 +54,7 @@ struct vm {
 	struct rtc *rtc;
 	struct pm *pm;
 	struct i8042 *i8042;
-	struct block *blocks[VM_DISKS_MAX];
-	struct storvsp *storvsp;
+	struct vm_disks *disks;
 	struct net *nets[VM_NETS_MAX];
 	struct netvsp *netvsps[VM_NETS_MAX];
 	struct heartbeat *heartbeat;

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What takes its time with a disk that a guest is using: removal, resize, eject, change. One at a time
+ * for each disk:
+ *
+ *            begin()                    ends are stopped / the resize is done
+ *   IDLE ─────────────► REMOVING, … ─────────────────────────────────────────► finish(): done, IDLE
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "vm/disks_internal.h"
+
+static int begin(struct vm_disk *disk, enum vm_disk_job job, vm_disk_done_fn *done, void *ctx,
+		 struct diag *reterr)
+{
+	static const char *const names[] = { "",         "being removed",     "being resized",
+					     "ejecting", "changing its disc", "being closed" };
+
+	if (disk->job != VM_DISK_IDLE) {
+		return diag_set(reterr, -EBUSY, "disk %s is %s: try again", disk->config.id,
+				names[disk->job]);
+	}
+	disk->job = job;
+	disk->done = done;
+	disk->done_ctx = ctx;
+	disk->result = 0;
+	return 0;
+}
+
+static void finish(struct vm_disk *disk)
+{
+	vm_disk_done_fn *done = disk->done;
+	void *ctx = disk->done_ctx;
+	int result = disk->result;
+
+	if (disk->job == VM_DISK_REMOVING) {
+		vm_disk_free(disk);
+	} else {
+		disk->job = VM_DISK_IDLE;
+		disk->done = NULL;
+		if (scsi_disk_is_ejected(disk->scsi)) {
+			loop_post(disk->disks->vm->control, &disk->eject_asked);
+		}
+	}
+	if (done) {
+		done(ctx, result);
+	}
+}
+
+/* ---- media -------------------------------------------------------------------------------------- */
+
+/* The new disc is in the drive; the old one has been closed. */
+static int insert_next(struct vm_disk *disk, struct diag *reterr)
+{
+	int err = scsi_disk_set_medium(disk->scsi, block_info(disk->next.ends[0].block), reterr);
+
+	if (err) {
+		vm_medium_close(&disk->next);
+		return err;
+	}
+	free(disk->config.path);
+	disk->config.path = steal(disk->next_path);
+	disk->medium = disk->next;
+	disk->next.count = 0;
+	return vm_disk_start_ends(disk, reterr);
+}
+
+static void take_out(struct vm_disk *disk)
+{
+	vm_medium_close(&disk->medium);
+	if (disk->config.is_dvd) {
+		scsi_disk_clear_medium(disk->scsi);
+	}
+}
+
+static void on_ends_stopped(struct loop_work *work)
+{
+	struct vm_disk *disk = container_of(work, struct vm_disk, ends_stopped);
+	struct diag diag;
+
+	if (!vm_disk_ends_are_stopped(disk)) {
+		return;
+	}
+	take_out(disk);
+	switch (disk->job) {
+	case VM_DISK_CHANGING:
+		disk->result = insert_next(disk, &diag);
+		if (disk->result) {
+			log_error("disks", "%s", diag.text);
+		}
+		storvsp_announce(disk->controller->storvsp);
+		break;
+	case VM_DISK_EJECTING:
+		free(steal(disk->config.path));
+		storvsp_announce(disk->controller->storvsp);
+		break;
+	case VM_DISK_REMOVING:
+		break;
+	case VM_DISK_ENDING:
+		return; /* vm_disks_stop() looks for itself */
+	case VM_DISK_IDLE:
+	case VM_DISK_RESIZING:
+		check(false); /* they do not stop ends */
+	}
+	finish(disk);
+}
+
+static int check_tray(struct vm_disk *disk, bool force, struct diag *reterr)
+{
+	if (!disk->config.is_dvd) {
+		return diag_set(reterr, -EINVAL,
+				"disk %s is no DVD drive: use `disk remove` for disks",
+				disk->config.id);
+	}
+	if (scsi_disk_is_locked(disk->scsi) && !force) {
+		scsi_disk_ask_eject(disk->scsi);
+		return diag_set(reterr, -EBUSY,
+				"the guest has locked drive %s and was asked to let go: unmount "
+				"the disc there, or use force=true",
+				disk->config.id);
+	}
+	return 0;
+}
+
+int vm_disks_eject(struct vm_disks *disks, const char *id, bool force, vm_disk_done_fn *done,
+		   void *ctx, struct diag *reterr)
+{
+	struct vm_disk *disk;
+	int err = vm_disks_find(disks, id, &disk, reterr);
+
+	err = err ? err : check_tray(disk, force, reterr);
+	err = err ? err : begin(disk, VM_DISK_EJECTING, done, ctx, reterr);
+	if (!err) {
+		vm_disk_stop_ends(disk);
+	}
+	return err;
+}
+
+/* The guest took the disc out. When something else is under way, finish() comes back to it. */
+static void on_eject_asked(struct loop_work *work)
+{
+	struct vm_disk *disk = container_of(work, struct vm_disk, eject_asked);
+	struct diag diag;
+
+	if (scsi_disk_is_ejected(disk->scsi) &&
+	    begin(disk, VM_DISK_EJECTING, NULL, NULL, &diag) == 0) {
+		vm_disk_stop_ends(disk);
+	}
+}
+
+int vm_disks_change(struct vm_disks *disks, const char *id, const char *path, bool force,
+		    vm_disk_done_fn *done, void *ctx, struct diag *reterr)
+{
+	struct vm_disk *disk;
+	int err = vm_disks_find(disks, id, &disk, reterr);
+
+	err = err ? err : check_tray(disk, force, reterr);
+	err = err ? err : begin(disk, VM_DISK_CHANGING, done, ctx, reterr);
+	if (err) {
+		return err;
+	}
+	disk->next_path = strdup(path);
+	err = disk->next_path ? vm_medium_open(disk, path, &disk->next, reterr)
+			      : diag_set(reterr, -ENOMEM, "no memory");
+	if (err) {
+		free(steal(disk->next_path));
+		disk->job = VM_DISK_IDLE;
+		return err;
+	}
+	vm_disk_stop_ends(disk);
+	return 0;
+}
+
+int vm_disks_remove(struct vm_disks *disks, const char *id, vm_disk_done_fn *done, void *ctx,
+		    struct diag *reterr)
+{
+	struct vm_disk *disk;
+	int err = vm_disks_find(disks, id, &disk, reterr);
+
+	err = err ? err : begin(disk, VM_DISK_REMOVING, done, ctx, reterr);
+	if (!err) {
+		storvsp_remove(disk->controller->storvsp, disk->address);
+		disk->is_on_bus = false;
+		vm_disk_stop_ends(disk);
+	}
+	return err;
+}
+
+/* ---- resize ------------------------------------------------------------------------------------- */
+
+static void refresh_on_loop(void *arg)
+{
+	block_refresh(((struct vm_disk_end *)arg)->block);
+}
+
+/* The size below is the new one, or as it was. */
+static void on_resized(struct loop_work *work)
+{
+	struct vm_disk *disk = container_of(work, struct vm_disk, resized);
+
+	if (disk->job != VM_DISK_RESIZING) {
+		return; /* the VM ends */
+	}
+	if (disk->result == 0) {
+		vm_disk_each_end(disk, refresh_on_loop);
+		scsi_disk_resized(disk->scsi);
+		storvsp_announce(disk->controller->storvsp);
+	}
+	finish(disk);
+}
+
+static void on_resize_done(struct block_request *request, int result)
+{
+	struct vm_disk *disk = container_of(request, struct vm_disk, request);
+
+	disk->result = result;
+	loop_post(disk->disks->vm->control, &disk->resized);
+}
+
+static void submit_resize_on_loop(void *arg)
+{
+	struct vm_disk *disk = arg;
+
+	block_submit(disk->medium.ends[0].block, &disk->request);
+}
+
+int vm_disks_resize(struct vm_disks *disks, const char *id, uint64_t bytes, vm_disk_done_fn *done,
+		    void *ctx, struct diag *reterr)
+{
+	struct vm_disk *disk;
+	int err = vm_disks_find(disks, id, &disk, reterr);
+
+	if (!err && disk->config.is_dvd) {
+		err = diag_set(reterr, -EINVAL, "disk %s is a DVD drive, whose size is its disc's",
+			       id);
+	}
+	err = err ? err : begin(disk, VM_DISK_RESIZING, done, ctx, reterr);
+	if (err) {
+		return err;
+	}
+	if (bytes == 0) {
+		loop_post(disks->vm->control, &disk->resized);
+		return 0;
+	}
+	disk->request = (struct block_request){ .op = BLOCK_RESIZE,
+						.offset_bytes = bytes,
+						.done = on_resize_done };
+	loop_call(storvsp_queue_loop(disk->controller->storvsp, 0), submit_resize_on_loop, disk);
+	return 0;
+}
+
+/* ---- errors of the host's storage ---------------------------------------------------------------- */
+
+static void on_error_asked(struct loop_work *work)
+{
+	struct vm_disk *disk = container_of(work, struct vm_disk, error_asked);
+	struct vm *vm = disk->disks->vm;
+
+	log_error("disks",
+		  "disk %s: %s: the VM is paused; mend it, then `tabique ctl … disk retry id=%s`",
+		  disk->config.id, strerror(-atomic_load(&disk->error)), disk->config.id);
+	if (vm->state == VM_RUNNING) {
+		vm_pause(vm);
+		disk->disks->is_paused_for_error = true;
+	}
+}
+
+static void retry_on_loop(void *arg)
+{
+	block_retry(((struct vm_disk_end *)arg)->block);
+}
+
+int vm_disks_retry(struct vm_disks *disks, const char *id, struct diag *reterr)
+{
+	struct vm_disk *only = NULL;
+	int err = id ? vm_disks_find(disks, id, &only, reterr) : 0;
+
+	if (err) {
+		return err;
+	}
+	list_for_each (it, &disks->list) {
+		struct vm_disk *disk = list_entry(it, struct vm_disk, link);
+
+		if (!only || disk == only) {
+			vm_disk_each_end(disk, retry_on_loop);
+		}
+	}
+	/* One that fails again says so, and the VM is paused again. */
+	if (disks->is_paused_for_error) {
+		disks->is_paused_for_error = false;
+		vm_resume(disks->vm);
+	}
+	return 0;
+}
+
+/* ---- life --------------------------------------------------------------------------------------- */
+
+void vm_disk_jobs_init(struct vm_disk *disk)
+{
+	loop_work_init(&disk->ends_stopped, on_ends_stopped);
+	loop_work_init(&disk->eject_asked, on_eject_asked);
+	loop_work_init(&disk->error_asked, on_error_asked);
+	loop_work_init(&disk->resized, on_resized);
+}
+
+void vm_disk_jobs_fini(struct vm_disk *disk)
+{
+	struct loop *control = disk->disks->vm->control;
+
+	loop_cancel(control, &disk->ends_stopped);
+	loop_cancel(control, &disk->eject_asked);
+	loop_cancel(control, &disk->error_asked);
+	loop_cancel(control, &disk->resized);
+	vm_medium_close(&disk->next);
+	free(steal(disk->next_path));
+}
