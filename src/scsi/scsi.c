@@ -111,7 +111,7 @@ static void scsi_inquiry_absent(struct scsi_request *request)
 		scsi_fail_cdb(request, 2, -1);
 		return;
 	}
-	scsi_inquiry_fill(data, SCSI_INQUIRY_NO_UNIT);
+	scsi_inquiry_fill(data, NULL);
 	scsi_reply(request, data, sizeof(data), bytes_be16(&request->cdb[3]));
 }
 

@@ -27,10 +27,13 @@ struct scsi_disk;
 typedef void scsi_done_fn(struct scsi_request *request);
 
 /* Queues of a front end, from 0. */
-#define SCSI_QUEUES_MAX 16
+#define SCSI_QUEUES_MAX        16
+
+/* WRITE SAME of anything but zeroes: no more than this. VERIFY compares what a buffer can hold. */
+#define SCSI_PATTERN_BYTES_MAX (16U << 20)
 
 /* UNMAP: descriptors in one command; told to the initiator in the block limits page. */
-#define SCSI_UNMAP_MAX  16
+#define SCSI_UNMAP_MAX         16
 
 struct scsi_extent {
 	uint64_t lba;
@@ -59,6 +62,8 @@ struct scsi_request {
 	uint32_t transfer_bytes; /* what the command moves when it succeeds */
 	uint8_t extent_next, extent_count;
 	struct scsi_extent extents[SCSI_UNMAP_MAX]; /* UNMAP */
+	struct iovec step;                          /* commands in steps: a piece of the scratch */
+	uint64_t step_at_bytes, step_left_bytes;    /* on the medium */
 };
 
 /* ---- results ------------------------------------------------------------------------------------ */

@@ -18,14 +18,16 @@ static const uint16_t attention_asc[] = {
 	SCSI_ASC_LUNS_CHANGED,     /* SCSI_UA_LUNS */
 };
 
-uint16_t scsi_attention_take(struct scsi_disk *disk)
+uint16_t scsi_attention_take(struct scsi_request *request)
 {
+	struct scsi_disk *disk = request->disk;
 	uint32_t flags = atomic_load(&disk->flags);
+	uint32_t mine = scsi_queue_of(request)->end ? SCSI_UA_ALL : SCSI_UA_ALL & ~SCSI_UA_MEDIUM;
 
 	static_assert(SCSI_UA_ALL == (1U << (sizeof(attention_asc) / sizeof(attention_asc[0]))) - 1,
 		      "an additional sense for each");
-	while (flags & SCSI_UA_ALL) {
-		uint32_t first = (flags & SCSI_UA_ALL) & -(flags & SCSI_UA_ALL);
+	while (flags & mine) {
+		uint32_t first = (flags & mine) & -(flags & mine);
 
 		/* Another queue may take it first (U3); then flags is what is left. */
 		if (atomic_compare_exchange_weak(&disk->flags, &flags, flags & ~first)) {
@@ -38,7 +40,7 @@ uint16_t scsi_attention_take(struct scsi_disk *disk)
 /* Sense goes out with each answer (autosense): what is left to ask for is a unit attention. */
 enum scsi_submit scsi_request_sense(struct scsi_disk *disk, struct scsi_request *request)
 {
-	uint16_t asc = scsi_attention_take(disk);
+	uint16_t asc = scsi_attention_take(request);
 	uint8_t key = asc ? SCSI_KEY_UNIT_ATTENTION : SCSI_KEY_NO_SENSE;
 	uint8_t data[SCSI_SENSE_BYTES] = { 0 };
 	uint32_t bytes;

@@ -2,9 +2,11 @@
 /* A SCSI unit: life, media, queues, dispatch. */
 #include "scsi/scsi_disk.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/fault.h"
 #include "base/num.h"
@@ -14,7 +16,27 @@
 #define DISK_BLOCK_BYTES_MAX 4096
 #define DVD_BLOCK_SHIFT      11
 
+static_assert(1 << DVD_BLOCK_SHIFT == SCSI_DVD_BLOCK_BYTES, "a disc's block");
+
+#define SCRATCH_BYTES ((size_t)SCSI_QUEUES_MAX * SCSI_SCRATCH_BYTES)
+
 /* ---- life --------------------------------------------------------------------------------------- */
+
+/* Mapped, not allocated: what is never used never takes memory, and pages suit direct I/O. */
+static int create_scratch(struct scsi_disk *disk, struct diag *reterr)
+{
+	void *scratch = MAP_FAILED;
+
+	if (!fault_point()) {
+		scratch = mmap(NULL, SCRATCH_BYTES, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	}
+	if (scratch == MAP_FAILED) {
+		return diag_set(reterr, -ENOMEM, "no memory for a SCSI disk");
+	}
+	disk->scratch = scratch;
+	return 0;
+}
 
 int scsi_disk_create(const struct scsi_disk_config *config, struct scsi_disk **ret,
 		     struct diag *reterr)
@@ -36,13 +58,15 @@ int scsi_disk_create(const struct scsi_disk_config *config, struct scsi_disk **r
 	} else if (!err && config->type == SCSI_DISK) {
 		err = diag_set(reterr, -EINVAL, "a SCSI disk needs a disk behind it");
 	}
+	if (!err && config->type == SCSI_DISK) {
+		err = create_scratch(disk, reterr);
+	}
 	if (err) {
-		free(disk);
+		scsi_disk_destroy(disk);
 		return err;
 	}
 	scsi_commands_init(disk);
-	atomic_store(&disk->flags, 0); /* the first disc is no news */
-	scsi_disk_reset(disk);
+	scsi_disk_reset(disk); /* the first disc is no news */
 	*ret = disk;
 	return 0;
 }
@@ -51,6 +75,9 @@ void scsi_disk_destroy(struct scsi_disk *disk)
 {
 	if (disk) {
 		check(atomic_load(&disk->attached) == 0);
+		if (disk->scratch) {
+			munmap(disk->scratch, SCRATCH_BYTES);
+		}
 		free(disk);
 	}
 }
@@ -60,7 +87,7 @@ void scsi_disk_destroy(struct scsi_disk *disk)
 int scsi_disk_set_medium(struct scsi_disk *disk, const struct block_info *info, struct diag *reterr)
 {
 	uint32_t bytes = info->logical_block_bytes;
-	uint32_t bytes_max = disk->type == SCSI_DVD ? 1U << DVD_BLOCK_SHIFT : DISK_BLOCK_BYTES_MAX;
+	uint32_t bytes_max = disk->type == SCSI_DVD ? SCSI_DVD_BLOCK_BYTES : DISK_BLOCK_BYTES_MAX;
 
 	check(atomic_load(&disk->attached) == 0); /* U1 */
 	if (!num_is_power_of_2(bytes) || bytes < DISK_BLOCK_BYTES_MIN || bytes > bytes_max) {
@@ -73,10 +100,9 @@ int scsi_disk_set_medium(struct scsi_disk *disk, const struct block_info *info, 
 				disk->type == SCSI_DVD ? "disc" : "disk");
 	}
 	disk->medium = *info;
-	disk->has_medium = true;
+	scsi_flags_set(disk, SCSI_STATE_MEDIUM);
 	if (disk->type == SCSI_DVD) {
-		scsi_flags_clear(disk, SCSI_STATE_EJECTED | SCSI_STATE_TRAY_OPEN |
-					       SCSI_STATE_STOPPED | SCSI_EVENT_ALL);
+		scsi_flags_clear(disk, SCSI_STATE_EJECTED | SCSI_STATE_TRAY_OPEN | SCSI_EVENT_ALL);
 		scsi_flags_set(disk, SCSI_UA_MEDIUM | SCSI_EVENT_NEW_MEDIUM);
 	}
 	return 0;
@@ -86,21 +112,20 @@ void scsi_disk_clear_medium(struct scsi_disk *disk)
 {
 	check(disk->type == SCSI_DVD);
 	check(atomic_load(&disk->attached) == 0); /* U1 */
-	if (!disk->has_medium) {
+	if (!scsi_disk_has_medium(disk)) {
 		return;
 	}
-	disk->has_medium = false;
 	/* When the guest took it out by itself, it knows. */
 	if (!(scsi_flags(disk) & SCSI_STATE_EJECTED)) {
 		scsi_flags_clear(disk, SCSI_UA_MEDIUM | SCSI_EVENT_ALL);
 		scsi_flags_set(disk, SCSI_EVENT_REMOVAL);
 	}
-	scsi_flags_clear(disk, SCSI_STATE_LOCKED | SCSI_STATE_EJECTED | SCSI_STATE_STOPPED);
+	scsi_flags_clear(disk, SCSI_STATE_MEDIUM | SCSI_STATE_LOCKED | SCSI_STATE_EJECTED);
 }
 
 bool scsi_disk_has_medium(const struct scsi_disk *disk)
 {
-	return disk->has_medium;
+	return scsi_flags(disk) & SCSI_STATE_MEDIUM;
 }
 
 /* ---- queues ------------------------------------------------------------------------------------- */
@@ -127,7 +152,7 @@ void scsi_disk_attach(struct scsi_disk *disk, unsigned int queue, struct block *
 	struct scsi_queue *at;
 
 	check(queue < SCSI_QUEUES_MAX);
-	check(disk->has_medium &&
+	check(scsi_disk_has_medium(disk) &&
 	      info->logical_block_bytes == disk->medium.logical_block_bytes); /* U1 */
 	loop_check_here(block_loop(end));
 	at = &disk->queues[queue];
@@ -184,6 +209,9 @@ void scsi_fail_no_medium(struct scsi_request *request)
 
 	if (disk->type == SCSI_DISK) {
 		scsi_fail(request, SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_LUN_NOT_SUPPORTED);
+	} else if ((scsi_flags(disk) & (SCSI_STATE_MEDIUM | SCSI_STATE_EJECTED)) ==
+		   SCSI_STATE_MEDIUM) {
+		scsi_fail(request, SCSI_KEY_NOT_READY, SCSI_ASC_BECOMING_READY);
 	} else if (scsi_flags(disk) & SCSI_STATE_TRAY_OPEN) {
 		scsi_fail(request, SCSI_KEY_NOT_READY, SCSI_ASC_NO_MEDIUM_TRAY_OPEN);
 	} else {
@@ -256,7 +284,7 @@ enum scsi_submit scsi_disk_submit(struct scsi_disk *disk, struct scsi_request *r
 	}
 	flags = scsi_flags(disk);
 	if ((flags & SCSI_UA_ALL) && !(command->flags & SCSI_COMMAND_QUIET)) {
-		uint16_t asc = scsi_attention_take(disk);
+		uint16_t asc = scsi_attention_take(request);
 
 		if (asc) {
 			scsi_fail(request, SCSI_KEY_UNIT_ATTENTION, asc);

@@ -5,7 +5,7 @@
  * A unit serves several queues at once. Each has an end of the same block (block_twin()), which is
  * used on that queue's loop only:
  *
- *   control          scsi_disk_create() ── set_medium() ─────────┐         ┌── clear_medium() ── …
+ *   control          scsi_disk_create(), set_medium() ───────────┐         ┌── clear_medium() ── …
  *   each queue's loop            block_start(end), attach() ─────▼─ … ── detach(), block_stop(end)
  *
  * What the queues share is one word of flags: a command touches nothing else of another queue.
@@ -32,11 +32,15 @@ enum scsi_disk_type {
 	SCSI_DVD, /* read-only, blocks of 2048 bytes whatever the block's own are */
 };
 
-#define SCSI_SERIAL_BYTES_MAX   32
-#define SCSI_IDENTITY_BYTES_MAX 64
+#define SCSI_SERIAL_BYTES_MAX 32
 
-/* Blocks of a disc: what a READ CAPACITY can tell. */
-#define SCSI_DVD_BLOCKS_MAX     (1ULL << 32)
+/* Vendor and product, as INQUIRY tells them. */
+#define SCSI_VENDOR_BYTES     8
+#define SCSI_PRODUCT_BYTES    16
+
+/* A disc's blocks: what a READ CAPACITY(10) can tell. What is beyond them cannot be read. */
+#define SCSI_DVD_BLOCK_BYTES  2048
+#define SCSI_DVD_BLOCKS_MAX   0xffffffffULL
 
 /* Strings are borrowed for the call. */
 struct scsi_disk_config {
@@ -50,6 +54,9 @@ struct scsi_disk_config {
 	 * it is made of identity, which is NULL for "as info says".
 	 */
 	const char *serial, *wwn, *identity;
+
+	/* Printable, at most SCSI_VENDOR_BYTES and SCSI_PRODUCT_BYTES; NULL: as Hyper-V's. */
+	const char *vendor, *product;
 
 	bool write_cache; /* a disk's, at power on */
 
@@ -87,7 +94,8 @@ bool scsi_disk_has_medium(const struct scsi_disk *disk);
 void scsi_disk_attach(struct scsi_disk *disk, unsigned int queue, struct block *end);
 
 /*
- * From now on the queue's commands find no disk, or a drive without a disc. Those in flight end by
+ * From now on the queue's commands find no disk, or a drive that is not ready: it becomes ready while
+ * it has a medium (the other queues may be attached already), and has no disc after clear_medium(). Those in flight end by
  * themselves: block_stop() the end next, which waits for them. No-op when not attached.
  */
 void scsi_disk_detach(struct scsi_disk *disk, unsigned int queue);

@@ -45,17 +45,22 @@ struct scsi_command {
 #define SCSI_STATE_LOCKED        0x0400U /* PREVENT ALLOW MEDIUM REMOVAL */
 #define SCSI_STATE_EJECTED       0x0800U /* by the guest: there is no disc, whatever is attached */
 #define SCSI_STATE_TRAY_OPEN     0x1000U
+#define SCSI_STATE_MEDIUM        0x2000U  /* one is set */
 #define SCSI_EVENT_NEW_MEDIUM    0x10000U /* for GET EVENT STATUS NOTIFICATION */
 #define SCSI_EVENT_REMOVAL       0x20000U
 #define SCSI_EVENT_EJECT_REQUEST 0x40000U
 #define SCSI_EVENT_ALL           0x70000U
+
+/* Of each queue: the largest piece of VERIFY with a byte check, of WRITE SAME with a pattern. */
+#define SCSI_SCRATCH_BYTES       65536U
 
 /* What one queue has of the unit; its loop's alone. */
 struct scsi_queue {
 	struct block *end;    /* NULL: detached */
 	uint32_t block_shift; /* log2 of the logical block */
 	uint8_t refused;      /* SCSI_COMMAND_* that the medium cannot serve */
-	uint8_t pad[51];      /* the next queue's is another cache line */
+	bool has_step;        /* a command uses the scratch buffer */
+	uint8_t pad[50];      /* the next queue's is another cache line */
 };
 
 struct scsi_disk {
@@ -68,19 +73,21 @@ struct scsi_disk {
 	uint8_t unique[16]; /* of the T10 designator */
 	void (*on_eject)(void *ctx);
 	void *on_eject_ctx;
+	uint8_t vendor[SCSI_VENDOR_BYTES], product[SCSI_PRODUCT_BYTES]; /* filled with blanks */
 	const struct scsi_command *table;
 	size_t table_count;
 	const struct scsi_command *commands[256]; /* the first row by operation code, or NULL */
 
 	/* ---- the control thread's, while all queues are detached (U1) ---- */
-	bool has_medium;
-	struct block_info medium;
+	struct block_info medium; /* with SCSI_STATE_MEDIUM */
 
 	/* ---- any thread's ---- */
 	_Atomic(uint32_t) flags;    /* SCSI_UA_*, SCSI_STATE_*, SCSI_EVENT_* */
 	_Atomic(uint32_t) attached; /* queues */
 
 	struct scsi_queue queues[SCSI_QUEUES_MAX];
+	uint8_t *
+		scratch; /* SCSI_SCRATCH_BYTES for each queue; a disk's; mapped, touched when used */
 };
 
 static inline uint32_t scsi_flags(const struct scsi_disk *disk)
@@ -139,13 +146,23 @@ MUST_CHECK int scsi_identity_init(struct scsi_disk *disk, const struct scsi_disk
 
 /* ---- scsi_attention.c ---- */
 
-/* Takes one pending unit attention (U3): its additional sense, or 0. */
-uint16_t scsi_attention_take(struct scsi_disk *disk);
+/*
+ * Takes one pending unit attention that this queue may tell (U3): its additional sense, or 0. A new
+ * medium is told where it can be found.
+ */
+uint16_t scsi_attention_take(struct scsi_request *request);
 scsi_command_fn scsi_request_sense;
 
 /* ---- scsi_rw.c ---- */
 scsi_command_fn scsi_read, scsi_write, scsi_write_verify, scsi_verify, scsi_synchronize,
 	scsi_write_same, scsi_unmap, scsi_start_stop;
+
+/* Answers as the standards say what the host said of request->block. */
+void scsi_fail_errno(struct scsi_request *request, int err);
+
+/* Reads user data; blocks_at: the CDB's byte to point at when the buffer is too small. */
+enum scsi_submit scsi_read_range(struct scsi_request *request, uint64_t lba, uint32_t blocks,
+				 unsigned int blocks_at);
 
 /* Empties the cache, then answers GOOD with so many bytes transferred. */
 enum scsi_submit scsi_flush(struct scsi_disk *disk, struct scsi_request *request,
@@ -153,10 +170,21 @@ enum scsi_submit scsi_flush(struct scsi_disk *disk, struct scsi_request *request
 
 /* ---- scsi_inquiry.c ---- */
 scsi_command_fn scsi_inquiry, scsi_read_capacity_10, scsi_read_capacity_16;
-void scsi_inquiry_fill(uint8_t *ret_data, uint8_t peripheral);
+
+/* The standard data of a unit, or of the place of one (disk is NULL). SCSI_INQUIRY_BYTES. */
+void scsi_inquiry_fill(uint8_t *ret_data, const struct scsi_disk *disk);
 
 /* ---- scsi_mode.c ---- */
 scsi_command_fn scsi_mode_sense, scsi_mode_select;
+
+/* ---- scsi_log.c ---- */
+scsi_command_fn scsi_log_sense;
+
+/* ---- scsi_steps.c: commands that move the medium's data piece by piece through a scratch buffer ---- */
+
+/* Compares blocks with the data buffer; writes one block's worth of data to all of them. */
+enum scsi_submit scsi_compare(struct scsi_request *request, uint64_t lba, uint32_t blocks);
+enum scsi_submit scsi_repeat(struct scsi_request *request, uint64_t lba, uint32_t blocks);
 
 /* ---- scsi_opcodes.c ---- */
 void scsi_commands_init(struct scsi_disk *disk);
@@ -164,7 +192,7 @@ void scsi_commands_init(struct scsi_disk *disk);
 /* The row of this CDB: NULL when the opcode is not known; *ret_action: only the action is not. */
 const struct scsi_command *scsi_command_find(const struct scsi_disk *disk, const uint8_t *cdb,
 					     bool *ret_action);
-scsi_command_fn scsi_report_opcodes;
+scsi_command_fn scsi_report_opcodes, scsi_report_functions;
 
 /* ---- scsi_disk.c ---- */
 scsi_command_fn scsi_test_unit_ready;

@@ -73,6 +73,36 @@ static void make_wwn(struct scsi_disk *disk)
 	memcpy(&disk->naa[10], &disk->unique[10], 6);
 }
 
+/* Linux allows WRITE SAME, and Windows takes its own paths, for these. */
+#define VENDOR       "Msft"
+#define PRODUCT_DISK "Virtual Disk"
+#define PRODUCT_DVD  "Virtual DVD-ROM"
+
+static int set_name(const char *what, const char *name, uint8_t *ret, size_t bytes,
+		    struct diag *reterr)
+{
+	if (!name[0] || strlen(name) > bytes || !is_printable(name)) {
+		return diag_set(reterr, -EINVAL,
+				"disk %s \"%s\": use 1 to %zu printable ASCII characters", what,
+				name, bytes);
+	}
+	memset(ret, ' ', bytes);
+	memcpy(ret, name, strlen(name));
+	return 0;
+}
+
+static int set_names(struct scsi_disk *disk, const struct scsi_disk_config *config,
+		     struct diag *reterr)
+{
+	const char *product = config->type == SCSI_DVD ? PRODUCT_DVD : PRODUCT_DISK;
+	int err = set_name("vendor", config->vendor ? config->vendor : VENDOR, disk->vendor,
+			   sizeof(disk->vendor), reterr);
+
+	return err ? err
+		   : set_name("product", config->product ? config->product : product, disk->product,
+			      sizeof(disk->product), reterr);
+}
+
 int scsi_identity_init(struct scsi_disk *disk, const struct scsi_disk_config *config,
 		       struct diag *reterr)
 {
@@ -103,5 +133,5 @@ int scsi_identity_init(struct scsi_disk *disk, const struct scsi_disk_config *co
 			"that begin with 6",
 			config->wwn);
 	}
-	return 0;
+	return set_names(disk, config, reterr);
 }

@@ -11,24 +11,34 @@
 #include "base/num.h"
 #include "scsi/scsi_disk_internal.h"
 
-/* Linux allows WRITE SAME, and Windows takes its own paths, for this vendor and product. */
 #define INQUIRY_VENDOR  "Msft    "
-#define INQUIRY_PRODUCT "Virtual Disk    "
 #define INQUIRY_VERSION "1.0 "
 
 #define VPD_BYTES_MAX   128
 
-void scsi_inquiry_fill(uint8_t *ret_data, uint8_t peripheral)
+static uint8_t inquiry_type(const struct scsi_disk *disk)
+{
+	return disk->type == SCSI_DVD ? SCSI_INQUIRY_TYPE_DVD : SCSI_INQUIRY_TYPE_DISK;
+}
+
+void scsi_inquiry_fill(uint8_t *ret_data, const struct scsi_disk *disk)
 {
 	memset(ret_data, 0, SCSI_INQUIRY_BYTES);
-	ret_data[0] = peripheral;
+	ret_data[0] = SCSI_INQUIRY_NO_UNIT;
 	ret_data[2] = SCSI_INQUIRY_VERSION_SPC3;
 	ret_data[3] = 0x02; /* format of this answer */
 	ret_data[4] = SCSI_INQUIRY_BYTES - 5;
 	ret_data[7] = SCSI_INQUIRY_CMDQUE;
-	memcpy(&ret_data[8], INQUIRY_VENDOR, 8);
-	memcpy(&ret_data[16], INQUIRY_PRODUCT, 16);
 	memcpy(&ret_data[32], INQUIRY_VERSION, 4);
+	if (!disk) {
+		memcpy(&ret_data[8], INQUIRY_VENDOR, 8);
+		memset(&ret_data[16], ' ', 16);
+		return;
+	}
+	ret_data[0] = inquiry_type(disk);
+	ret_data[1] = disk->type == SCSI_DVD ? SCSI_INQUIRY_RMB : 0;
+	memcpy(&ret_data[8], disk->vendor, sizeof(disk->vendor));
+	memcpy(&ret_data[16], disk->product, sizeof(disk->product));
 }
 
 static bool disk_can_provision(const struct scsi_request *request)
@@ -46,6 +56,9 @@ static uint32_t vpd_supported(const struct scsi_request *request, uint8_t *at)
 	at[n++] = SCSI_VPD_SUPPORTED;
 	at[n++] = SCSI_VPD_SERIAL;
 	at[n++] = SCSI_VPD_IDENTIFICATION;
+	if (request->disk->type == SCSI_DVD) {
+		return n;
+	}
 	at[n++] = SCSI_VPD_BLOCK_LIMITS;
 	at[n++] = SCSI_VPD_CHARACTERISTICS;
 	if (disk_can_provision(request)) {
@@ -62,7 +75,28 @@ static uint32_t vpd_serial(const struct scsi_request *request, uint8_t *at)
 	return (uint32_t)n;
 }
 
-/* A T10 vendor designator (binary: vendor and GUID) and a NAA one. */
+/* SPC-4 7.8.6.11: "naa." and the digits, ended by zeroes to a multiple of 4 bytes. */
+static uint32_t put_name_string(uint8_t *at, const uint8_t *naa, uint8_t naa_bytes)
+{
+	uint32_t bytes = (4U + 2U * naa_bytes + 1 + 3) & ~3U;
+	char text[4 + 2 * 16 + 1];
+	int n = snprintf(text, sizeof(text), "naa.");
+
+	for (uint8_t i = 0; i < naa_bytes; i++) {
+		n += snprintf(&text[n], sizeof(text) - (size_t)n, "%02X", naa[i]);
+	}
+	memset(at, 0, 4 + bytes);
+	at[0] = 0x03; /* UTF-8 */
+	at[1] = 0x08; /* SCSI name string, of the unit */
+	at[3] = (uint8_t)bytes;
+	memcpy(&at[4], text, (size_t)n);
+	return 4 + bytes;
+}
+
+/*
+ * Three designators, each of which is unique by itself: T10 vendor (binary: vendor and a GUID), NAA,
+ * and the same as a SCSI name string.
+ */
 static uint32_t vpd_identification(const struct scsi_request *request, uint8_t *at)
 {
 	const struct scsi_disk *disk = request->disk;
@@ -72,14 +106,14 @@ static uint32_t vpd_identification(const struct scsi_request *request, uint8_t *
 	at[1] = 0x01; /* T10 vendor identification, of the unit */
 	at[2] = 0;
 	at[3] = 8 + 16;
-	memcpy(&at[4], INQUIRY_VENDOR, 8);
+	memcpy(&at[4], disk->vendor, 8);
 	memcpy(&at[12], disk->unique, 16);
 	at[28] = 0x01;
 	at[29] = 0x03; /* NAA */
 	at[30] = 0;
 	at[31] = naa_bytes;
 	memcpy(&at[32], disk->naa, naa_bytes);
-	return 32U + naa_bytes;
+	return 32U + naa_bytes + put_name_string(&at[32 + naa_bytes], disk->naa, naa_bytes);
 }
 
 static uint32_t vpd_block_limits(const struct scsi_request *request, uint8_t *at)
@@ -127,14 +161,15 @@ static uint32_t vpd_provisioning(const struct scsi_request *request, uint8_t *at
 
 static const struct {
 	uint8_t page;
+	bool is_disks; /* a DVD drive has no such page */
 	uint32_t (*fill)(const struct scsi_request *request, uint8_t *at);
 } vpd_pages[] = {
-	{ SCSI_VPD_SUPPORTED, vpd_supported },
-	{ SCSI_VPD_SERIAL, vpd_serial },
-	{ SCSI_VPD_IDENTIFICATION, vpd_identification },
-	{ SCSI_VPD_BLOCK_LIMITS, vpd_block_limits },
-	{ SCSI_VPD_CHARACTERISTICS, vpd_characteristics },
-	{ SCSI_VPD_PROVISIONING, vpd_provisioning },
+	{ SCSI_VPD_SUPPORTED, false, vpd_supported },
+	{ SCSI_VPD_SERIAL, false, vpd_serial },
+	{ SCSI_VPD_IDENTIFICATION, false, vpd_identification },
+	{ SCSI_VPD_BLOCK_LIMITS, true, vpd_block_limits },
+	{ SCSI_VPD_CHARACTERISTICS, true, vpd_characteristics },
+	{ SCSI_VPD_PROVISIONING, true, vpd_provisioning },
 };
 
 static void inquiry_vpd(struct scsi_disk *disk, struct scsi_request *request, uint32_t allocation)
@@ -146,10 +181,12 @@ static void inquiry_vpd(struct scsi_disk *disk, struct scsi_request *request, ui
 		uint32_t bytes;
 
 		if (vpd_pages[i].page != page ||
+		    (vpd_pages[i].is_disks && disk->type != SCSI_DISK) ||
 		    (page == SCSI_VPD_PROVISIONING && !disk_can_provision(request))) {
 			continue;
 		}
 		bytes = vpd_pages[i].fill(request, &data[4]);
+		data[0] = inquiry_type(disk);
 		data[1] = page;
 		bytes_put_be16(&data[2], (uint16_t)bytes);
 		scsi_reply(request, data, 4 + bytes, allocation);
@@ -170,7 +207,7 @@ enum scsi_submit scsi_inquiry(struct scsi_disk *disk, struct scsi_request *reque
 	} else if (request->cdb[2] != 0) {
 		scsi_fail_cdb(request, 2, -1);
 	} else {
-		scsi_inquiry_fill(data, 0);
+		scsi_inquiry_fill(data, disk);
 		scsi_reply(request, data, sizeof(data), allocation);
 	}
 	return SCSI_DONE;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Mode parameters: the caching page, of which the write cache can be switched, and the control
- * page, of which nothing can.
+ * Mode parameters. All that can be changed is a disk's write cache, in the caching page.
  *
  *   spec  SPC-4 6.10 to 6.14 and 7.5, SBC-3 6.5
  */
@@ -10,10 +9,15 @@
 #include "base/bytes.h"
 #include "base/num.h"
 #include "block/iovec.h"
-#include "scsi/scsi_disk_internal.h"
+#include "scsi/scsi_dvd_internal.h"
 
-#define CACHING_BYTES       20
-#define CONTROL_BYTES       12
+#define CACHING_BYTES        20
+#define CONTROL_BYTES        12
+#define ERROR_RECOVERY_BYTES 12
+#define EXCEPTIONS_BYTES     12
+#define ALL_PAGES_BYTES                                                                            \
+	(ERROR_RECOVERY_BYTES + CACHING_BYTES + CONTROL_BYTES + EXCEPTIONS_BYTES +                 \
+	 DVD_CAPABILITIES_BYTES)
 #define MODE_LIST_BYTES_MAX 256
 
 static bool is_long_form(const struct scsi_request *request)
@@ -55,17 +59,52 @@ static uint32_t block_descriptor(const struct scsi_request *request, uint8_t *at
 	return 8;
 }
 
-/* The pages that were asked for; 0 when there is no such page. */
+/* What the host's storage does by itself: nothing of it can be set. */
+static uint32_t page_error_recovery(const struct scsi_disk *disk, unsigned int control, uint8_t *at)
+{
+	memset(at, 0, ERROR_RECOVERY_BYTES);
+	at[0] = SCSI_MODE_ERROR_RECOVERY;
+	at[1] = ERROR_RECOVERY_BYTES - 2;
+	if (control != SCSI_MODE_PC_CHANGEABLE && disk->type == SCSI_DISK) {
+		at[2] = 0xc0; /* AWRE, ARRE: bad blocks are replaced */
+	}
+	return ERROR_RECOVERY_BYTES;
+}
+
+static uint32_t page_exceptions(const struct scsi_disk *disk, unsigned int control, uint8_t *at)
+{
+	memset(at, 0, EXCEPTIONS_BYTES);
+	at[0] = SCSI_MODE_EXCEPTIONS;
+	at[1] = EXCEPTIONS_BYTES - 2;
+	if (control != SCSI_MODE_PC_CHANGEABLE) {
+		at[2] = 0x08; /* DEXCPT: none are reported */
+	}
+	return EXCEPTIONS_BYTES;
+}
+
+static const struct mode_page {
+	uint8_t code;
+	uint8_t types; /* 1 << enum scsi_disk_type */
+	uint32_t (*fill)(const struct scsi_disk *disk, unsigned int control, uint8_t *at);
+} all_pages[] = {
+	{ SCSI_MODE_ERROR_RECOVERY, 1 << SCSI_DISK | 1 << SCSI_DVD, page_error_recovery },
+	{ SCSI_MODE_CACHING, 1 << SCSI_DISK, page_caching },
+	{ SCSI_MODE_CONTROL, 1 << SCSI_DISK, page_control },
+	{ SCSI_MODE_EXCEPTIONS, 1 << SCSI_DISK | 1 << SCSI_DVD, page_exceptions },
+	{ SCSI_MODE_CAPABILITIES, 1 << SCSI_DVD, scsi_dvd_page_capabilities },
+};
+
+/* The pages that were asked for, ALL_PAGES_BYTES at most; 0 when there is no such page. */
 static uint32_t mode_pages(const struct scsi_disk *disk, uint8_t page, unsigned int control,
 			   uint8_t *at)
 {
 	uint32_t bytes = 0;
 
-	if (page == SCSI_MODE_CACHING || page == SCSI_MODE_ALL) {
-		bytes += page_caching(disk, control, at);
-	}
-	if (page == SCSI_MODE_CONTROL || page == SCSI_MODE_ALL) {
-		bytes += page_control(disk, control, at + bytes);
+	for (size_t i = 0; i < ARRAY_SIZE(all_pages); i++) {
+		if ((page == all_pages[i].code || page == SCSI_MODE_ALL) &&
+		    (all_pages[i].types & 1 << disk->type)) {
+			bytes += all_pages[i].fill(disk, control, at + bytes);
+		}
 	}
 	return bytes;
 }
@@ -75,8 +114,8 @@ enum scsi_submit scsi_mode_sense(struct scsi_disk *disk, struct scsi_request *re
 	bool is_long = is_long_form(request);
 	uint8_t page = request->cdb[2] & 0x3f, subpage = request->cdb[3];
 	unsigned int control = request->cdb[2] >> 6;
-	uint8_t device = SCSI_MODE_DPOFUA;
-	uint8_t data[8 + 8 + CACHING_BYTES + CONTROL_BYTES] = { 0 };
+	uint8_t device = disk->type == SCSI_DISK ? SCSI_MODE_DPOFUA : 0;
+	uint8_t data[8 + 8 + ALL_PAGES_BYTES] = { 0 };
 	uint32_t bytes = is_long ? 8 : 4, descriptor = 0, pages;
 
 	if (control == SCSI_MODE_PC_SAVED) {
@@ -87,7 +126,8 @@ enum scsi_submit scsi_mode_sense(struct scsi_disk *disk, struct scsi_request *re
 		scsi_fail_cdb(request, 3, -1);
 		return SCSI_DONE;
 	}
-	if (!(request->cdb[1] & 0x08)) { /* DBD: no block descriptor, please */
+	/* DBD: no block descriptor, please; a drive has none. */
+	if (disk->type == SCSI_DISK && !(request->cdb[1] & 0x08)) {
 		descriptor = block_descriptor(request, &data[bytes]);
 		bytes += descriptor;
 	}
@@ -98,7 +138,7 @@ enum scsi_submit scsi_mode_sense(struct scsi_disk *disk, struct scsi_request *re
 	}
 	bytes += pages;
 
-	if (scsi_info(request)->read_only) {
+	if (disk->type == SCSI_DISK && (scsi_queue_of(request)->refused & SCSI_COMMAND_WRITE)) {
 		device |= SCSI_MODE_WP;
 	}
 	if (is_long) {
@@ -122,13 +162,13 @@ enum scsi_submit scsi_mode_sense(struct scsi_disk *disk, struct scsi_request *re
 static int select_page(const struct scsi_disk *disk, const uint8_t *at, uint32_t left,
 		       bool *write_cache)
 {
-	uint8_t current[CACHING_BYTES], changeable[CACHING_BYTES];
-	uint32_t bytes;
+	uint8_t current[ALL_PAGES_BYTES], changeable[ALL_PAGES_BYTES];
+	uint32_t bytes =
+		at[0] == SCSI_MODE_ALL ? 0 : mode_pages(disk, at[0], SCSI_MODE_PC_CURRENT, current);
 
-	if (at[0] != SCSI_MODE_CACHING && at[0] != SCSI_MODE_CONTROL) {
+	if (bytes == 0) {
 		return 0;
 	}
-	bytes = mode_pages(disk, at[0], SCSI_MODE_PC_CURRENT, current);
 	(void)mode_pages(disk, at[0], SCSI_MODE_PC_CHANGEABLE, changeable);
 	if (at[1] != current[1] || bytes > left) {
 		return 1;

@@ -12,7 +12,7 @@
 #include "scsi/scsi_disk_internal.h"
 
 /* How the standards say what the host said. */
-static void scsi_fail_errno(struct scsi_request *request, int err)
+void scsi_fail_errno(struct scsi_request *request, int err)
 {
 	bool writes = request->block.op != BLOCK_READ;
 
@@ -106,10 +106,9 @@ static bool scsi_range_is_valid(struct scsi_request *request, uint64_t lba, uint
 	return true;
 }
 
-static enum scsi_submit scsi_transfer(struct scsi_disk *disk, struct scsi_request *request,
+static enum scsi_submit scsi_transfer(struct scsi_request *request, struct scsi_address at,
 				      enum block_op op, bool fua)
 {
-	struct scsi_address at = scsi_address_of(request->cdb);
 	uint64_t bytes = (uint64_t)at.blocks << scsi_block_shift(request);
 
 	if (!scsi_range_is_valid(request, at.lba, at.blocks)) {
@@ -162,7 +161,15 @@ enum scsi_submit scsi_read(struct scsi_disk *disk, struct scsi_request *request)
 	if (scsi_refuse_protection(request)) {
 		return SCSI_DONE;
 	}
-	return scsi_transfer(disk, request, BLOCK_READ, false);
+	return scsi_transfer(request, scsi_address_of(request->cdb), BLOCK_READ, false);
+}
+
+enum scsi_submit scsi_read_range(struct scsi_request *request, uint64_t lba, uint32_t blocks,
+				 unsigned int blocks_at)
+{
+	struct scsi_address at = { .lba = lba, .blocks = blocks, .blocks_at = blocks_at };
+
+	return scsi_transfer(request, at, BLOCK_READ, false);
 }
 
 enum scsi_submit scsi_write(struct scsi_disk *disk, struct scsi_request *request)
@@ -172,7 +179,8 @@ enum scsi_submit scsi_write(struct scsi_disk *disk, struct scsi_request *request
 	if (scsi_refuse_protection(request)) {
 		return SCSI_DONE;
 	}
-	return scsi_transfer(disk, request, BLOCK_WRITE, fua || !scsi_disk_has_write_cache(disk));
+	return scsi_transfer(request, scsi_address_of(request->cdb), BLOCK_WRITE,
+			     fua || !scsi_disk_has_write_cache(disk));
 }
 
 /* Verified by the host's storage; what we owe is that it is on the medium. */
@@ -185,25 +193,37 @@ enum scsi_submit scsi_write_verify(struct scsi_disk *disk, struct scsi_request *
 		scsi_fail_cdb(request, 1, 2);
 		return SCSI_DONE;
 	}
-	return scsi_transfer(disk, request, BLOCK_WRITE, true);
+	return scsi_transfer(request, scsi_address_of(request->cdb), BLOCK_WRITE, true);
 }
 
-/* Without a byte check no data moves, and the host's storage checks itself on each read. */
+/*
+ * Without a byte check no data moves, and the host's storage checks itself on each read. With one,
+ * the blocks are compared with as much data; a check against one block repeated (3) is refused.
+ */
 enum scsi_submit scsi_verify(struct scsi_disk *disk, struct scsi_request *request)
 {
 	struct scsi_address at = scsi_address_of(request->cdb);
+	unsigned int check = (request->cdb[1] & SCSI_CDB_BYTCHK) >> 1;
 
 	if (scsi_refuse_protection(request)) {
 		return SCSI_DONE;
 	}
-	if (request->cdb[1] & SCSI_CDB_BYTCHK) {
+	if (check > 1 || (check == 1 && disk->type != SCSI_DISK)) {
 		scsi_fail_cdb(request, 1, 2);
 		return SCSI_DONE;
 	}
-	if (scsi_range_is_valid(request, at.lba, at.blocks)) {
-		scsi_good(request);
+	if (!scsi_range_is_valid(request, at.lba, at.blocks)) {
+		return SCSI_DONE;
 	}
-	return SCSI_DONE;
+	if (check == 0 || at.blocks == 0) {
+		scsi_good(request);
+		return SCSI_DONE;
+	}
+	if ((uint64_t)at.blocks << scsi_block_shift(request) > request->data_bytes) {
+		scsi_fail_cdb(request, at.blocks_at, -1);
+		return SCSI_DONE;
+	}
+	return scsi_compare(request, at.lba, at.blocks);
 }
 
 enum scsi_submit scsi_flush(struct scsi_disk *disk, struct scsi_request *request,
@@ -281,8 +301,9 @@ static bool scsi_pattern_is_zero(const struct scsi_request *request)
 }
 
 /*
- * Zeroes only, which is all that operating systems use it for. A length of 0 means "to the end"
- * (block limits: WSNZ = 0).
+ * Zeroes, which is all that operating systems use it for, are one request of the block. Another
+ * pattern is written out, and so is limited to SCSI_PATTERN_BYTES_MAX: a close waits for it. A length
+ * of 0 means "to the end" (block limits: WSNZ = 0).
  */
 enum scsi_submit scsi_write_same(struct scsi_disk *disk, struct scsi_request *request)
 {
@@ -309,8 +330,11 @@ enum scsi_submit scsi_write_same(struct scsi_disk *disk, struct scsi_request *re
 		return SCSI_DONE;
 	}
 	if (!no_data && !scsi_pattern_is_zero(request)) {
-		scsi_fail_list(request, 0, -1);
-		return SCSI_DONE;
+		if (blocks > SCSI_PATTERN_BYTES_MAX >> scsi_block_shift(request)) {
+			scsi_fail_cdb(request, at.blocks_at, -1);
+			return SCSI_DONE;
+		}
+		return scsi_repeat(request, at.lba, (uint32_t)blocks);
 	}
 	request->transfer_bytes = no_data ? 0 : scsi_block_bytes(request);
 	request->block.op = BLOCK_WRITE_ZEROES;

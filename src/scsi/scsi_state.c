@@ -33,7 +33,7 @@ void scsi_disk_save(const struct scsi_disk *disk, struct save *save)
 	save_u32(save, DISK_STATE_ATTENTIONS, flags & SCSI_UA_ALL);
 	save_u32(save, DISK_STATE_EVENTS, (flags & SCSI_EVENT_ALL) >> EVENT_SHIFT);
 	if (disk->type == SCSI_DVD) {
-		save_u32(save, DISK_STATE_MEDIUM, disk->has_medium);
+		save_u32(save, DISK_STATE_MEDIUM, scsi_disk_has_medium(disk));
 	}
 }
 
@@ -66,7 +66,7 @@ static uint32_t load_flags(const struct scsi_disk *disk, struct load *load, uint
 	struct load_field field;
 	uint32_t flags = 0, no_write_cache = 1;
 
-	*ret_medium = disk->has_medium;
+	*ret_medium = scsi_disk_has_medium(disk);
 	while (load_next(load, &field)) {
 		switch (field.tag) {
 		case DISK_STATE_WRITE_CACHE:
@@ -102,6 +102,7 @@ static uint32_t load_flags(const struct scsi_disk *disk, struct load *load, uint
 
 int scsi_disk_load(struct scsi_disk *disk, struct load *load)
 {
+	bool has_medium = scsi_disk_has_medium(disk);
 	uint32_t medium, flags = load_flags(disk, load, &medium);
 
 	/* A hard disk has neither a tray nor anybody who looks at its events. */
@@ -113,13 +114,15 @@ int scsi_disk_load(struct scsi_disk *disk, struct load *load)
 	if (load_result(load)) {
 		return load_result(load);
 	}
-	if (disk->type == SCSI_DVD && medium != disk->has_medium) {
+	if (disk->type == SCSI_DVD && medium != has_medium) {
 		flags &= ~(SCSI_STATE_EJECTED | SCSI_STATE_TRAY_OPEN | SCSI_EVENT_ALL);
-		flags |= disk->has_medium ? SCSI_UA_MEDIUM | SCSI_EVENT_NEW_MEDIUM
-					  : SCSI_EVENT_REMOVAL;
+		flags |= has_medium ? SCSI_UA_MEDIUM | SCSI_EVENT_NEW_MEDIUM : SCSI_EVENT_REMOVAL;
 	}
-	atomic_store(&disk->flags, flags);
-	if ((flags & SCSI_STATE_EJECTED) && disk->has_medium && disk->on_eject) {
+	if (!has_medium && (flags & SCSI_STATE_EJECTED)) {
+		flags &= ~SCSI_STATE_EJECTED; /* it was taken away meanwhile */
+	}
+	atomic_store(&disk->flags, flags | (has_medium ? SCSI_STATE_MEDIUM : 0));
+	if ((flags & SCSI_STATE_EJECTED) && has_medium && disk->on_eject) {
 		disk->on_eject(disk->on_eject_ctx);
 	}
 	return 0;

@@ -1,105 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Every command of a SCSI disk, and every refusal with its sense data. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "scsi_rig.h"
 
-#include <cmocka.h>
-#include <errno.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "base/bytes.h"
-#include "base/num.h"
-#include "block/block_impl.h"
-#include "scsi/scsi_disk.h"
-
-/* ---- a disk over a block that writes down what it is asked ------------------------------------- */
-
-struct spy {
-	struct block block;
-	struct block_request last; /* a copy */
-	unsigned int requests;
-	int result; /* of the next */
-};
-
-static struct loop *loop;
-static struct spy spy;
-static struct scsi_disk *disk;
-static struct scsi_target target;
-static struct scsi_request request;
-static uint8_t buf[1 << 16];
-static struct iovec iov[2];
-static bool is_done;
-
-static void spy_submit(struct block *block, struct block_request *r)
-{
-	spy.last = *r;
-	spy.requests++;
-	block_complete_later(block, r, spy.result);
-	spy.result = 0;
-}
-
-static void spy_close(struct block *block)
-{
-}
-
-static const struct block_ops spy_ops = { .name = "spy", .submit = spy_submit, .close = spy_close };
-
-static void on_done(struct scsi_request *r)
-{
-	assert_false(is_done);
-	is_done = true;
-}
-
-static void create(struct block_info info)
-{
-	struct scsi_disk_config config = {
-		.info = &info,
-		.write_cache = true,
-		.transfer_bytes_max = 1 << 20,
-		.serial = "SN-1",
-	};
-	struct diag diag;
-
-	memset(&spy, 0, sizeof(spy));
-	block_init(&spy.block, &spy_ops);
-	spy.block.info = info;
-	assert_int_equal(loop_create("test", &loop, &diag), 0);
-	assert_int_equal(block_start(&spy.block, loop), 0);
-	assert_int_equal(scsi_disk_create(&config, &disk, &diag), 0);
-	scsi_disk_attach(disk, 0, &spy.block);
-	memset(&target, 0, sizeof(target));
-	target.luns[0] = disk;
-}
-
-static const struct block_info full_info = {
-	.bytes = 1 << 20,
-	.logical_block_bytes = 512,
-	.physical_block_bytes = 4096,
-	.can_discard = true,
-	.can_write_zeroes = true,
-	.identity = "01234567-89ab-cdef-0123-456789abcdef",
-};
-
-static int setup(void **state)
-{
-	create(full_info);
-	return 0;
-}
-
-static int setup_read_only(void **state)
-{
-	struct block_info info = full_info;
-
-	info.read_only = true;
-	info.can_discard = info.can_write_zeroes = false;
-	create(info);
-	return 0;
-}
-
-/* 3 TiB of 4 KiB blocks, rotating, without provisioning. */
+/* 3 TiB of 512-byte blocks, rotating, without provisioning. */
 static int setup_large(void **state)
 {
 	struct block_info info = {
@@ -113,6 +16,25 @@ static int setup_large(void **state)
 	return 0;
 }
 
+static int setup_read_only(void **state)
+{
+	struct block_info info = full_info;
+
+	info.read_only = true;
+	info.can_discard = info.can_write_zeroes = false;
+	create(info);
+	return 0;
+}
+
+static int setup_large_with_zeroes(void **state)
+{
+	struct block_info info = full_info;
+
+	info.bytes = 3ULL << 40;
+	create(info);
+	return 0;
+}
+
 static int setup_4k(void **state)
 {
 	struct block_info info = full_info;
@@ -120,77 +42,6 @@ static int setup_4k(void **state)
 	info.logical_block_bytes = 4096;
 	create(info);
 	return 0;
-}
-
-static int teardown(void **state)
-{
-	scsi_disk_detach(disk, 0);
-	scsi_disk_destroy(disk);
-	block_stop_lower(&spy.block);
-	loop_destroy(loop);
-	return 0;
-}
-
-/* The buffer in two pieces, so that nothing relies on one. */
-static uint8_t run(const void *cdb, uint8_t cdb_bytes, uint32_t data_bytes)
-{
-	enum scsi_submit how;
-
-	memset(&request, 0xee, sizeof(request));
-	memset(request.cdb, 0, sizeof(request.cdb));
-	memcpy(request.cdb, cdb, cdb_bytes);
-	request.cdb_bytes = cdb_bytes;
-	iov[0] = (struct iovec){ buf, num_min(data_bytes, 7) };
-	iov[1] = (struct iovec){ buf + 7, data_bytes - iov[0].iov_len };
-	request.iov = iov;
-	request.iov_count = 2;
-	request.data_bytes = data_bytes;
-	request.done = on_done;
-	request.queue = 0;
-	is_done = false;
-	how = scsi_target_submit(&target, 0, &request);
-	assert_false(is_done);
-	while (how == SCSI_PENDING && !is_done) {
-		loop_turn(loop);
-	}
-	assert_true(how != SCSI_NO_UNIT);
-	return request.status;
-}
-
-#define RUN(data_bytes, ...)                                                                       \
-	run((const uint8_t[]){ __VA_ARGS__ }, sizeof((const uint8_t[]){ __VA_ARGS__ }), data_bytes)
-
-static void expect_sense(uint8_t key, uint16_t asc)
-{
-	assert_int_equal(request.status, SCSI_STATUS_CHECK_CONDITION);
-	assert_int_equal(request.sense_bytes, SCSI_SENSE_BYTES);
-	assert_int_equal(request.sense[0], 0x70);
-	assert_int_equal(request.sense[2], key);
-	assert_int_equal(request.sense[7], 10);
-	assert_int_equal(bytes_be16(&request.sense[12]), asc);
-	assert_int_equal(request.transferred_bytes, 0);
-}
-
-/* ILLEGAL REQUEST, invalid field in CDB, pointing at byte (and bit, unless negative). */
-static void expect_bad_cdb(unsigned int byte, int bit)
-{
-	expect_sense(SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_INVALID_FIELD_IN_CDB);
-	assert_int_equal(request.sense[15], bit < 0 ? 0xc0 : 0xc8 | bit);
-	assert_int_equal(bytes_be16(&request.sense[16]), byte);
-}
-
-static void expect_bad_list(unsigned int byte)
-{
-	expect_sense(SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_INVALID_FIELD_IN_LIST);
-	assert_int_equal(request.sense[15], 0x80);
-	assert_int_equal(bytes_be16(&request.sense[16]), byte);
-}
-
-static void expect_good(uint32_t transferred)
-{
-	assert_int_equal(request.status, SCSI_STATUS_GOOD);
-	assert_int_equal(request.sense_bytes, 0);
-	assert_int_equal(request.transferred_bytes, transferred);
 }
 
 /* ---- who are you -------------------------------------------------------------------------------- */
@@ -230,6 +81,7 @@ static void vital_product_data_is_complete(void **state)
 	RUN(255, 0x12, 1, 0x80, 0, 255, 0);
 	assert_memory_equal(&buf[4], "SN-1", 4);
 	RUN(255, 0x12, 1, 0x83, 0, 255, 0);
+	assert_memory_equal(&buf[8], "Msft    ", 8);
 	assert_int_equal(buf[4 + 29], 3); /* NAA */
 	assert_int_equal(bytes_be32(&buf[4 + 32]), 0x60022480);
 	RUN(255, 0x12, 1, 0xb0, 0, 255, 0);
@@ -324,13 +176,16 @@ static void sense_is_never_pending(void **state)
 static void mode_sense_tells_caching_and_control(void **state)
 {
 	RUN(255, 0x1a, 0, 0x3f, 0, 255, 0);
-	expect_good(4 + 8 + 20 + 12);
-	assert_int_equal(buf[0], 43);
+	expect_good(4 + 8 + 12 + 20 + 12 + 12);
+	assert_int_equal(buf[0], 67);
 	assert_int_equal(buf[2], 0x10); /* DPOFUA, not WP */
 	assert_int_equal(buf[3], 8);
 	assert_int_equal(bytes_be32(&buf[8]), 512);
-	assert_int_equal(buf[12], 8);
-	assert_int_equal(buf[14], 4);    /* WCE */
+	assert_int_equal(buf[12], 1);
+	assert_int_equal(buf[24], 8);
+	assert_int_equal(buf[26], 4); /* WCE */
+	assert_int_equal(buf[44], 0x0a);
+	assert_int_equal(buf[56], 0x1c);
 	RUN(255, 0x1a, 8, 8, 0, 255, 0); /* DBD */
 	expect_good(4 + 20);
 	assert_int_equal(buf[3], 0);
@@ -343,7 +198,7 @@ static void mode_sense_tells_caching_and_control(void **state)
 	assert_int_equal(buf[3], 0x10);
 	RUN(4, 0x1a, 0, 0x3f, 0, 4, 0); /* the head alone */
 	expect_good(4);
-	RUN(255, 0x1a, 0, 0x1c, 0, 255, 0);
+	RUN(255, 0x1a, 0, 0x2a, 0, 255, 0);
 	expect_bad_cdb(2, 5);
 	RUN(255, 0x1a, 0, 0x3f, 1, 255, 0);
 	expect_bad_cdb(3, -1);
@@ -480,7 +335,9 @@ static void verify_checks_the_range(void **state)
 	expect_sense(SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_LBA_OUT_OF_RANGE);
 	RUN(0, 0x2f, 0, 0, 0, 0, 0, 0, 0, 8, 0);
 	expect_good(0);
-	RUN(512, 0x2f, 2, 0, 0, 0, 0, 0, 0, 1, 0);
+	RUN(512, 0x2f, 4, 0, 0, 0, 0, 0, 0, 1, 0); /* reserved */
+	expect_bad_cdb(1, 2);
+	RUN(512, 0x2f, 6, 0, 0, 0, 0, 0, 0, 1, 0); /* one block against all */
 	expect_bad_cdb(1, 2);
 	RUN(0, 0x8f, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 1, 0, 0);
 	expect_good(0);
@@ -581,9 +438,65 @@ static void write_same_writes_zeroes(void **state)
 	expect_bad_cdb(1, 4);
 	RUN(512, 0x41, 0, 0, 0, 8, 0, 0, 0, 1, 0);
 	expect_sense(SCSI_KEY_ILLEGAL_REQUEST, SCSI_ASC_LBA_OUT_OF_RANGE);
-	buf[300] = 1;
-	RUN(512, 0x41, 0, 0, 0, 0, 8, 0, 0, 4, 0);
-	expect_bad_list(0);
+}
+
+static void write_same_writes_patterns_in_pieces(void **state)
+{
+	fill(512, 7);
+	spy.requests = 0;
+	RUN(512, 0x41, 0, 0, 0, 0, 8, 0, 1, 0, 0); /* 128 KiB: two pieces */
+	expect_good(512);
+	assert_int_equal(spy.requests, 2);
+	assert_int_equal(spy.last.op, BLOCK_WRITE);
+	assert_false(spy.last.fua);
+	for (uint32_t i = 0; i < 512 * 256; i++) {
+		assert_int_equal(medium[8 * 512 + i], buf[i % 512]);
+	}
+	assert_int_equal(medium[8 * 512 - 1], 0);
+	assert_int_equal(medium[264 * 512], 0);
+	spy.result = -EIO;
+	RUN(512, 0x41, 0, 0, 0, 0, 8, 0, 1, 0, 0);
+	expect_sense(SCSI_KEY_MEDIUM_ERROR, SCSI_ASC_WRITE_ERROR);
+	RUN(512, 0x41, 0, 0, 0, 0, 8, 0, 0, 1, 0); /* the scratch is free again */
+	expect_good(512);
+}
+
+/* What takes long would have to be waited for by a close. */
+static void large_patterns_are_refused(void **state)
+{
+	fill(512, 7);
+	spy.requests = 0;
+	RUN(512, 0x93, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x01, 0, 0);
+	expect_bad_cdb(10, -1);
+	RUN(512, 0x41, 0, 0, 0, 0, 0, 0, 0, 0, 0); /* to the end */
+	expect_bad_cdb(7, -1);
+	assert_int_equal(spy.requests, 0);
+	RUN(512, 0x93, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80, 0x00, 0, 0);
+	expect_good(512);
+	assert_int_equal(spy.requests, SCSI_PATTERN_BYTES_MAX / 65536);
+}
+
+static void verify_compares_bytes(void **state)
+{
+	fill(sizeof(buf), 3);
+	RUN(sizeof(buf), 0x2a, 0, 0, 0, 0, 1, 0, 0, 128, 0);
+	expect_good(sizeof(buf));
+	RUN(sizeof(buf), 0x2f, 2, 0, 0, 0, 1, 0, 0, 128, 0);
+	expect_good(sizeof(buf));
+	RUN(sizeof(buf), 0x8f, 2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 128, 0, 0);
+	expect_good(sizeof(buf));
+	buf[65535] ^= 1; /* the last byte */
+	RUN(sizeof(buf), 0x2f, 2, 0, 0, 0, 1, 0, 0, 128, 0);
+	expect_sense(SCSI_KEY_MISCOMPARE, SCSI_ASC_MISCOMPARE);
+	RUN(sizeof(buf), 0x2f, 2, 0, 0, 0, 1, 0, 0, 127, 0);
+	expect_good(127 * 512);
+	RUN(511, 0x2f, 2, 0, 0, 0, 1, 0, 0, 1, 0); /* too little to compare with */
+	expect_bad_cdb(7, -1);
+	spy.result = -EIO;
+	RUN(512, 0x2f, 2, 0, 0, 0, 1, 0, 0, 1, 0);
+	expect_sense(SCSI_KEY_MEDIUM_ERROR, SCSI_ASC_READ_ERROR);
+	RUN(512, 0x2f, 2, 0, 0, 0, 1, 0, 0, 1, 0);
+	expect_good(512);
 }
 
 static void read_only_disk_is_protected(void **state)
@@ -612,9 +525,11 @@ static void blocks_of_4k_are_addressed(void **state)
 
 static void every_other_command_is_refused(void **state)
 {
-	static const uint8_t known[] = { 0x00, 0x03, 0x08, 0x0a, 0x12, 0x15, 0x1a, 0x1b, 0x25, 0x28,
-					 0x2a, 0x2e, 0x2f, 0x35, 0x41, 0x42, 0x55, 0x5a, 0x88, 0x8a,
-					 0x8e, 0x8f, 0x91, 0x93, 0x9e, 0xa0, 0xa3, 0xa8, 0xaa };
+	static const uint8_t known[] = {
+		0x00, 0x03, 0x08, 0x0a, 0x12, 0x15, 0x1a, 0x1b, 0x25, 0x28,
+		0x2a, 0x2e, 0x2f, 0x35, 0x41, 0x42, 0x4d, 0x55, 0x5a, 0x88,
+		0x8a, 0x8e, 0x8f, 0x91, 0x93, 0x9e, 0xa0, 0xa3, 0xa8, 0xaa
+	};
 
 	for (unsigned int op = 0; op < 256; op++) {
 		uint8_t cdb[16] = { (uint8_t)op };
@@ -630,10 +545,10 @@ static void every_other_command_is_refused(void **state)
 static void supported_commands_are_reported(void **state)
 {
 	RUN(1024, 0xa3, 0x0c, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0);
-	expect_good(4 + 29 * 8);
-	assert_int_equal(bytes_be32(buf), 29 * 8);
+	expect_good(4 + 31 * 8);
+	assert_int_equal(bytes_be32(buf), 31 * 8);
 	RUN(1024, 0xa3, 0x0c, 0x80, 0, 0, 0, 0, 0, 4, 0, 0, 0); /* with timeouts */
-	expect_good(4 + 29 * 20);
+	expect_good(4 + 31 * 20);
 	RUN(64, 0xa3, 0x0c, 1, 0x28, 0, 0, 0, 0, 0, 64, 0, 0);
 	expect_good(4 + 10);
 	assert_int_equal(buf[1], 3);
@@ -658,38 +573,118 @@ static void supported_commands_are_reported(void **state)
 	expect_bad_cdb(1, 4);
 }
 
-static void state_is_saved_and_loaded(void **state)
+static void logs_are_there(void **state)
 {
-	struct save first, second;
-	const uint8_t *a, *b;
-	size_t a_bytes, b_bytes;
-	struct load load;
+	RUN(64, 0x4d, 0, 0x40, 0, 0, 0, 0, 0, 64, 0);
+	expect_good(6);
+	assert_int_equal(buf[4], 0);
+	assert_int_equal(buf[5], 0x2f);
+	RUN(64, 0x4d, 0, 0x6f, 0, 0, 0, 0, 0, 64, 0);
+	expect_good(12);
+	assert_int_equal(bytes_be16(&buf[2]), 8);
+	assert_int_equal(buf[10], 0xff);
+	RUN(64, 0x4d, 0, 0x40 | 2, 0, 0, 0, 0, 0, 64, 0);
+	expect_bad_cdb(2, 5);
+	RUN(64, 0x4d, 0, 0x40, 1, 0, 0, 0, 0, 64, 0);
+	expect_bad_cdb(3, -1);
+	RUN(64, 0x4d, 1, 0x40, 0, 0, 0, 0, 0, 64, 0);
+	expect_bad_cdb(1, 1);
+	RUN(64, 0xa3, 0x0d, 0, 0, 0, 0, 0, 0, 0, 64, 0, 0);
+	expect_good(4);
+	assert_int_equal(buf[0], 0x0a);
+	RUN(64, 0xa3, 0x0d, 0x80, 0, 0, 0, 0, 0, 0, 64, 0, 0);
+	expect_good(16);
+}
 
-	cache_list(0);
+static void expect_no_create(struct scsi_disk_config config, const char *sentence)
+{
+	struct scsi_disk *other = NULL;
+	struct diag diag;
+
+	config.info = config.info ? config.info : &full_info;
+	assert_int_equal(scsi_disk_create(&config, &other, &diag), -EINVAL);
+	assert_null(other);
+	if (!strstr(diag.text, sentence)) {
+		fail_msg("\"%s\" says nothing of \"%s\"", diag.text, sentence);
+	}
+}
+
+static void nonsense_is_refused_with_a_sentence(void **state)
+{
+	struct block_info odd = full_info, large = full_info, none = full_info;
+
+	odd.logical_block_bytes = 520;
+	large.logical_block_bytes = 8192;
+	none.bytes = 511;
+	expect_no_create((struct scsi_disk_config){ .serial = "" }, "serial");
+	expect_no_create((struct scsi_disk_config){ .vendor = "123456789" }, "vendor");
+	expect_no_create((struct scsi_disk_config){ .product = "\t" }, "product");
+	expect_no_create((struct scsi_disk_config){ .wwn = "5002538" }, "WWN");
+	expect_no_create((struct scsi_disk_config){ .wwn = "2002538e40001234" }, "WWN");
+	expect_no_create((struct scsi_disk_config){ .wwn = "5002538e4000123g" }, "WWN");
+	expect_no_create((struct scsi_disk_config){ .wwn = "50022480000000000000000000000001" },
+			 "WWN");
+	expect_no_create((struct scsi_disk_config){ .info = &odd }, "520");
+	expect_no_create((struct scsi_disk_config){ .info = &large }, "8192");
+	expect_no_create((struct scsi_disk_config){ .info = &none }, "511");
+}
+
+static void world_wide_names_are_told(void **state)
+{
+	static const uint8_t naa5[] = { 0x50, 0x02, 0x53, 0x8e, 0x40, 0x00, 0x12, 0x34 };
+
+	recreate((struct scsi_disk_config){
+		.wwn = "5002538e40001234", .vendor = "ATA", .product = "Disk of ours" });
+	RUN(255, 0x12, 1, 0x83, 0, 255, 0);
+	expect_good(4 + 28 + 12 + 4 + 24);
+	assert_int_equal(buf[4 + 31], 8);
+	assert_memory_equal(&buf[4 + 32], naa5, 8);
+	assert_int_equal(buf[4 + 41], 8); /* SCSI name string */
+	assert_int_equal(buf[4 + 43], 24);
+	assert_string_equal((char *)&buf[4 + 44], "naa.5002538E40001234");
+	RUN(96, 0x12, 0, 0, 0, 96, 0);
+	assert_memory_equal(&buf[8], "ATA     Disk of ours    ", 24);
+	recreate((struct scsi_disk_config){ .wwn = "600224800123456789abcdef01234567" });
+	RUN(255, 0x12, 1, 0x83, 0, 255, 0);
+	expect_good(4 + 28 + 20 + 4 + 40);
+	assert_string_equal((char *)&buf[4 + 52], "naa.600224800123456789ABCDEF01234567");
+}
+
+/* An identity serves where no serial was given, and is for ever. */
+static void identity_makes_serial_and_name(void **state)
+{
+	recreate((struct scsi_disk_config){ 0 });
+	RUN(255, 0x12, 1, 0x80, 0, 255, 0);
+	expect_good(4 + 32);
+	assert_memory_equal(&buf[4], "0123456789abcdef0123456789abcdef", 32);
+	recreate((struct scsi_disk_config){ .identity = "scsi0:0:0:1" });
+	RUN(255, 0x12, 1, 0x80, 0, 255, 0);
+	expect_good(4 + 11);
+	recreate((struct scsi_disk_config){ .identity = "0123456789012345678901234567890123" });
+	RUN(255, 0x12, 1, 0x80, 0, 255, 0);
+	expect_good(4 + 32);
+	assert_memory_not_equal(&buf[4], "01234567890123456789012345678901", 32);
+}
+
+static void write_cache_is_off_where_asked(void **state)
+{
+	recreate((struct scsi_disk_config){ .write_cache = false });
+	RUN(64, 0x1a, 8, 8, 0, 64, 0);
+	assert_int_equal(buf[6], 0);
+	RUN(64, 0x1a, 8, 0x88, 0, 64, 0); /* default */
+	assert_int_equal(buf[6], 0);
+	RUN(64, 0x1a, 8, 0x48, 0, 64, 0); /* changeable */
+	assert_int_equal(buf[6], 4);
+	RUN(512, 0x2a, 0, 0, 0, 0, 1, 0, 0, 1, 0);
+	assert_true(spy.last.fua);
+	cache_list(4);
 	RUN(24, 0x15, 0x10, 0, 0, 24, 0);
-	RUN(0, 0x1b, 0, 0, 0, 0, 0);
-	save_init(&first);
-	scsi_disk_save(disk, &first);
-	assert_int_equal(save_finish(&first, &a, &a_bytes), 0);
+	RUN(512, 0x2a, 0, 0, 0, 0, 1, 0, 0, 1, 0);
+	assert_false(spy.last.fua);
+	scsi_disk_reset_unit(disk); /* a driver does not ask again: it stays */
+	assert_true(scsi_disk_has_write_cache(disk));
 	scsi_disk_reset(disk);
-	load_init(&load, a, a_bytes);
-	assert_int_equal(scsi_disk_load(disk, &load), 0);
-	save_init(&second);
-	scsi_disk_save(disk, &second);
-	assert_int_equal(save_finish(&second, &b, &b_bytes), 0);
-	assert_int_equal(a_bytes, b_bytes);
-	assert_memory_equal(a, b, a_bytes);
-	RUN(0, 0, 0, 0, 0, 0, 0);
-	expect_sense(SCSI_KEY_NOT_READY, SCSI_ASC_NOT_READY_START_NEEDED);
-	save_fini(&first);
-	save_fini(&second);
-
-	save_init(&first);
-	save_u32(&first, 1, 2);
-	assert_int_equal(save_finish(&first, &a, &a_bytes), 0);
-	load_init(&load, a, a_bytes);
-	assert_int_equal(scsi_disk_load(disk, &load), -EBADMSG);
-	save_fini(&first);
+	assert_false(scsi_disk_has_write_cache(disk));
 }
 
 static void serials_are_checked(void **state)
@@ -708,9 +703,6 @@ static void serials_are_checked(void **state)
 	scsi_disk_destroy(other);
 	scsi_disk_destroy(NULL);
 }
-
-#define TEST(name)           cmocka_unit_test_setup_teardown(name, setup, teardown)
-#define TEST_ON(name, setup) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
 {
@@ -735,8 +727,15 @@ int main(void)
 		TEST_ON(blocks_of_4k_are_addressed, setup_4k),
 		TEST(every_other_command_is_refused),
 		TEST(supported_commands_are_reported),
-		TEST(state_is_saved_and_loaded),
 		TEST(serials_are_checked),
+		TEST(write_same_writes_patterns_in_pieces),
+		TEST_ON(large_patterns_are_refused, setup_large_with_zeroes),
+		TEST(verify_compares_bytes),
+		TEST(logs_are_there),
+		TEST(nonsense_is_refused_with_a_sentence),
+		TEST(world_wide_names_are_told),
+		TEST(identity_makes_serial_and_name),
+		TEST(write_cache_is_off_where_asked),
 	};
 
 	return cmocka_run_group_tests_name("scsi/scsi_disk", tests, NULL, NULL);
