@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Units on several queues: attach and detach, unit attentions, what queues share, saved state. */
 #include <stdatomic.h>
+#include <sched.h>
 #include <time.h>
 
 #include "scsi_rig.h"
@@ -314,7 +315,7 @@ static void hostile_state_is_refused(void **state)
 
 /* ---- threads ------------------------------------------------------------------------------------ */
 
-#define ROUNDS 20000
+#define CONDITIONS 2000
 
 struct worker {
 	struct loop *loop;
@@ -323,22 +324,26 @@ struct worker {
 	struct scsi_request request;
 	struct loop_work next, stopped;
 	struct iovec iov;
-	uint8_t data[512];
-	unsigned int queue, rounds, attentions;
-	_Atomic(bool) is_done;
+	uint8_t data[2048];
+	unsigned int queue, rounds;
+	_Atomic(unsigned int) attentions;
+	_Atomic(bool) wants_end, is_done;
 };
 
 static void worker_done(struct scsi_request *r)
 {
 	struct worker *w = container_of(r, struct worker, request);
 
-	if (r->status == SCSI_STATUS_CHECK_CONDITION) {
-		check((r->sense[2] & 0xf) == SCSI_KEY_UNIT_ATTENTION);
+	if (r->status == SCSI_STATUS_CHECK_CONDITION && r->sense[2] == SCSI_KEY_UNIT_ATTENTION) {
 		w->attentions++;
+	} else if (r->status == SCSI_STATUS_CHECK_CONDITION) {
+		check(scsi_disk_type(w->target.luns[0]) == SCSI_DVD);
+		check(r->sense[2] == SCSI_KEY_NOT_READY);
 	} else {
 		check(r->status == SCSI_STATUS_GOOD);
 	}
-	if (++w->rounds < ROUNDS) {
+	w->rounds++;
+	if (!atomic_load(&w->wants_end)) {
 		loop_defer(w->loop, &w->next);
 	} else {
 		scsi_disk_detach(w->target.luns[0], w->queue);
@@ -348,13 +353,17 @@ static void worker_done(struct scsi_request *r)
 
 static void worker_next(struct loop_work *work)
 {
-	static const uint8_t ops[] = { 0x28, 0x2a, 0x35, 0x00, 0x25, 0x12 };
+	static const uint8_t disk_ops[] = { 0x28, 0x2a, 0x35, 0x00, 0x25, 0x12 };
+	static const uint8_t dvd_ops[] = { 0x28, 0x1b, 0x12, 0x00, 0x25, 0x43 };
 	struct worker *w = container_of(work, struct worker, next);
+	bool is_dvd = scsi_disk_type(w->target.luns[0]) == SCSI_DVD;
+	const uint8_t *ops = is_dvd ? dvd_ops : disk_ops;
 	struct scsi_request *r = &w->request;
 
 	memset(r->cdb, 0, sizeof(r->cdb));
-	r->cdb[0] = ops[w->rounds % sizeof(ops)];
+	r->cdb[0] = ops[w->rounds % sizeof(disk_ops)];
 	r->cdb[8] = r->cdb[0] == 0x28 || r->cdb[0] == 0x2a ? 1 : 0;
+	r->cdb[4] = r->cdb[0] == 0x1b ? 2 : 0; /* eject */
 	r->cdb_bytes = 10;
 	r->queue = (uint8_t)w->queue;
 	w->iov = (struct iovec){ w->data, sizeof(w->data) };
@@ -381,17 +390,34 @@ static void worker_begin(void *arg)
 	loop_defer(w->loop, &w->next);
 }
 
-/* U3 with real threads: each condition is told exactly once, by whichever queue. */
-static void two_threads_share_a_unit(void **state)
+static unsigned int attentions_told(struct worker *workers)
+{
+	return atomic_load(&workers[0].attentions) + atomic_load(&workers[1].attentions);
+}
+
+static void worker_attach(void *arg)
+{
+	struct worker *w = arg;
+
+	scsi_disk_attach(w->target.luns[0], w->queue, w->end);
+}
+
+static void worker_detach(void *arg)
+{
+	struct worker *w = arg;
+
+	scsi_disk_detach(w->target.luns[0], w->queue);
+}
+
+/* Two loops with threads of their own, an end each; both send commands from now on. */
+static struct scsi_disk *workers_begin(struct worker *workers, struct scsi_disk_config unit)
 {
 	struct block_config config = { .kind = BLOCK_NULL, .null_bytes = MEDIUM_BYTES };
-	struct scsi_disk_config unit = { .transfer_bytes_max = 1 << 20, .write_cache = true };
-	static struct worker workers[QUEUES];
-	struct scsi_disk *shared;
+	struct scsi_disk *shared = NULL;
 	struct diag diag;
-	unsigned int told = 0, raised = 0;
 
-	memset(workers, 0, sizeof(workers));
+	memset(workers, 0, QUEUES * sizeof(*workers));
+	unit.transfer_bytes_max = 1 << 20;
 	for (unsigned int i = 0; i < QUEUES; i++) {
 		struct worker *w = &workers[i];
 
@@ -410,22 +436,77 @@ static void two_threads_share_a_unit(void **state)
 	for (unsigned int i = 0; i < QUEUES; i++) {
 		loop_call(workers[i].loop, worker_begin, &workers[i]);
 	}
-	while (!atomic_load(&workers[0].is_done) && !atomic_load(&workers[1].is_done)) {
-		scsi_disk_set_write_cache(shared, raised & 1);
-		scsi_disk_resized(shared);
-		raised++;
-		nanosleep(&(struct timespec){ .tv_nsec = 20000 }, NULL);
+	return shared;
+}
+
+static void workers_end(struct worker *workers)
+{
+	for (unsigned int i = 0; i < QUEUES; i++) {
+		atomic_store(&workers[i].wants_end, true);
 	}
 	for (unsigned int i = 0; i < QUEUES; i++) {
 		while (!atomic_load(&workers[i].is_done)) {
-			nanosleep(&(struct timespec){ .tv_nsec = 100000 }, NULL);
+			sched_yield();
 		}
 		loop_stop_thread(workers[i].loop);
 		loop_destroy(workers[i].loop);
 		block_close(workers[i].end);
-		told += workers[i].attentions;
 	}
-	assert_true(told > 0 && told <= 2 * raised);
+}
+
+/* U3 with real threads: each condition is told exactly once, by whichever queue. */
+static void two_threads_share_a_unit(void **state)
+{
+	static struct worker workers[QUEUES];
+	struct scsi_disk *shared =
+		workers_begin(workers, (struct scsi_disk_config){ .write_cache = true });
+	unsigned int raised = 0;
+
+	for (unsigned int i = 0; i < CONDITIONS; i++) {
+		scsi_disk_set_write_cache(shared, i & 1); /* first off */
+		scsi_disk_resized(shared);
+		raised += 2;
+		while (attentions_told(workers) < raised) {
+			sched_yield();
+		}
+	}
+	workers_end(workers);
+	assert_int_equal(attentions_told(workers), raised);
+	scsi_disk_destroy(shared);
+}
+
+static void count_eject(void *ctx)
+{
+	atomic_fetch_add((_Atomic(unsigned int) *)ctx, 1);
+}
+
+/* U1: the disc is changed while both threads ask for it, and take it out as soon as they find it. */
+static void disc_changes_under_two_threads(void **state)
+{
+	static struct worker workers[QUEUES];
+	static _Atomic(unsigned int) ejects;
+	struct scsi_disk *shared =
+		workers_begin(workers, (struct scsi_disk_config){ .type = SCSI_DVD,
+								  .on_eject = count_eject,
+								  .on_eject_ctx = &ejects });
+	struct diag diag;
+
+	for (unsigned int i = 1; i <= CONDITIONS / 4; i++) {
+		while (atomic_load(&ejects) < i) {
+			sched_yield();
+		}
+		for (unsigned int q = 0; q < QUEUES; q++) {
+			loop_call(workers[q].loop, worker_detach, &workers[q]);
+		}
+		scsi_disk_clear_medium(shared);
+		assert_int_equal(scsi_disk_set_medium(shared, block_info(workers[0].end), &diag),
+				 0);
+		for (unsigned int q = 0; q < QUEUES; q++) {
+			loop_call(workers[q].loop, worker_attach, &workers[q]);
+		}
+		assert_true(atomic_load(&ejects) <= i + 1);
+	}
+	workers_end(workers);
 	scsi_disk_destroy(shared);
 }
 
@@ -449,6 +530,7 @@ int main(void)
 		TEST(first_state_still_loads),
 		TEST(hostile_state_is_refused),
 		cmocka_unit_test(two_threads_share_a_unit),
+		cmocka_unit_test(disc_changes_under_two_threads),
 	};
 
 	return cmocka_run_group_tests_name("scsi/scsi_queue", tests, NULL, NULL);
