@@ -40,6 +40,8 @@ static const struct {
 } formats[] = {
 	[BLOCK_RAW] = { .open = open_raw },
 	[BLOCK_NULL] = { .open = block_null_open },
+	[BLOCK_NBD] = { .open = block_nbd_open },
+	[BLOCK_QEMU] = { .open = block_qemu_open },
 };
 
 /* The disk without the layers above it. */
@@ -97,7 +99,6 @@ int block_open(const struct block_config *from, struct block **ret, struct diag 
 	int err = resolve_kind(config, reterr);
 
 	err = err ? err : check_config(config, reterr);
-
 	err = err ? err : open_format(config, &block, reterr);
 	err = err ? err : block_faults_create(config->fault, block, &block, reterr);
 	if (!err && config->on_error != BLOCK_REPORT) {
