@@ -10,14 +10,17 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "base/bytes.h"
 #include "base/fault.h"
 #include "base/num.h"
 #include "block/block.h"
 #include "block/layers.h"
+#include "block/nbd_internal.h"
 #include "chipset/chipset.h"
 #include "chipset/i8042.h"
 #include "chipset/pm.h"
@@ -183,6 +186,68 @@ static int make_raw_disk(void)
 	return err;
 }
 
+/* The server's half of a connection that has been greeted, in the old style: all at once. */
+static struct nbd_handle *make_connection(int *ret_server_fd)
+{
+	uint8_t hello[152] = "NBDMAGIC";
+	struct nbd_handle *handle = nbd_create();
+	int fds[2];
+
+	bytes_put_be64(hello + 8, 0x00420281861253ULL);
+	bytes_put_be64(hello + 16, 65536);
+	bytes_put_be32(hello + 24, 1 | 4); /* has flags, flush */
+	assert_non_null(handle);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+	assert_int_equal(write(fds[1], hello, sizeof(hello)), sizeof(hello));
+	assert_int_equal(nbd_connect_socket(handle, fds[0]), 0);
+	*ret_server_fd = fds[1];
+	return handle;
+}
+
+static int make_network_disk(void)
+{
+	struct block_config config = { .kind = BLOCK_NBD, .path = "nbd+unix:///?socket=none" };
+	struct block *block = NULL;
+	struct diag diag;
+	int fd, err;
+
+	err = nbd_disk_create(&config, &nbd_limits_default, make_connection(&fd), &block, &diag);
+	block_close(block);
+	close(fd);
+	return err;
+}
+
+/* There is no server: that is what must be said when nothing else fails. */
+static int dial_nobody(void)
+{
+	struct block_config config = { .kind = BLOCK_NBD, .path = "nbd+unix:///?socket=/none" };
+	struct block *block = NULL;
+	struct diag diag;
+	int err = block_open(&config, &block, &diag);
+
+	assert_null(block);
+	return err == -ENOENT ? 0 : err;
+}
+
+/* Nor a program that serves the image. */
+static int make_foreign_disk(void)
+{
+	struct block_config config = {
+		.kind = BLOCK_QEMU,
+		.path = "/dev/null",
+		.qemu_format = "qcow2",
+	};
+	struct block *block = NULL;
+	struct diag diag;
+	int err;
+
+	setenv("TABIQUE_QEMU_NBD", "/bin/false", 1);
+	err = block_open(&config, &block, &diag);
+	unsetenv("TABIQUE_QEMU_NBD");
+	assert_null(block);
+	return err == -EIO ? 0 : err;
+}
+
 static int make_network(void)
 {
 	struct netvsp_config config = { .name = "net0" };
@@ -301,6 +366,9 @@ SCENARIO(make_bus)
 SCENARIO(make_chipset)
 SCENARIO(make_storage)
 SCENARIO(make_raw_disk)
+SCENARIO(make_network_disk)
+SCENARIO(dial_nobody)
+SCENARIO(make_foreign_disk)
 SCENARIO(make_network)
 SCENARIO(make_integration)
 SCENARIO(make_rpc)
@@ -331,6 +399,9 @@ int main(void)
 		cmocka_unit_test(make_chipset_survives_each_failure),
 		cmocka_unit_test(make_storage_survives_each_failure),
 		cmocka_unit_test(make_raw_disk_survives_each_failure),
+		cmocka_unit_test(make_network_disk_survives_each_failure),
+		cmocka_unit_test(dial_nobody_survives_each_failure),
+		cmocka_unit_test(make_foreign_disk_survives_each_failure),
 		cmocka_unit_test(make_network_survives_each_failure),
 		cmocka_unit_test(make_integration_survives_each_failure),
 		cmocka_unit_test(make_rpc_survives_each_failure),

@@ -142,8 +142,10 @@ static void open_says_what_is_wrong(void **state)
 static void a_missing_program_is_named(void **state)
 {
 	const char *path = make_image("qcow2");
-	char *before = strdup(getenv("PATH"));
+	const char *named = getenv("TABIQUE_QEMU_NBD");
+	char *before = strdup(getenv("PATH")), *program = strdup(named ? named : "");
 
+	unsetenv("TABIQUE_QEMU_NBD");
 	setenv("PATH", "/nonexistent:", 1);
 	check_refusal(path, "qcow2", -ENOENT, "qemu-utils");
 	setenv("PATH", before, 1);
@@ -151,8 +153,9 @@ static void a_missing_program_is_named(void **state)
 	check_refusal(path, "qcow2", -ENOENT, "/no/such/program");
 	setenv("TABIQUE_QEMU_NBD", "/bin/false", 1);
 	check_refusal(path, "qcow2", -EIO, "without a word");
-	unsetenv("TABIQUE_QEMU_NBD");
+	setenv("TABIQUE_QEMU_NBD", program, 1); /* empty: none */
 	free(before);
+	free(program);
 }
 
 static bool is_gone(pid_t pid)
