@@ -153,6 +153,7 @@ static void *dial_main(void *arg)
 
 	prctl(PR_SET_NAME, "tabique-nbd");
 	dial->err = dial_run(dial);
+	atomic_store_explicit(&dial->is_ended, true, memory_order_release);
 	dial_signal(dial->done_fd);
 	dial_put(dial);
 	return NULL;
@@ -209,8 +210,11 @@ int nbd_dial_begin(const char *uri, const struct nbd_limits *limits, struct nbd_
 
 int nbd_dial_end(struct nbd_dial *dial, struct nbd_handle **ret, struct diag *reterr)
 {
-	int err = dial->err;
+	int err;
 
+	/* What the thread wrote is ours to see from here on. */
+	check(atomic_load_explicit(&dial->is_ended, memory_order_acquire));
+	err = dial->err;
 	if (err) {
 		*reterr = dial->error;
 	} else {
