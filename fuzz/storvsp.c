@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A StorVSP by actions: a fake guest that negotiates or does not, sends commands, nonsense and pages
- * that it has not, closes in the middle, is saved and loaded, does not read its answers. Input: an
- * action byte and its arguments, again and again. Never more answers than packets that asked for one,
- * and after a close nothing is in flight.
+ * A StorVSP with two queues by actions: a fake guest that negotiates or does not, sends commands,
+ * nonsense and pages that it has not, opens and closes sub-channels, resets, closes in the middle, is
+ * saved and loaded, does not read its answers, while its disk comes and goes. Input: an action byte and
+ * its arguments, again and again. Never more answers than packets that asked for one, and after a close
+ * nothing is in flight.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "block/layers.h"
-#include "guest/fake_guest.h"
+#include "guest/fake_internal.h"
 #include "proto/scsi.h"
 #include "proto/vstor.h"
 #include "vsp/storage/storvsp.h"
@@ -30,17 +31,20 @@ static const struct guid scsi_type = GUID(0xba6163d9, 0x04a1, 0x4d29, 0xb605, 0x
 static struct {
 	struct fake_guest *guest;
 	struct storvsp *storvsp;
-	struct loop *loops[1];
+	struct loop *loops[2];
 	struct scsi_disk *disk;
+	bool is_on_bus;
 	struct block *block;
 	struct block_fail *fail;
 	struct block_delay *delay;
-	struct fake_channel *channel;
+	struct fake_channel *channels[2]; /* the primary and, when it is open, the sub-channel */
+	struct fake_channel *channel;     /* of these, the one that is spoken on */
 	gpa_t buffer;
 	struct loop_work done;
 	bool is_done;
 	unsigned int openings, reopens;
-	uint64_t asked, answered;
+	uint64_t asked[2], answered[2];
+	uint64_t next_id;
 } m;
 
 static void on_done(struct loop_work *work)
@@ -63,9 +67,9 @@ static void machine_create(void)
 
 	loop_work_init(&m.done, on_done);
 	m.guest = fake_guest_create(64 << 20, 1);
-	m.loops[0] = fake_guest_loop(m.guest);
+	m.loops[0] = m.loops[1] = fake_guest_loop(m.guest);
 	struct storvsp_config storvsp = {
-		.name = "fuzz", .control = m.loops[0], .loops = m.loops, .loop_count = 1
+		.name = "fuzz", .control = m.loops[0], .loops = m.loops, .loop_count = 2
 	};
 
 	check(storvsp_create(&storvsp, &m.storvsp) == 0);
@@ -83,7 +87,9 @@ static void machine_create(void)
 
 	check(scsi_disk_create(&scsi, &m.disk, &diag) == 0);
 	scsi_disk_attach(m.disk, 0, m.block);
+	scsi_disk_attach(m.disk, 1, m.block);
 	check(storvsp_add(m.storvsp, (struct storvsp_address){ 0, 0, 0 }, m.disk, &diag) == 0);
+	m.is_on_bus = true;
 	fake_guest_offer(m.guest, storvsp_device(m.storvsp));
 	fake_guest_connect(m.guest, VMBUS_VERSION_5_3);
 	m.buffer = fake_guest_alloc(m.guest, BUFFER_PAGES * 4096);
@@ -95,6 +101,7 @@ static void machine_destroy(void)
 	wait_done();
 	storvsp_destroy(m.storvsp);
 	scsi_disk_detach(m.disk, 0);
+	scsi_disk_detach(m.disk, 1);
 	block_stop(m.block, &m.done);
 	wait_done();
 	block_close(m.block);
@@ -105,33 +112,97 @@ static void machine_destroy(void)
 
 static void open_channel(void)
 {
-	m.channel = fake_channel_open(m.guest, &scsi_type, 0, 16384);
-	m.asked = m.answered = 0;
+	m.channels[0] = m.channel = fake_channel_open(m.guest, &scsi_type, 0, 16384);
+	memset(m.asked, 0, sizeof(m.asked));
+	memset(m.answered, 0, sizeof(m.answered));
 	m.openings++;
 }
 
-static void close_channel(void)
+/* The index that the channel we speak on has in our tables. */
+static unsigned int current(void)
 {
-	fake_channel_close_nowait(m.channel);
+	return m.channel == m.channels[1];
+}
+
+static void release(void)
+{
 	fake_guest_settle(m.guest);
 	block_delay_set(m.delay, 0);
 	block_delay_release(m.delay);
 	fake_guest_settle(m.guest);
+}
+
+static void open_sub(void)
+{
+	if (!m.channels[1] && m.openings < OPENINGS_MAX &&
+	    fake_guest_find_offer(m.guest, &scsi_type, 1)) {
+		m.channels[1] = fake_channel_open(m.guest, &scsi_type, 1, 16384);
+		m.asked[1] = m.answered[1] = 0;
+		m.openings++;
+	}
+}
+
+static void close_sub(void)
+{
+	if (m.channels[1]) {
+		fake_channel_close_nowait(m.channels[1]);
+		release();
+		fake_channel_close(m.channels[1]);
+		m.channels[1] = NULL;
+		m.channel = m.channels[0];
+	}
+}
+
+/* With an open sub-channel or without, which the host then takes back. */
+static void close_channel(void)
+{
+	const struct vmbus_msg_offer_channel *sub = fake_guest_find_offer(m.guest, &scsi_type, 1);
+	struct vmbus_msg_rescind_offer released = { .header.type = VMBUS_MSG_RELID_RELEASED,
+						    .relid = sub ? sub->relid : 0 };
+
+	fake_channel_close_nowait(m.channels[0]);
+	release();
 	check(block_read_stats(m.block)->in_flight == 0);
-	fake_channel_close(m.channel);
-	m.channel = NULL;
+	if (m.channels[1]) {
+		fake_guest_gpadl_teardown(m.guest, released.relid, m.channels[1]->gpadl);
+		free(m.channels[1]);
+		m.channels[1] = NULL;
+	}
+	if (sub) {
+		fake_guest_post(m.guest, m.guest->connection_id, &released, sizeof(released));
+	}
+	fake_channel_close(m.channels[0]);
+	m.channels[0] = m.channel = NULL;
+}
+
+static void plug(void)
+{
+	const struct storvsp_address at = { 0, 0, 0 };
+	struct diag diag;
+
+	if (m.is_on_bus) {
+		storvsp_remove(m.storvsp, at);
+	} else {
+		check(storvsp_add(m.storvsp, at, m.disk, &diag) == 0);
+	}
+	m.is_on_bus = !m.is_on_bus;
 }
 
 static void drain_answers(void)
 {
 	static struct fake_packet packet;
+	unsigned int i = current();
 
 	while (fake_channel_poll(m.channel, &packet)) {
+		if (packet.type == VMBUS_PACKET_INBAND) { /* of a unit that came or went */
+			check(i == 0 && packet.transaction_id == 0);
+			continue;
+		}
 		check(packet.type == VMBUS_PACKET_COMPLETION);
 		check(packet.payload_bytes == VSTOR_PACKET_BYTES ||
 		      packet.payload_bytes == VSTOR_PACKET_BYTES_OLD);
-		m.answered++;
-		check(m.answered <= m.asked);
+		m.answered[i]++;
+		check(m.answered[i] <= m.asked[i]);
 	}
 }
 
@@ -142,7 +213,7 @@ static void send_packet(const void *payload, size_t bytes, const void *descripto
 	struct vmbus_send send = {
 		.type = descriptor ? VMBUS_PACKET_GPA_DIRECT : VMBUS_PACKET_INBAND,
 		.wants_completion = wants_completion,
-		.transaction_id = m.asked + 1,
+		.transaction_id = ++m.next_id,
 		.descriptor = descriptor,
 		.descriptor_bytes = (uint32_t)descriptor_bytes,
 		.payload = &iov,
@@ -150,7 +221,7 @@ static void send_packet(const void *payload, size_t bytes, const void *descripto
 	};
 
 	if (fake_channel_try_send(m.channel, &send) && wants_completion) {
-		m.asked++;
+		m.asked[current()]++;
 	}
 }
 
@@ -273,7 +344,7 @@ static void act(struct bytes_cursor *c)
 {
 	uint8_t arg;
 
-	switch (bytes_take_u8(c) % 13) {
+	switch (bytes_take_u8(c) % 18) {
 	case 0:
 		negotiate();
 		break;
@@ -319,6 +390,22 @@ static void act(struct bytes_cursor *c)
 		arg = bytes_take_u8(c);
 		send_operation(arg & 0x0f, bytes_take_le16(c));
 		break;
+	case 13:
+		send_operation(VSTOR_CREATE_SUB_CHANNELS, bytes_take_u8(c) % 3);
+		fake_guest_settle(m.guest);
+		break;
+	case 14:
+		open_sub();
+		break;
+	case 15:
+		close_sub();
+		break;
+	case 16:
+		m.channel = m.channels[1] && bytes_take_u8(c) % 2 ? m.channels[1] : m.channels[0];
+		break;
+	case 17:
+		plug();
+		break;
 	}
 }
 
@@ -336,6 +423,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		act(&c);
 	}
 	close_channel();
+	if (!m.is_on_bus) {
+		plug();
+	}
 	if (m.openings >= OPENINGS_MAX) {
 		machine_destroy();
 	}

@@ -417,12 +417,8 @@ static void inspect_medium(struct inspect *at, const struct vm_medium *medium)
 	const struct block *block = medium->ends[0].block;
 	const struct block_info *info = block_info(block);
 	struct block_stats stats;
-	unsigned int held = 0;
 
 	block_sum_stats(block, &stats);
-	for (unsigned int i = 0; i < medium->count; i++) {
-		held += block_held(medium->ends[i].block);
-	}
 	inspect_string(at, "back_end", block_name(block));
 	for (block = block_lower(block); block; block = block_lower(block)) {
 		inspect_string(at, "below", block_name(block));
@@ -443,7 +439,7 @@ static void inspect_medium(struct inspect *at, const struct vm_medium *medium)
 	inspect_u64(at, "bounced", counter_read(&stats.bounced));
 	inspect_u64(at, "in_flight", counter_read(&stats.in_flight));
 	inspect_u64(at, "in_flight_max", counter_read(&stats.in_flight_max));
-	inspect_u64(at, "held", held);
+	inspect_u64(at, "held", block_held(block));
 }
 
 void vm_disks_inspect(struct vm_disks *disks, struct inspect *at)

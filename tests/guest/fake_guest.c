@@ -70,6 +70,25 @@ void fake_guest_offer(struct fake_guest *guest, struct vmbus_device *device)
 
 /* ---- waiting ---- */
 
+/* A relid that the host takes back names no channel any more. */
+static void forget_offer(struct fake_guest *guest, const struct synic_message *message)
+{
+	struct vmbus_msg_rescind_offer rescind;
+
+	memcpy(&rescind, message->payload, sizeof(rescind));
+	if (rescind.header.type != VMBUS_MSG_RESCIND_OFFER) {
+		return;
+	}
+	for (size_t i = 0; i < guest->offer_count; i++) {
+		if (guest->offers[i].relid == rescind.relid) {
+			guest->offer_count--;
+			memmove(&guest->offers[i], &guest->offers[i + 1],
+				(guest->offer_count - i) * sizeof(guest->offers[0]));
+			return;
+		}
+	}
+}
+
 /* What the VMBus interrupt does in a guest: empties the slots. */
 static void take_messages(struct fake_guest *guest)
 {
@@ -87,6 +106,7 @@ static void take_messages(struct fake_guest *guest)
 			    guest->offer_count < ARRAY_SIZE(guest->offers)) {
 				guest->offers[guest->offer_count++] = offer;
 			} else {
+				forget_offer(guest, &message);
 				guest->backlog[guest->backlog_count++] = message;
 			}
 		}
