@@ -13,7 +13,7 @@ static const struct image_ops *image_ops_of(enum block_kind kind)
 	case BLOCK_RAW:
 		return &raw_image_ops;
 	case BLOCK_VHD:
-		return NULL;
+		return &vhd_image_ops;
 	case BLOCK_VHDX:
 		return NULL;
 	case BLOCK_NULL:

@@ -40,6 +40,7 @@ static const struct {
 } formats[] = {
 	[BLOCK_RAW] = { .open = open_raw },
 	[BLOCK_NULL] = { .open = block_null_open },
+	[BLOCK_VHD] = { .open_image = block_vhd_open },
 	[BLOCK_NBD] = { .open = block_nbd_open },
 	[BLOCK_QEMU] = { .open = block_qemu_open },
 };
