@@ -5,7 +5,7 @@
  *
  * Operations are counted as Hyper-V counts them, normalized: each begun 8 KiB of a transfer is one, and a
  * transfer of nothing (discard, write zeroes) is one; flushes are free. A policy is two token buckets that refill
- * continuously; its burst is how much they hold. Those who share a policy take turns, request by
+ * continuously; its burst is how much they hold. Disks that share a policy take turns, request by
  * request, so that one that floods does not starve another.
  *
  *   owner   the caller; it outlives the blocks that use it   thread  any

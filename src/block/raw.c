@@ -441,6 +441,9 @@ static void raw_close(struct block *block)
 	if (raw->bounce) {
 		munmap(raw->bounce, (size_t)RAW_BOUNCE_SLOTS * RAW_BOUNCE_BYTES);
 	}
+	if (raw->original == raw) {
+		raw_unlock(raw); /* no twin is left */
+	}
 	if (raw->fd >= 0) {
 		close(raw->fd);
 	}

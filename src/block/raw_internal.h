@@ -53,6 +53,12 @@ MUST_CHECK int raw_twin(struct block *block, struct block **ret);
 /* Back to buffered I/O for good: the host's storage wants an alignment that we cannot give. */
 void raw_drop_direct(struct raw *raw);
 
+/*
+ * Gives the lock back at once: closing the descriptor is not enough, since the kernel lets a file that was registered
+ * with a ring go later, in the background.
+ */
+void raw_unlock(const struct raw *raw);
+
 /* The size that the host's storage has now; a negative errno. */
 int raw_read_size(const struct raw *raw, uint64_t *ret_bytes);
 

@@ -202,6 +202,19 @@ static int raw_lock(const struct block_config *config, int fd, struct diag *rete
 			strerror(errno));
 }
 
+void raw_unlock(const struct raw *raw)
+{
+	struct flock lock = {
+		.l_type = F_UNLCK,
+		.l_whence = SEEK_SET,
+		.l_start = (off_t)raw->slice_offset_bytes,
+		.l_len = (off_t)raw->slice_bytes,
+	};
+
+	/* Without locks there was none. */
+	(void)fcntl(raw->fd, F_OFD_SETLK, &lock);
+}
+
 /* A number from the device's queue/ in sysfs; a partition's is in its parent. 0 when unknown. */
 static uint64_t raw_queue_limit(dev_t rdev, const char *name)
 {

@@ -21,6 +21,7 @@
 #include "block/block.h"
 #include "block/layers.h"
 #include "block/nbd_internal.h"
+#include "block/qos.h"
 #include "chipset/chipset.h"
 #include "chipset/i8042.h"
 #include "chipset/pm.h"
@@ -203,49 +204,62 @@ static struct nbd_handle *make_connection(int *ret_server_fd)
 	*ret_server_fd = fds[1];
 	return handle;
 }
-
 static int make_network_disk(void)
-{
 	struct block_config config = { .kind = BLOCK_NBD, .path = "nbd+unix:///?socket=none" };
 	struct block *block = NULL;
 	struct diag diag;
 	int fd, err;
-
 	err = nbd_disk_create(&config, &nbd_limits_default, make_connection(&fd), &block, &diag);
 	block_close(block);
 	close(fd);
 	return err;
-}
-
 /* There is no server: that is what must be said when nothing else fails. */
 static int dial_nobody(void)
-{
 	struct block_config config = { .kind = BLOCK_NBD, .path = "nbd+unix:///?socket=/none" };
-	struct block *block = NULL;
-	struct diag diag;
 	int err = block_open(&config, &block, &diag);
-
 	assert_null(block);
 	return err == -ENOENT ? 0 : err;
-}
-
 /* Nor a program that serves the image. */
 static int make_foreign_disk(void)
-{
 	struct block_config config = {
 		.kind = BLOCK_QEMU,
 		.path = "/dev/null",
 		.qemu_format = "qcow2",
 	};
-	struct block *block = NULL;
-	struct diag diag;
 	int err;
-
 	setenv("TABIQUE_QEMU_NBD", "/bin/false", 1);
 	err = block_open(&config, &block, &diag);
 	unsetenv("TABIQUE_QEMU_NBD");
-	assert_null(block);
 	return err == -EIO ? 0 : err;
+/* Every layer, and another end of each, over a slice. */
+static int make_disk_in_layers(void)
+	char path[] = "/tmp/fault-test-XXXXXX";
+	const struct qos_limits limits = { .iops = 1000 };
+	int fd = mkstemp(path);
+	struct qos_policy *policy = NULL;
+	struct block *block = NULL, *twin = NULL;
+		.kind = BLOCK_RAW,
+		.path = path,
+		.slice_offset_bytes = 4096,
+		.slice_bytes = 8192,
+		.file_fault = "delay:1us+fail:read:nth=1",
+		.fault = "log:/tmp/fault-test.log",
+		.on_error = BLOCK_STOP,
+		.qos = &policy,
+		.qos_count = 1,
+	assert_true(fd >= 0 && ftruncate(fd, 65536) == 0);
+	err = qos_policy_create(&limits, &policy);
+	err = err ? err : block_open(&config, &block, &diag);
+	err = err ? err : block_twin(block, &twin);
+	block_close(twin);
+	qos_policy_destroy(policy);
+	unlink(path);
+	unlink("/tmp/fault-test.log");
+/* An end that passes requests on. */
+static int make_passing_twin(void)
+	struct block_config config = { .kind = BLOCK_RAW, .path = path, .growable = true };
+	int fd = mkstemp(path), err;
+	assert_true(fd >= 0);
 }
 
 static int make_network(void)
@@ -369,6 +383,8 @@ SCENARIO(make_raw_disk)
 SCENARIO(make_network_disk)
 SCENARIO(dial_nobody)
 SCENARIO(make_foreign_disk)
+SCENARIO(make_disk_in_layers)
+SCENARIO(make_passing_twin)
 SCENARIO(make_network)
 SCENARIO(make_integration)
 SCENARIO(make_rpc)
@@ -402,6 +418,8 @@ int main(void)
 		cmocka_unit_test(make_network_disk_survives_each_failure),
 		cmocka_unit_test(dial_nobody_survives_each_failure),
 		cmocka_unit_test(make_foreign_disk_survives_each_failure),
+		cmocka_unit_test(make_disk_in_layers_survives_each_failure),
+		cmocka_unit_test(make_passing_twin_survives_each_failure),
 		cmocka_unit_test(make_network_survives_each_failure),
 		cmocka_unit_test(make_integration_survives_each_failure),
 		cmocka_unit_test(make_rpc_survives_each_failure),

@@ -571,7 +571,7 @@ static void no_request_touches_a_byte_outside(void **state)
 		}
 		assert_int_equal(block_start(walk.block, walk.rig.loop), 0);
 		walk.done = walk.refused = 0;
-		for (int i = 0; i < 1500; i++) {
+		for (int i = 0; i < 800; i++) {
 			walk_step(&walk);
 			if (i % 250 == 0) {
 				walk_verify(&walk);
