@@ -19,7 +19,7 @@
 #include "block/iovec.h"
 #include "block/nbd_internal.h"
 
-/* request.retries of a write whose data are there, while the flush that stands in for fua runs. */
+/* request.asked_bytes of a write whose data are there, while the flush that stands in for fua runs. */
 #define NBD_STAGE_FLUSH 1
 
 static void nbd_advance(struct nbd *nbd, struct block_request *whole);
@@ -55,7 +55,7 @@ static bool is_transfer(const struct block_request *whole)
 static bool whole_wants_flush(const struct nbd *nbd, const struct block_request *whole)
 {
 	return whole->op == BLOCK_WRITE && whole->fua && !whole->result && !nbd->export.fua &&
-	       nbd->export.flush && whole->retries != NBD_STAGE_FLUSH;
+	       nbd->export.flush && whole->asked_bytes != NBD_STAGE_FLUSH;
 }
 
 /* Gives a hold back; with the last one it is done. */
@@ -69,7 +69,7 @@ static void whole_put(struct nbd *nbd, struct block_request *whole, int result)
 		return;
 	}
 	if (whole_wants_flush(nbd, whole)) {
-		whole->retries = NBD_STAGE_FLUSH;
+		whole->asked_bytes = NBD_STAGE_FLUSH;
 		whole->pending = 1;
 		nbd_advance(nbd, whole);
 		return;
@@ -269,7 +269,9 @@ static void advance_flush(struct nbd *nbd, struct block_request *whole)
 {
 	struct nbd_op *op;
 
-	if (nbd->export.flush && atomic_exchange(&nbd->durability->is_lost, false)) {
+	/* A write with fua has no part in what happened before it. */
+	if (whole->op == BLOCK_FLUSH && nbd->export.flush &&
+	    atomic_exchange(&nbd->durability->is_lost, false)) {
 		whole_put(nbd, whole, -EIO);
 		return;
 	}
@@ -294,7 +296,7 @@ static void nbd_advance(struct nbd *nbd, struct block_request *whole)
 		whole_put(nbd, whole, -ENOTCONN);
 		return;
 	}
-	if (whole->op == BLOCK_FLUSH || whole->retries == NBD_STAGE_FLUSH) {
+	if (whole->op == BLOCK_FLUSH || whole->asked_bytes == NBD_STAGE_FLUSH) {
 		advance_flush(nbd, whole);
 		return;
 	}
@@ -311,6 +313,7 @@ static void nbd_submit(struct block *block, struct block_request *request)
 	struct nbd *nbd = container_of(block, struct nbd, block);
 
 	block_whole_begin(request);
+	request->asked_bytes = 0; /* a layer may hand the same request down again */
 	if (request->op == BLOCK_MAP) {
 		request->map = (struct block_map){
 			.kind = BLOCK_MAP_DATA,

@@ -11,6 +11,7 @@
 #include <libnbd.h>
 #include <stdatomic.h>
 
+#include "base/log.h"
 #include "block/block_impl.h"
 
 /* Commands of one connection that the server has at once. More requests wait for their turn. */
@@ -151,6 +152,7 @@ struct nbd {
 	struct loop_timer backoff;
 	uint64_t backoff_ns;
 	uint64_t connections, losses; /* for describe */
+	struct log_rate log_rate;     /* a server can make it break as often as it likes */
 
 	/* The watch-dog. */
 	struct loop_timer watchdog;

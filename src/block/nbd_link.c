@@ -86,7 +86,8 @@ static void link_back_off(struct nbd *nbd)
 
 static void link_lose(struct nbd *nbd, int err, const char *why)
 {
-	log_warn("nbd", "%s: connection lost: %s; trying to get it back", nbd->uri, why);
+	log_guest(&nbd->log_rate, "nbd", "%s: connection lost: %s; trying to get it back", nbd->uri,
+		  why);
 	nbd->losses++;
 	half_cancel(nbd, &nbd->in);
 	half_cancel(nbd, &nbd->out);
@@ -241,13 +242,13 @@ static void link_attach(struct nbd *nbd, struct nbd_handle *handle)
 		err = link_compare(nbd, &now, &diag);
 	}
 	if (err) {
-		log_warn("nbd", "%s: the server is back, but not as it was: %s", nbd->uri,
-			 diag.text);
+		log_guest(&nbd->log_rate, "nbd", "%s: the server is back, but not as it was: %s",
+			  nbd->uri, diag.text);
 		nbd_close(handle);
 		link_back_off(nbd);
 		return;
 	}
-	log_warn("nbd", "%s: connected again", nbd->uri);
+	log_guest(&nbd->log_rate, "nbd", "%s: connected again", nbd->uri);
 	nbd->handle = handle;
 	nbd->server_bytes = now.bytes;
 	nbd->export = now;

@@ -494,8 +494,9 @@ static void a_server_that_dies_is_found_again(void **state)
 		assert_int_equal(rig_wait_server(&rig, &requests[i]), -EIO);
 	}
 	assert_int_equal(rig_io_server(&rig, block, BLOCK_READ, 0, buf[0], 512), -ENOTCONN);
-	pid = NBDKIT("die", "memory", "1M");
+	pid = NBDKIT("die", "--filter=fua", "memory", "1M"); /* fua by a flush */
 	await_reconnection(&rig, block);
+	assert_int_equal(write_fua(&rig, block), 0); /* does not take that message away */
 	/* A write had not been flushed: nobody knows what became of it. Said once. */
 	assert_int_equal(rig_io_server(&rig, block, BLOCK_FLUSH, 0, NULL, 0), -EIO);
 	assert_int_equal(rig_io_server(&rig, block, BLOCK_FLUSH, 0, NULL, 0), 0);
