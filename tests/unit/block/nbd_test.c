@@ -438,6 +438,96 @@ static void twins_see_the_same_disk(void **state)
 	server_kill(pid, SIGTERM);
 }
 
+struct other_loop {
+	struct loop *loop;
+	struct block *twin;
+	struct rig_request request;
+	_Atomic(unsigned int) done;
+	struct loop_work stopped;
+	atomic_bool is_stopped;
+	uint8_t buf[4096];
+};
+
+static void other_next(struct other_loop *other);
+
+static void other_on_done(struct block_request *block, int result)
+{
+	struct other_loop *other = container_of(block, struct other_loop, request.block);
+
+	assert_int_equal(result, 0);
+	if (++other->done < 500) {
+		other_next(other);
+	}
+}
+
+static void other_next(struct other_loop *other)
+{
+	struct block_request *request = &other->request.block;
+
+	other->request.iov[0] = (struct iovec){ other->buf, sizeof(other->buf) };
+	*request = (struct block_request){
+		.op = other->done % 3 == 0 ? BLOCK_FLUSH : BLOCK_WRITE,
+		.offset_bytes = 524288,
+		.length_bytes = other->done % 3 == 0 ? 0 : sizeof(other->buf),
+		.iov = other->request.iov,
+		.iov_count = 1,
+		.done = other_on_done,
+	};
+	block_submit(other->twin, request);
+}
+
+static void other_begin(void *arg)
+{
+	struct other_loop *other = arg;
+
+	assert_int_equal(block_start(other->twin, other->loop), 0);
+	other_next(other);
+}
+
+static void other_on_stopped(struct loop_work *work)
+{
+	container_of(work, struct other_loop, stopped)->is_stopped = true;
+}
+
+static void other_end(void *arg)
+{
+	struct other_loop *other = arg;
+
+	block_stop(other->twin, &other->stopped);
+}
+
+static void twins_work_on_two_threads(void **state)
+{
+	pid_t pid = NBDKIT("two", "memory", "1M");
+	struct other_loop other = { 0 };
+	struct block *block;
+	uint8_t buf[4096] = { 0 };
+	struct diag diag;
+	struct rig rig;
+
+	rig_create(&rig, 512);
+	block = open_started(&rig, server_uri("two", ""));
+	assert_int_equal(block->ops->twin(block, &other.twin), 0);
+	assert_int_equal(loop_create("other", &other.loop, &diag), 0);
+	loop_work_init(&other.stopped, other_on_stopped);
+	assert_int_equal(loop_start_thread(other.loop, &diag), 0);
+	loop_call(other.loop, other_begin, &other);
+	while (other.done < 500) {
+		assert_int_equal(rig_io_server(&rig, block, BLOCK_WRITE, 0, buf, sizeof(buf)), 0);
+		assert_int_equal(rig_io_server(&rig, block, BLOCK_FLUSH, 0, NULL, 0), 0);
+	}
+	loop_call(other.loop, other_end, &other);
+	while (!other.is_stopped) {
+		usleep(1000);
+	}
+	loop_stop_thread(other.loop);
+	block_close(other.twin);
+	loop_destroy(other.loop);
+	stop_and_close(&rig, block);
+	rig_destroy(&rig);
+	server_kill(pid, SIGTERM);
+}
+
 /* ---- servers that fail ------------------------------------------------------------------------------ */
 
 static void errors_of_the_server_are_the_requests(void **state)
@@ -508,6 +598,51 @@ static void a_server_that_dies_is_found_again(void **state)
 	/* It can be stopped while there is no server. */
 	server_kill(pid, SIGKILL);
 	assert_int_not_equal(rig_io_server(&rig, block, BLOCK_READ, 0, buf[0], 512), 0);
+	stop_and_close(&rig, block);
+	rig_destroy(&rig);
+}
+
+/* Whatever the server does, every request ends, with an answer or an error. */
+static void every_request_ends_while_the_server_comes_and_goes(void **state)
+{
+	enum { SLOTS = 16, LIVES = 8 };
+	static uint8_t area[SLOTS][2][65536];
+	struct rig_request requests[SLOTS] = { 0 };
+	unsigned int good = 0, bad = 0;
+	struct block *block = NULL;
+	struct rig rig;
+
+	rig_create(&rig, 512);
+	for (int life = 0; life < LIVES; life++) {
+		pid_t pid = NBDKIT("flap", "memory", "8M");
+		uint64_t until_ns = loop_now_ns() + SECOND / 8;
+
+		block = block ? block : open_started(&rig, server_uri("flap", ""));
+		for (unsigned int i = 0; loop_now_ns() < until_ns; i++) {
+			struct rig_request *request = &requests[i % SLOTS];
+			uint64_t offset = i % 61 * 131072ULL;
+
+			if (request->block.done && !request->is_done) {
+				rig_turn(&rig);
+				continue;
+			}
+			good += request->is_done && request->result == 0;
+			bad += request->is_done && request->result != 0;
+			request->iov[0] = (struct iovec){ area[i % SLOTS][0], 4096 };
+			request->iov[1] = (struct iovec){ area[i % SLOTS][1], 61440 };
+			request->block.iov = request->iov;
+			request->block.iov_count = 2;
+			rig_submit(block, request, i & 1 ? BLOCK_READ : BLOCK_WRITE, offset, 65536);
+		}
+		server_kill(pid, SIGKILL);
+	}
+	for (int i = 0; i < SLOTS; i++) {
+		if (requests[i].block.done) {
+			(void)rig_wait_server(&rig, &requests[i]);
+		}
+	}
+	assert_true(good > 100 && bad > 0);
+	assert_int_equal(block_read_stats(block)->in_flight, 0);
 	stop_and_close(&rig, block);
 	rig_destroy(&rig);
 }
@@ -731,8 +866,10 @@ int main(void)
 		cmocka_unit_test(read_only_exports_are_only_read),
 		cmocka_unit_test(encrypted_connections_work),
 		cmocka_unit_test(twins_see_the_same_disk),
+		cmocka_unit_test(twins_work_on_two_threads),
 		cmocka_unit_test(errors_of_the_server_are_the_requests),
 		cmocka_unit_test(a_server_that_dies_is_found_again),
+		cmocka_unit_test(every_request_ends_while_the_server_comes_and_goes),
 		cmocka_unit_test(another_disk_in_its_place_is_refused),
 		cmocka_unit_test(silence_ends_in_bounded_time),
 		cmocka_unit_test(lies_are_errors_and_harm_nothing),
