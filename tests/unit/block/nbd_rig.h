@@ -132,6 +132,61 @@ static inline int rig_io_server(struct rig *rig, struct block *block, enum block
 	return rig_wait_server(rig, &request);
 }
 
+/* ---- disks over them --------------------------------------------------------------------------- */
+
+#define SECOND 1000000000ULL
+
+static const struct nbd_limits quick = {
+	.connect_ns = 3 * SECOND,
+	.silence_ns = 3 * SECOND,
+	.backoff_ns_min = 10000000,
+	.backoff_ns_max = 50000000,
+};
+
+static inline int try_open_with(const char *uri, bool read_only, const struct nbd_limits *limits,
+				struct block **ret, struct diag *diag)
+{
+	struct block_config config = { .kind = BLOCK_NBD, .path = uri, .read_only = read_only };
+
+	return nbd_disk_open(&config, limits, ret, diag);
+}
+
+static inline struct block *open_started_with(struct rig *rig, const char *uri,
+					      const struct nbd_limits *limits)
+{
+	struct block *block;
+	struct diag diag;
+
+	if (try_open_with(uri, false, limits, &block, &diag)) {
+		fail_msg("%s", diag.text);
+	}
+	assert_int_equal(block_start(block, rig->loop), 0);
+	return block;
+}
+
+static inline struct block *open_started(struct rig *rig, const char *uri)
+{
+	return open_started_with(rig, uri, &quick);
+}
+
+static inline void stop_and_close(struct rig *rig, struct block *block)
+{
+	rig_stop(rig, block);
+	block_close(block);
+}
+
+static inline int write_fua(struct rig *rig, struct block *block)
+{
+	static uint8_t buf[4096];
+	struct rig_request request = { .iov[0] = { buf, sizeof(buf) } };
+
+	request.block.iov = request.iov;
+	request.block.iov_count = 1;
+	request.block.fua = true;
+	rig_submit(block, &request, BLOCK_WRITE, 0, sizeof(buf));
+	return rig_wait_server(rig, &request);
+}
+
 /* ---- random requests against a model ----------------------------------------------------------- */
 
 #define MODEL_SLOTS  8
