@@ -46,6 +46,11 @@
 		}                                                                                  \
 	}
 
+/*
+ * MODE SENSE is quiet beyond the standard's three: Linux' hv_storvsc takes a MODE SENSE that failed for
+ * one that succeeded, so an attention told there would be lost, and a buffer that nobody filled be read
+ * as "no write cache".
+ */
 static const struct scsi_command disk_commands[] = {
 	{ SCSI_OP_TEST_UNIT_READY, NONE, 6, MEDIUM, scsi_test_unit_ready, { 0 } },
 	{ SCSI_OP_REQUEST_SENSE, NONE, 6, QUIET, scsi_request_sense, { LIST_6(1) } },
@@ -53,7 +58,7 @@ static const struct scsi_command disk_commands[] = {
 	{ SCSI_OP_WRITE_6, NONE, 6, WRITES, scsi_write, { USE_6(0x1f) } },
 	{ SCSI_OP_INQUIRY, NONE, 6, QUIET, scsi_inquiry, { USE_6(1) } },
 	{ SCSI_OP_MODE_SELECT_6, NONE, 6, 0, scsi_mode_select, { LIST_6(0x11) } },
-	{ SCSI_OP_MODE_SENSE_6, NONE, 6, 0, scsi_mode_sense, { USE_6(8) } },
+	{ SCSI_OP_MODE_SENSE_6, NONE, 6, QUIET, scsi_mode_sense, { USE_6(8) } },
 	{ SCSI_OP_START_STOP_UNIT, NONE, 6, 0, scsi_start_stop, { 1, 0, 0, 0xf7 } },
 	{ SCSI_OP_READ_CAPACITY_10, NONE, 10, MEDIUM, scsi_read_capacity_10, { 0, LBA32 } },
 	{ SCSI_OP_READ_10, NONE, 10, MEDIUM, scsi_read, { USE_10(0xf8) } },
@@ -65,7 +70,7 @@ static const struct scsi_command disk_commands[] = {
 	{ SCSI_OP_UNMAP, NONE, 10, WRITES | DISCARD, scsi_unmap, { LIST_10(1) } },
 	{ SCSI_OP_LOG_SENSE, NONE, 10, 0, scsi_log_sense, { LOG_10 } },
 	{ SCSI_OP_MODE_SELECT_10, NONE, 10, 0, scsi_mode_select, { LIST_10(0x11) } },
-	{ SCSI_OP_MODE_SENSE_10, NONE, 10, 0, scsi_mode_sense, { MODE_10 } },
+	{ SCSI_OP_MODE_SENSE_10, NONE, 10, QUIET, scsi_mode_sense, { MODE_10 } },
 	{ SCSI_OP_READ_16, NONE, 16, MEDIUM, scsi_read, { USE_16(0xf8) } },
 	{ SCSI_OP_WRITE_16, NONE, 16, WRITES, scsi_write, { USE_16(0xf8) } },
 	{ SCSI_OP_WRITE_VERIFY_16, NONE, 16, WRITES, scsi_write_verify, { USE_16(0xf6) } },
@@ -87,7 +92,7 @@ static const struct scsi_command dvd_commands[] = {
 	{ SCSI_OP_TEST_UNIT_READY, NONE, 6, MEDIUM, scsi_test_unit_ready, { 0 } },
 	{ SCSI_OP_REQUEST_SENSE, NONE, 6, QUIET, scsi_request_sense, { LIST_6(1) } },
 	{ SCSI_OP_INQUIRY, NONE, 6, QUIET, scsi_inquiry, { USE_6(1) } },
-	{ SCSI_OP_MODE_SENSE_6, NONE, 6, 0, scsi_mode_sense, { USE_6(8) } },
+	{ SCSI_OP_MODE_SENSE_6, NONE, 6, QUIET, scsi_mode_sense, { USE_6(8) } },
 	{ SCSI_OP_START_STOP_UNIT, NONE, 6, 0, scsi_dvd_start_stop, { 1, 0, 0, 0xf3 } },
 	{ SCSI_OP_PREVENT_ALLOW, NONE, 6, 0, scsi_dvd_prevent, { 0, 0, 0, 3 } },
 	{ SCSI_OP_READ_FORMAT_CAPACITIES, NONE, 10, 0, scsi_dvd_format_capacities, { LIST_10(0) } },
@@ -128,7 +133,7 @@ static const struct scsi_command dvd_commands[] = {
 	  MEDIUM,
 	  scsi_dvd_track_information,
 	  { USE_10(3) } },
-	{ SCSI_OP_MODE_SENSE_10, NONE, 10, 0, scsi_mode_sense, { MODE_10 } },
+	{ SCSI_OP_MODE_SENSE_10, NONE, 10, QUIET, scsi_mode_sense, { MODE_10 } },
 	MAINTENANCE_COMMANDS,
 	{ SCSI_OP_READ_12, NONE, 12, MEDIUM, scsi_read, { USE_12(0xf8) } },
 	{ SCSI_OP_WRITE_12, NONE, 12, WRITES, scsi_write, { USE_12(0xf8) } },

@@ -33,6 +33,7 @@
 #include "net/net.h"
 #include "proto/echo.h"
 #include "rpc/rpc.h"
+#include "scsi/scsi_disk.h"
 #include "vsp/echo/echo.h"
 #include "vsp/ic/ic.h"
 #include "vsp/net/netvsp.h"
@@ -167,6 +168,21 @@ static int make_storage(void)
 	storvsp_destroy(storvsp);
 	scsi_disk_destroy(disk);
 	block_close(block);
+	return err;
+}
+
+static int make_scsi_units(void)
+{
+	static const struct block_info info = { .bytes = 1 * MIB, .logical_block_bytes = 512 };
+	struct scsi_disk_config config = { .info = &info, .transfer_bytes_max = 1 * MIB };
+	struct scsi_disk *disk = NULL, *drive = NULL;
+	struct diag diag;
+	int err = scsi_disk_create(&config, &disk, &diag);
+
+	config.type = SCSI_DVD;
+	err = err ? err : scsi_disk_create(&config, &drive, &diag);
+	scsi_disk_destroy(disk);
+	scsi_disk_destroy(drive);
 	return err;
 }
 
@@ -379,6 +395,7 @@ SCENARIO(make_state)
 SCENARIO(make_bus)
 SCENARIO(make_chipset)
 SCENARIO(make_storage)
+SCENARIO(make_scsi_units)
 SCENARIO(make_raw_disk)
 SCENARIO(make_network_disk)
 SCENARIO(dial_nobody)
@@ -414,6 +431,7 @@ int main(void)
 		cmocka_unit_test(make_bus_survives_each_failure),
 		cmocka_unit_test(make_chipset_survives_each_failure),
 		cmocka_unit_test(make_storage_survives_each_failure),
+		cmocka_unit_test(make_scsi_units_survives_each_failure),
 		cmocka_unit_test(make_raw_disk_survives_each_failure),
 		cmocka_unit_test(make_network_disk_survives_each_failure),
 		cmocka_unit_test(dial_nobody_survives_each_failure),

@@ -181,6 +181,19 @@ static void some_commands_neither_tell_nor_end_a_condition(void **state)
 	expect_sense(SCSI_KEY_UNIT_ATTENTION, SCSI_ASC_CAPACITY_CHANGED);
 }
 
+/* Linux' hv_storvsc would hide it from its user, and the user read zeroes. */
+static void mode_sense_works_while_a_condition_waits(void **state)
+{
+	scsi_disk_resized(disk);
+	RUN(64, 0x1a, 8, 8, 0, 64, 0);
+	expect_good(24);
+	assert_int_equal(buf[6], 4);
+	RUN(64, 0x5a, 8, 8, 0, 0, 0, 0, 0, 64, 0);
+	expect_good(28);
+	READY();
+	expect_sense(SCSI_KEY_UNIT_ATTENTION, SCSI_ASC_CAPACITY_CHANGED);
+}
+
 static void request_sense_fetches_a_condition(void **state)
 {
 	RUN(18, 3, 0, 0, 0, 18, 0);
@@ -522,6 +535,7 @@ int main(void)
 		TEST(condition_is_told_once_by_one_queue),
 		TEST(conditions_are_told_in_order),
 		TEST(some_commands_neither_tell_nor_end_a_condition),
+		TEST(mode_sense_works_while_a_condition_waits),
 		TEST(request_sense_fetches_a_condition),
 		TEST(report_of_units_ends_their_news),
 		TEST(reset_of_a_unit_starts_it),
