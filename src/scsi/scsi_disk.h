@@ -60,7 +60,10 @@ struct scsi_disk_config {
 
 	bool write_cache; /* a disk's, at power on */
 
-	/* A DVD drive's guest took the disc out. Any queue's loop; must not call back here. Or NULL. */
+	/*
+	 * A DVD drive's guest took the disc out. Any queue's loop: post it to the control thread, which
+	 * asks scsi_disk_is_ejected() first (the host may have acted meanwhile). Or NULL.
+	 */
 	void (*on_eject)(void *ctx);
 	void *on_eject_ctx;
 };
@@ -94,9 +97,10 @@ bool scsi_disk_has_medium(const struct scsi_disk *disk);
 void scsi_disk_attach(struct scsi_disk *disk, unsigned int queue, struct block *end);
 
 /*
- * From now on the queue's commands find no disk, or a drive that is not ready: it becomes ready while
- * it has a medium (the other queues may be attached already), and has no disc after clear_medium(). Those in flight end by
- * themselves: block_stop() the end next, which waits for them. No-op when not attached.
+ * From now on the queue's commands find no disk, or a drive that is not ready: one that becomes ready
+ * while it has a medium (the other queues may be attached already), one without a disc after
+ * clear_medium(). Those in flight end by themselves: block_stop() the end next, which waits for them.
+ * No-op when not attached.
  */
 void scsi_disk_detach(struct scsi_disk *disk, unsigned int queue);
 
