@@ -220,40 +220,60 @@ static struct nbd_handle *make_connection(int *ret_server_fd)
 	*ret_server_fd = fds[1];
 	return handle;
 }
+
 static int make_network_disk(void)
+{
 	struct block_config config = { .kind = BLOCK_NBD, .path = "nbd+unix:///?socket=none" };
 	struct block *block = NULL;
 	struct diag diag;
 	int fd, err;
+
 	err = nbd_disk_create(&config, &nbd_limits_default, make_connection(&fd), &block, &diag);
 	block_close(block);
 	close(fd);
 	return err;
+}
+
 /* There is no server: that is what must be said when nothing else fails. */
 static int dial_nobody(void)
+{
 	struct block_config config = { .kind = BLOCK_NBD, .path = "nbd+unix:///?socket=/none" };
+	struct block *block = NULL;
+	struct diag diag;
 	int err = block_open(&config, &block, &diag);
+
 	assert_null(block);
 	return err == -ENOENT ? 0 : err;
+}
+
 /* Nor a program that serves the image. */
 static int make_foreign_disk(void)
+{
 	struct block_config config = {
 		.kind = BLOCK_QEMU,
 		.path = "/dev/null",
 		.qemu_format = "qcow2",
 	};
+	struct block *block = NULL;
+	struct diag diag;
 	int err;
+
 	setenv("TABIQUE_QEMU_NBD", "/bin/false", 1);
 	err = block_open(&config, &block, &diag);
 	unsetenv("TABIQUE_QEMU_NBD");
+	assert_null(block);
 	return err == -EIO ? 0 : err;
+}
+
 /* Every layer, and another end of each, over a slice. */
 static int make_disk_in_layers(void)
+{
 	char path[] = "/tmp/fault-test-XXXXXX";
 	const struct qos_limits limits = { .iops = 1000 };
 	int fd = mkstemp(path);
 	struct qos_policy *policy = NULL;
 	struct block *block = NULL, *twin = NULL;
+	struct block_config config = {
 		.kind = BLOCK_RAW,
 		.path = path,
 		.slice_offset_bytes = 4096,
@@ -263,19 +283,40 @@ static int make_disk_in_layers(void)
 		.on_error = BLOCK_STOP,
 		.qos = &policy,
 		.qos_count = 1,
+	};
+	struct diag diag;
+	int err;
+
 	assert_true(fd >= 0 && ftruncate(fd, 65536) == 0);
 	err = qos_policy_create(&limits, &policy);
 	err = err ? err : block_open(&config, &block, &diag);
 	err = err ? err : block_twin(block, &twin);
 	block_close(twin);
+	block_close(block);
 	qos_policy_destroy(policy);
+	close(fd);
 	unlink(path);
 	unlink("/tmp/fault-test.log");
+	return err;
+}
+
 /* An end that passes requests on. */
 static int make_passing_twin(void)
+{
+	char path[] = "/tmp/fault-test-XXXXXX";
 	struct block_config config = { .kind = BLOCK_RAW, .path = path, .growable = true };
+	struct block *block = NULL, *twin = NULL;
 	int fd = mkstemp(path), err;
+	struct diag diag;
+
 	assert_true(fd >= 0);
+	err = block_open(&config, &block, &diag);
+	err = err ? err : block_twin(block, &twin);
+	block_close(twin);
+	block_close(block);
+	close(fd);
+	unlink(path);
+	return err;
 }
 
 static int make_network(void)
