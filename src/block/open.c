@@ -41,6 +41,7 @@ static const struct {
 	[BLOCK_RAW] = { .open = open_raw },
 	[BLOCK_NULL] = { .open = block_null_open },
 	[BLOCK_VHD] = { .open_image = block_vhd_open },
+	[BLOCK_VHDX] = { .open_image = block_vhdx_open },
 	[BLOCK_NBD] = { .open = block_nbd_open },
 	[BLOCK_QEMU] = { .open = block_qemu_open },
 };
