@@ -229,6 +229,7 @@ enum vhdx_stage {
 
 struct vhdx_log {
 	struct vhdx_headers headers;
+	bool keeps_data; /* what a guest sees does not change: neither does data_write */
 	bool headers_unsure; /* one may or may not have reached the file */
 	bool is_open;        /* the headers name it */
 	struct guid guid;
@@ -343,6 +344,10 @@ const char *vhdx_bat_complain(const struct vhdx *vhdx, uint64_t index, uint64_t 
 			      uint64_t file_bytes);
 /* Whether this index is a bitmap's. */
 bool vhdx_bat_is_bitmap(const struct vhdx_geometry *geometry, uint64_t index);
+
+/* What the log wants, into the file; then both headers, which name no log. May be done twice. */
+MUST_CHECK int vhdx_replay_apply(const struct vhdx_replay *replay, struct vhdx_headers *headers,
+				 struct vhdx_reader *reader);
 
 MUST_CHECK int vhdx_parent_load(struct vhdx *vhdx, const struct block_config *config,
 				const struct vhdx_reader *reader, struct diag *reterr);
@@ -472,3 +477,11 @@ static inline uint8_t *vhdx_log_entry_buffer(const struct vhdx_log *log)
 {
 	return vhdx_log_page_buffer(log, VHDX_COMMIT_PAGES);
 }
+
+/* ---- vhdx_create.c, vhdx_check.c, vhdx_compact.c: see image.h --------------------------------------- */
+
+MUST_CHECK int vhdx_create(const struct image_create_config *config, struct diag *reterr);
+MUST_CHECK int vhdx_check(const char *path, bool repair, struct image_report *report,
+			  const struct image_progress *progress, struct diag *reterr);
+MUST_CHECK int vhdx_compact(const char *path, const struct image_progress *progress,
+			    uint64_t *ret_bytes, struct diag *reterr);

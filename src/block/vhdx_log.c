@@ -156,7 +156,9 @@ void vhdx_log_open_session(struct vhdx *vhdx)
 	log->stage = VHDX_SESSION;
 	log->header_next = log->headers.copy[log->headers.current];
 	vhdx_guid_create(&log->header_next.file_write);
-	vhdx_guid_create(&log->header_next.data_write);
+	if (!log->keeps_data) {
+		vhdx_guid_create(&log->header_next.data_write);
+	}
 	vhdx_headers_write(vhdx, session_on_open);
 }
 

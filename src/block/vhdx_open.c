@@ -79,9 +79,8 @@ static int replay_write_headers(struct vhdx_headers *headers, struct block_sync 
 	return err;
 }
 
-/* What the log wants, in its order. Doing it twice does no harm. */
-static int replay_apply(const struct vhdx_replay *replay, struct vhdx_headers *headers,
-			struct vhdx_reader *reader)
+int vhdx_replay_apply(const struct vhdx_replay *replay, struct vhdx_headers *headers,
+		      struct vhdx_reader *reader)
 {
 	uint64_t last = num_align_up(replay->last_bytes, VHDX_ALIGN_BYTES);
 	int err = 0;
@@ -125,7 +124,7 @@ static int open_replay(struct vhdx *vhdx, struct vhdx_reader *reader, struct dia
 		return 0;
 	}
 	if (vhdx->replay.entries || !headers->is_valid[0] || !headers->is_valid[1]) {
-		err = replay_apply(&vhdx->replay, headers, reader);
+		err = vhdx_replay_apply(&vhdx->replay, headers, reader);
 		vhdx_replay_fini(&vhdx->replay);
 	}
 	return err ? diag_set(reterr, err, "image %.200s: its log cannot be replayed: %s",
@@ -302,7 +301,7 @@ static void vhdx_stop(struct block *block)
 {
 	struct vhdx *vhdx = vhdx_of(block);
 
-	check(list_is_empty(&vhdx->parked) && !vhdx->log.next);
+	check(list_is_empty(&vhdx->parked) && vhdx->log.stage == VHDX_IDLE);
 	if (vhdx->parent) {
 		block_stop_lower(vhdx->parent);
 	}
