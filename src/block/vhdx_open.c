@@ -234,6 +234,10 @@ static int open_read(struct vhdx *vhdx, const struct block_config *config,
 	if (!err) {
 		open_fill_info(vhdx);
 	}
+	if (!err && vhdx->geometry.has_parent && vhdx_bitmaps_init(vhdx)) {
+		err = diag_set(reterr, -ENOMEM, "image %.200s: no memory for its bitmaps",
+			       vhdx->path);
+	}
 	if (!err && vhdx->geometry.has_parent) {
 		err = vhdx_parent_load(vhdx, config, reader, reterr);
 	}

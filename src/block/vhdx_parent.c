@@ -133,7 +133,7 @@ int vhdx_parent_load(struct vhdx *vhdx, const struct block_config *config,
 	int err;
 
 	vhdx->locator = fault_alloc(1, sizeof(*vhdx->locator));
-	err = buf && vhdx->locator ? vhdx_bitmaps_init(vhdx) : -ENOMEM;
+	err = buf && vhdx->locator ? 0 : -ENOMEM;
 	err = err ? err
 		  : vhdx_read(reader, vhdx->regions->metadata_offset + vhdx->locator_item.offset,
 			      buf, vhdx->locator_item.bytes);
