@@ -25,6 +25,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (file_use(&c, flags & 4) && !(flags & 4)) {
 		check(file_use(&none, true));
 	}
+	if (flags & 16) {
+		return 0; /* examining goes through a real file, which takes its time */
+	}
 	err = (vhdx_image_ops.check)(file.path, flags & 8, &report, NULL, &diag);
 	check(err <= 0 && (!err || diag.text[0]));
 	return 0;

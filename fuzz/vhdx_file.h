@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
@@ -179,7 +180,7 @@ static inline void file_patch(struct bytes_cursor *c)
 					   FILE_BAT_AT,
 					   FILE_LOG_AT };
 
-	while (c->left > 0) {
+	while (c->left > 0 && !c->failed) {
 		uint8_t where = bytes_take_u8(c);
 		uint16_t offset;
 		uint8_t length, bytes[255];
@@ -245,6 +246,76 @@ static inline void file_operate(struct block_sync *sync, struct bytes_cursor *c)
 	check(err <= 0);
 }
 
+/* ---- the file as a block ------------------------------------------------------------------------- */
+
+/* Straight calls: io_uring would hand flushes and holes to another thread, which takes far longer. */
+static inline int file_block_do(struct block *block, struct block_request *request)
+{
+	off_t at = (off_t)request->offset_bytes;
+	ssize_t n;
+
+	switch (request->op) {
+	case BLOCK_READ:
+		n = preadv(file.fd, request->iov, request->iov_count, at);
+		return n == (ssize_t)request->length_bytes ? 0 : -EIO;
+	case BLOCK_WRITE:
+		n = pwritev(file.fd, request->iov, request->iov_count, at);
+		block->info.bytes = num_max(block->info.bytes,
+					    request->offset_bytes + request->length_bytes);
+		return n == (ssize_t)request->length_bytes ? 0 : -EIO;
+	case BLOCK_DISCARD:
+	case BLOCK_WRITE_ZEROES:
+		return fallocate(file.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at,
+				 (off_t)request->length_bytes)
+			       ? -errno
+			       : 0;
+	case BLOCK_RESIZE:
+		if (ftruncate(file.fd, at)) {
+			return -errno;
+		}
+		block->info.bytes = request->offset_bytes;
+		return 0;
+	case BLOCK_FLUSH:
+	case BLOCK_MAP:
+		break;
+	}
+	return 0;
+}
+
+static inline void file_block_submit(struct block *block, struct block_request *request)
+{
+	block_complete_later(block, request, file_block_do(block, request));
+}
+
+static inline void file_block_close(struct block *block)
+{
+	free(block);
+}
+
+static inline struct block *file_block_open(bool read_only)
+{
+	static const struct block_ops ops = {
+		.name = "file",
+		.submit = file_block_submit,
+		.close = file_block_close,
+	};
+	struct block *block = calloc(1, sizeof(*block));
+
+	check(block);
+	block_init(block, &ops);
+	block->info = (struct block_info){
+		.bytes = num_align_down((uint64_t)lseek(file.fd, 0, SEEK_END), 512),
+		.logical_block_bytes = 512,
+		.physical_block_bytes = 4096,
+		.read_only = read_only,
+		.can_discard = !read_only,
+		.can_write_zeroes = !read_only,
+		.can_resize = !read_only,
+		.grow_bytes_max = read_only ? 0 : INT64_MAX & ~4095ULL,
+	};
+	return block;
+}
+
 #define FILE_OPERATIONS_MAX 24
 
 /* Opens, uses, closes. A file that could be opened for writing can be opened again. */
@@ -255,7 +326,7 @@ static inline bool file_use(struct bytes_cursor *c, bool read_only)
 	struct block_sync *sync;
 	struct block *block = NULL;
 	struct diag diag = { "" };
-	int err = block_open(&config, &block, &diag);
+	int err = block_vhdx_open(&config, file_block_open(read_only), &block, &diag);
 
 	if (err) {
 		check(err < 0 && !block && diag.text[0]);
@@ -263,7 +334,7 @@ static inline bool file_use(struct bytes_cursor *c, bool read_only)
 	}
 	check(block_info(block)->bytes > 0 && block_info(block)->bytes <= VHDX_DISK_BYTES_MAX);
 	check(block_sync_create(block, &sync, &diag) == 0);
-	for (int i = 0; i < FILE_OPERATIONS_MAX && c->left > 0; i++) {
+	for (int i = 0; i < FILE_OPERATIONS_MAX && c->left > 0 && !c->failed; i++) {
 		file_operate(sync, c);
 	}
 	block_sync_destroy(sync);
