@@ -306,7 +306,8 @@ static bool raw_retry(struct raw *raw, struct block_request *request, int result
 	} else if (result == -EINVAL && (request->op == BLOCK_READ || request->op == BLOCK_WRITE)) {
 		again = raw_relax(raw, request);
 	} else if (result == -EOPNOTSUPP && request->op == BLOCK_WRITE_ZEROES &&
-		   !raw->no_zero_range) {
+		   (!raw->no_zero_range || request->retries == 0)) {
+		/* The second of two that were in flight, too. */
 		raw->no_zero_range = true;
 		again = true;
 	}
