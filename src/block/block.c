@@ -380,11 +380,25 @@ static void block_count(struct block_stats *stats, const struct block_request *r
 	}
 }
 
+/* A file that grows: the layers above it are as large. Those between are only passed through. */
+static void block_follow_size(struct block *top)
+{
+	const struct block *lowest = top;
+
+	while (lowest->lower) {
+		lowest = lowest->lower;
+	}
+	top->info.bytes = lowest->info.bytes;
+}
+
 void block_complete(struct block_request *request, int result)
 {
 	struct block *top = request->top;
 
 	check(top && top->stats.in_flight > 0 && result <= 0);
+	if (top->info.grow_bytes_max) {
+		block_follow_size(top);
+	}
 	request->top = NULL;
 	counter_add(&top->stats.in_flight, (uint64_t)-1);
 	block_count(&top->stats, request, result);
