@@ -210,7 +210,7 @@ static void errors_are_told_and_nothing_is_lost(void **state)
 	static const enum block_op ops[] = { BLOCK_WRITE, BLOCK_FLUSH, BLOCK_RESIZE,
 					     BLOCK_DISCARD };
 
-	for (unsigned int which = 0; which < ARRAY_SIZE(ops) * 8; which++) {
+	for (unsigned int which = 0; which < ARRAY_SIZE(ops) * 5; which++) {
 		unsigned int n = which / ARRAY_SIZE(ops) + 1;
 		struct block_fail *fail;
 		struct block_sync *sync;
