@@ -15,7 +15,7 @@ static const struct image_ops *image_ops_of(enum block_kind kind)
 	case BLOCK_VHD:
 		return &vhd_image_ops;
 	case BLOCK_VHDX:
-		return NULL;
+		return &vhdx_image_ops;
 	case BLOCK_NULL:
 	case BLOCK_NBD:
 	case BLOCK_QEMU:
