@@ -32,6 +32,9 @@ struct image_probe {
  */
 MUST_CHECK int image_probe(const char *path, struct image_probe *ret, struct diag *reterr);
 
+/* What the name alone proposes, for a file that is to be made: raw when it proposes nothing. */
+void image_probe_name(const char *path, struct image_probe *ret);
+
 /* "raw", "vhd", "vhdx", "nbd", "auto", or a format of qemu-nbd's: as users write it. -EINVAL. */
 MUST_CHECK int image_kind_parse(const char *text, struct image_probe *ret, struct diag *reterr);
 const char *image_kind_name(enum block_kind kind);

@@ -157,6 +157,11 @@ static struct image_probe probe_by_suffix(const char *path)
 	return (struct image_probe){ BLOCK_RAW, NULL };
 }
 
+void image_probe_name(const char *path, struct image_probe *ret)
+{
+	*ret = probe_is_uri(path) ? (struct image_probe){ BLOCK_NBD, NULL } : probe_by_suffix(path);
+}
+
 static bool probe_is_same(const struct image_probe *a, const struct image_probe *b)
 {
 	return a->kind == b->kind &&

@@ -15,6 +15,7 @@ static const char usage[] =
 	"commands:\n"
 	"  run          boot a guest in a partition and serve it until it ends\n"
 	"  ctl          speak to a running partition through its control socket\n"
+	"  disk         make, examine, convert and repair disk images\n"
 	"  host-check   can this host run partitions? says what it lacks\n"
 	"\n"
 	"`tabique COMMAND --help` tells more; the whole story is in tabique(1).\n";
@@ -25,6 +26,7 @@ static const struct {
 } commands[] = {
 	{ "run", cmd_run },
 	{ "ctl", cmd_ctl },
+	{ "disk", cmd_disk },
 	{ "host-check", cmd_host_check },
 };
 
