@@ -397,6 +397,36 @@ static void the_window_follows_the_file(void **state)
 	rig_destroy(&rig);
 }
 
+/* The disk itself looks, too, whatever a layer above it still believes. */
+static void a_mistaken_layer_gets_no_byte_outside(void **state)
+{
+	static const enum block_op ops[] = { BLOCK_READ, BLOCK_WRITE, BLOCK_DISCARD,
+					     BLOCK_WRITE_ZEROES, BLOCK_MAP };
+	struct block_fail *layer;
+	struct block *block;
+	uint8_t buf[4096];
+	struct rig rig;
+
+	rig_create(&rig, FILE_BYTES);
+	assert_int_equal(block_fail_create(open_slice(&rig, 65536, 8192, false), &layer), 0);
+	block = block_fail_block(layer);
+	assert_int_equal(block_start(block, rig.loop), 0);
+	assert_int_equal(ftruncate(rig.file, 65536 + 4096), 0);
+	block_refresh(block_lower(block)); /* and not the layer */
+	assert_int_equal(ftruncate(rig.file, FILE_BYTES), 0);
+	put_guards(&rig);
+	assert_int_equal(block_info(block)->bytes, 8192);
+	memset(buf, 1, sizeof(buf));
+	for (size_t i = 0; i < ARRAY_SIZE(ops); i++) {
+		assert_int_equal(rig_io(&rig, block, ops[i], 4096, buf, 4096), -EINVAL);
+		assert_int_equal(rig_io(&rig, block, ops[i], 512, buf, 4096), -EINVAL);
+	}
+	expect_file(&rig, 0, 0, NULL);
+	rig_stop(&rig, block);
+	block_close(block);
+	rig_destroy(&rig);
+}
+
 /* ---- anything, beside a model ---- */
 
 static uint64_t random_state;
@@ -598,6 +628,7 @@ int main(void)
 		cmocka_unit_test(lies_about_the_memory_are_refused),
 		cmocka_unit_test(maps_stay_within_the_slice),
 		cmocka_unit_test(the_window_follows_the_file),
+		cmocka_unit_test(a_mistaken_layer_gets_no_byte_outside),
 		cmocka_unit_test(no_request_touches_a_byte_outside),
 	};
 
