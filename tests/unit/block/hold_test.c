@@ -366,7 +366,7 @@ static void a_flood_is_held_in_bounds(void **state)
 	free(requests);
 }
 
-/* Two ends on one loop here; on two threads in qos_test.c and twin_test.c. */
+/* Two ends on one loop here; on two threads in twin_test.c. */
 static void one_retry_is_for_all_ends(void **state)
 {
 	struct block_config config = {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Two ends of one disk on two threads: of back ends that have twins, and of those that have not. */
 #include <semaphore.h>
+#include <time.h>
 
 #include "base/fault.h"
 #include "block/block_impl.h"
@@ -461,6 +462,46 @@ static void twins_come_and_go(void **state)
 	}
 }
 
+static void on_retry(void *arg)
+{
+	block_retry(arg);
+}
+
+/* Every other write fails; whoever is told to retry tells the other end. */
+static void held_requests_of_both_ends_are_tried_again(void **state)
+{
+	struct block_config config = {
+		.kind = BLOCK_RAW,
+		.on_error = BLOCK_STOP,
+		.fault = "fail:write:every=2:ENOSPC",
+	};
+	struct diag diag;
+
+	rig_create(&pair.rig, DISK_BYTES);
+	config.path = pair.rig.path;
+	assert_int_equal(block_open(&config, &pair.block, &diag), 0);
+	end_create(&pair.a, 0);
+	end_create(&pair.b, DISK_BYTES / 2);
+	assert_int_equal(block_twin(pair.block, &pair.twin), 0);
+	end_start(&pair.a, pair.block);
+	end_start(&pair.b, pair.twin);
+	end_work(&pair.a, 5);
+	end_work(&pair.b, 5);
+	for (int ended = 0, i = 0; ended < 2; i++) {
+		const struct timespec pause = { .tv_nsec = 1000000 };
+
+		loop_call(i & 1 ? pair.b.loop : pair.a.loop, on_retry,
+			  i & 1 ? pair.twin : pair.block);
+		nanosleep(&pause, NULL);
+		ended += sem_trywait(&pair.a.done) == 0;
+		ended += sem_trywait(&pair.b.done) == 0;
+	}
+	assert_int_equal(block_held(pair.block), 0);
+	assert_int_equal(pair.a.errors + pair.b.errors, 0);
+	assert_int_equal(pair.a.wrong + pair.b.wrong, 0);
+	pair_destroy(&pair);
+}
+
 static void a_null_disk_has_twins(void **state)
 {
 	struct block_config config = { .kind = BLOCK_NULL, .null_bytes = DISK_BYTES };
@@ -517,6 +558,7 @@ int main(void)
 		cmocka_unit_test(a_new_size_is_taken_over_at_both_ends),
 		cmocka_unit_test(counters_are_of_each_end_and_of_all),
 		cmocka_unit_test(twins_come_and_go),
+		cmocka_unit_test(held_requests_of_both_ends_are_tried_again),
 		cmocka_unit_test(a_null_disk_has_twins),
 		cmocka_unit_test(no_memory_leaves_nothing),
 	};
