@@ -65,6 +65,7 @@ struct block_config {
 	bool read_only;
 	bool buffered;       /* through the host's page cache even where direct I/O works */
 	uint64_t null_bytes; /* BLOCK_NULL: its size, a multiple of the logical block */
+	bool null_no_data;   /* BLOCK_NULL: reads leave the buffers as they are; for measurements */
 	uint32_t
 		logical_block_bytes; /* BLOCK_RAW, BLOCK_NULL: 512, 4096, or 0: what the host has */
 

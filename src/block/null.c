@@ -6,11 +6,19 @@
 #include <string.h>
 
 #include "base/fault.h"
+#include "base/num.h"
 #include "block/block_impl.h"
+
+struct block_null {
+	struct block block;
+	bool no_data; /* reads touch no buffer */
+};
 
 static void null_submit(struct block *block, struct block_request *request)
 {
-	if (request->op == BLOCK_READ) {
+	const struct block_null *null = container_of(block, struct block_null, block);
+
+	if (request->op == BLOCK_READ && !null->no_data) {
 		for (int i = 0; i < request->iov_count; i++) {
 			memset(request->iov[i].iov_base, 0, request->iov[i].iov_len);
 		}
@@ -34,7 +42,7 @@ static int null_twin(struct block *block, struct block **ret);
 
 static void null_close(struct block *block)
 {
-	free(block);
+	free(container_of(block, struct block_null, block));
 }
 
 static const struct block_ops null_ops = {
@@ -61,6 +69,7 @@ static int null_twin(struct block *block, struct block **ret)
 int block_null_open(const struct block_config *config, struct block **ret, struct diag *reterr)
 {
 	uint32_t logical = config->logical_block_bytes ? config->logical_block_bytes : 512;
+	struct block_null *null;
 	struct block *block;
 
 	if (config->null_bytes == 0 || config->null_bytes % logical != 0) {
@@ -69,10 +78,12 @@ int block_null_open(const struct block_config *config, struct block **ret, struc
 			"a null disk of %llu bytes: give it a size that is a multiple of %u",
 			(unsigned long long)config->null_bytes, logical);
 	}
-	block = fault_alloc(1, sizeof(*block));
-	if (!block) {
+	null = fault_alloc(1, sizeof(*null));
+	if (!null) {
 		return diag_set(reterr, -ENOMEM, "no memory for a null disk");
 	}
+	null->no_data = config->null_no_data;
+	block = &null->block;
 	block_init(block, &null_ops);
 	block->info = (struct block_info){
 		.bytes = config->null_bytes,

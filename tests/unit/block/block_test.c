@@ -60,6 +60,32 @@ static void null_disk_needs_a_size(void **state)
 	assert_int_equal(block_open(&config, &block, &diag), -EINVAL);
 }
 
+/* For measurements: nothing but the request moves. */
+static void null_disk_without_data_leaves_the_buffer_alone(void **state)
+{
+	struct block_config config = {
+		.kind = BLOCK_NULL,
+		.null_bytes = 1 << 20,
+		.null_no_data = true,
+	};
+	struct block *block;
+	struct diag diag;
+	struct rig rig;
+	uint8_t buf[512];
+
+	rig_create(&rig, 512);
+	assert_int_equal(block_open(&config, &block, &diag), 0);
+	assert_int_equal(block_start(block, rig.loop), 0);
+	memset(buf, 7, sizeof(buf));
+	assert_int_equal(rig_io(&rig, block, BLOCK_READ, 0, buf, 512), 0);
+	assert_int_equal(buf[0], 7);
+	assert_int_equal(buf[511], 7);
+	assert_int_equal(rig_io(&rig, block, BLOCK_READ, 1 << 20, buf, 512), -EINVAL);
+	rig_stop(&rig, block);
+	block_close(block);
+	rig_destroy(&rig);
+}
+
 /* Whatever cannot be had, nothing is left behind, and a layer closes what it took. */
 static void no_memory_leaves_nothing(void **state)
 {
@@ -184,6 +210,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(nonsense_is_completed_with_an_error),
 		cmocka_unit_test(null_disk_needs_a_size),
+		cmocka_unit_test(null_disk_without_data_leaves_the_buffer_alone),
 		cmocka_unit_test(no_memory_leaves_nothing),
 		cmocka_unit_test(fail_layer_fails_by_number_and_by_place),
 		cmocka_unit_test(stop_waits_for_what_is_in_flight),
