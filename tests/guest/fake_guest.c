@@ -62,6 +62,11 @@ struct mem *fake_guest_mem(struct fake_guest *guest)
 	return guest->mem;
 }
 
+struct fake_synic *fake_guest_synic(struct fake_guest *guest)
+{
+	return guest->synic;
+}
+
 void fake_guest_offer(struct fake_guest *guest, struct vmbus_device *device)
 {
 	device->loop = guest->loop;

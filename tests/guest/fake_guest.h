@@ -26,6 +26,7 @@
 
 struct fake_guest;
 struct fake_channel;
+struct fake_synic; /* guest/fake_synic.h */
 
 /* A guest with so much RAM and so many VPs; no contact yet. */
 struct fake_guest *fake_guest_create(uint64_t ram_bytes, uint32_t vps);
@@ -34,6 +35,7 @@ void fake_guest_destroy(struct fake_guest *guest); /* devices first: bus_revoke,
 struct vmbus_bus *fake_guest_bus(struct fake_guest *guest);
 struct loop *fake_guest_loop(struct fake_guest *guest);
 struct mem *fake_guest_mem(struct fake_guest *guest);
+struct fake_synic *fake_guest_synic(struct fake_guest *guest);
 
 /* Fills device->loop and offers the device on the bus. */
 void fake_guest_offer(struct fake_guest *guest, struct vmbus_device *device);

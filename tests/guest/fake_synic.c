@@ -2,12 +2,14 @@
 #include "guest/fake_synic.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/counter.h"
 #include "base/num.h"
 
 #define DOORBELLS 4096
@@ -15,7 +17,7 @@
 struct fake_vp {
 	bool has_message, wants_slot;
 	struct synic_message message;
-	uint8_t flags[SYNIC_EVENT_FLAGS / 8];
+	_Atomic(uint8_t) flags[SYNIC_EVENT_FLAGS / 8]; /* as in a real one: both sides' */
 	int fd;
 };
 
@@ -29,8 +31,8 @@ struct fake_synic {
 		int fd;
 	} doorbells[DOORBELLS];
 	size_t doorbell_count;
-	uint64_t signals;
-	uint64_t flag_counts[SYNIC_EVENT_FLAGS];
+	counter_u64 signals;
+	counter_u64 flag_counts[SYNIC_EVENT_FLAGS];
 };
 
 static struct fake_synic *of(struct synic *synic)
@@ -68,8 +70,8 @@ static bool set_event_flag(struct synic *synic, uint32_t vp, uint32_t sint, uint
 	if (!fake->enabled || vp >= fake->vp_count || sint != 2) {
 		return false;
 	}
-	fake->vps[vp].flags[flag / 8] |= (uint8_t)(1 << flag % 8);
-	fake->flag_counts[flag]++;
+	atomic_fetch_or(&fake->vps[vp].flags[flag / 8], (uint8_t)(1 << flag % 8));
+	counter_add(&fake->flag_counts[flag], 1);
 	return true;
 }
 
@@ -165,16 +167,17 @@ bool fake_synic_take(struct fake_synic *fake, uint32_t vp, struct synic_message 
 
 bool fake_synic_take_flag(struct fake_synic *fake, uint32_t vp, uint32_t flag)
 {
-	uint8_t *byte = &fake->vps[vp].flags[flag / 8], bit = (uint8_t)(1 << flag % 8);
-	bool was_set = *byte & bit;
+	_Atomic(uint8_t) *byte = &fake->vps[vp].flags[flag / 8];
+	uint8_t bit = (uint8_t)(1 << flag % 8);
 
-	*byte &= (uint8_t)~bit;
-	return was_set;
+	/* A look before the locked instruction: a guest that waits asks again and again. */
+	return (atomic_load_explicit(byte, memory_order_acquire) & bit) &&
+	       (atomic_fetch_and(byte, (uint8_t)~bit) & bit);
 }
 
 uint64_t fake_synic_flag_count(const struct fake_synic *fake, uint32_t flag)
 {
-	return fake->flag_counts[flag];
+	return counter_read(&fake->flag_counts[flag]);
 }
 
 bool fake_synic_signal(struct fake_synic *fake, uint32_t connection_id)
@@ -183,7 +186,7 @@ bool fake_synic_signal(struct fake_synic *fake, uint32_t connection_id)
 
 	for (size_t i = 0; i < fake->doorbell_count; i++) {
 		if (fake->doorbells[i].connection_id == connection_id) {
-			fake->signals++;
+			counter_add(&fake->signals, 1);
 			return write(fake->doorbells[i].fd, &one, sizeof(one)) == sizeof(one);
 		}
 	}
@@ -192,7 +195,7 @@ bool fake_synic_signal(struct fake_synic *fake, uint32_t connection_id)
 
 uint64_t fake_synic_signals(const struct fake_synic *fake)
 {
-	return fake->signals;
+	return counter_read(&fake->signals);
 }
 
 void fake_synic_enable(struct fake_synic *fake, bool enabled)

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * SynICs in plain memory: one message slot and one set of event flags per VP, for SINT 2.
+ *
+ *   thread  event flags and doorbells: the guest's thread may be another than the loops'; all else
+ *           is for tests on one thread
  */
 #pragma once
 
