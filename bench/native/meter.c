@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+#include "meter.h"
+
+#include <linux/perf_event.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/num.h"
+#include "loop/loop.h"
+
+#define HERTZ_ADDITIONS 20000000
+#define LINE_TRIPS      100000
+#define ATTEMPTS        5 /* others use this machine: the best counts */
+
+/* ---- processors --------------------------------------------------------------------------------- */
+
+int meter_processors(int *ret_cpus, int max)
+{
+	cpu_set_t set;
+	int count = 0;
+
+	check(sched_getaffinity(0, sizeof(set), &set) == 0);
+	for (int cpu = 0; cpu < CPU_SETSIZE && count < max; cpu++) {
+		if (CPU_ISSET(cpu, &set)) {
+			ret_cpus[count++] = cpu;
+		}
+	}
+	return count;
+}
+
+void meter_pin_any(const int *cpus, int count)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	for (int i = 0; i < count; i++) {
+		CPU_SET(cpus[i], &set);
+	}
+	check(sched_setaffinity(0, sizeof(set), &set) == 0);
+}
+
+void meter_pin(int cpu)
+{
+	meter_pin_any(&cpu, 1);
+}
+
+double meter_hertz(void)
+{
+	uint64_t best = UINT64_MAX;
+
+	for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+		uint64_t began = loop_now_ns(), sum = 0;
+
+		for (int i = 0; i < HERTZ_ADDITIONS / 8; i++) {
+			/* Rotations: no processor adds a chain of these up in advance. */
+			__asm__ volatile("rol $1, %0\n\trol $1, %0\n\trol $1, %0\n\trol $1, %0\n\t"
+					 "rol $1, %0\n\trol $1, %0\n\trol $1, %0\n\trol $1, %0"
+					 : "+r"(sum));
+		}
+		best = num_min(best, loop_now_ns() - began);
+	}
+	return HERTZ_ADDITIONS * 1e9 / (double)best;
+}
+
+struct bounce {
+	int cpu;
+	_Alignas(128) _Atomic(uint32_t) turn;
+};
+
+static void *bounce_back(void *arg)
+{
+	struct bounce *bounce = arg;
+
+	meter_pin(bounce->cpu);
+	for (uint32_t i = 0; i < ATTEMPTS * LINE_TRIPS; i++) {
+		while (atomic_load_explicit(&bounce->turn, memory_order_acquire) != 2 * i + 1) {}
+		atomic_store_explicit(&bounce->turn, 2 * i + 2, memory_order_release);
+	}
+	return NULL;
+}
+
+double meter_line_ns(int cpu, int other_cpu)
+{
+	struct bounce bounce = { .cpu = other_cpu };
+	uint64_t best = UINT64_MAX;
+	uint32_t i = 0;
+	pthread_t other;
+
+	meter_pin(cpu);
+	check(pthread_create(&other, NULL, bounce_back, &bounce) == 0);
+	for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
+		uint64_t began = loop_now_ns();
+
+		for (int trip = 0; trip < LINE_TRIPS; trip++, i++) {
+			atomic_store_explicit(&bounce.turn, 2 * i + 1, memory_order_release);
+			while (atomic_load_explicit(&bounce.turn, memory_order_acquire) !=
+			       2 * i + 2) {}
+		}
+		best = num_min(best, loop_now_ns() - began);
+	}
+	pthread_join(other, NULL);
+	return (double)best / (2.0 * LINE_TRIPS);
+}
+
+/* ---- the processor's counters ------------------------------------------------------------------- */
+
+bool meter_start(struct meter *meter)
+{
+	static const uint64_t events[METER_COUNTS] = { PERF_COUNT_HW_CPU_CYCLES,
+						       PERF_COUNT_HW_INSTRUCTIONS,
+						       PERF_COUNT_HW_CACHE_MISSES };
+
+	for (int i = 0; i < METER_COUNTS; i++) {
+		struct perf_event_attr attr = { .type = PERF_TYPE_HARDWARE,
+						.size = sizeof(attr),
+						.config = events[i],
+						.exclude_hv = 1 };
+
+		meter->fds[i] = (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0);
+	}
+	return meter->fds[METER_CYCLES] >= 0 && meter->fds[METER_INSTRUCTIONS] >= 0;
+}
+
+void meter_stop(struct meter *meter, uint64_t *ret_counts)
+{
+	for (int i = 0; i < METER_COUNTS; i++) {
+		ret_counts[i] = 0;
+		if (meter->fds[i] >= 0) {
+			if (read(meter->fds[i], &ret_counts[i], 8) != 8) {
+				ret_counts[i] = 0;
+			}
+			close(meter->fds[i]);
+		}
+	}
+}
+
+/* ---- one by one --------------------------------------------------------------------------------- */
+
+static volatile unsigned int *side; /* shared with the child */
+
+void meter_side(unsigned int which)
+{
+	if (side) {
+		*side = which;
+	}
+}
+
+void meter_mark(void)
+{
+	raise(SIGSTOP);
+}
+
+/* Goes on until the child has stopped by itself; whether it has. */
+static bool wait_mark(pid_t child)
+{
+	int status;
+
+	return waitpid(child, &status, 0) == child && WIFSTOPPED(status) &&
+	       WSTOPSIG(status) == SIGSTOP;
+}
+
+static bool step_to_mark(pid_t child, uint64_t *ret_instructions)
+{
+	unsigned long long at, before = 0;
+	int status;
+
+	for (;;) {
+		if (ptrace(PTRACE_SINGLESTEP, child, NULL, NULL) ||
+		    waitpid(child, &status, 0) != child || !WIFSTOPPED(status)) {
+			return false;
+		}
+		if (WSTOPSIG(status) == SIGSTOP) {
+			return true;
+		}
+		at = (unsigned long long)ptrace(PTRACE_PEEKUSER, child,
+						offsetof(struct user_regs_struct, rip), NULL);
+		/* A repeated string instruction stops at each repetition. */
+		if (at != before) {
+			ret_instructions[*side % METER_SIDES]++;
+		}
+		before = at;
+	}
+}
+
+bool meter_steps(void (*fn)(void *ctx), void *ctx, uint64_t *ret_instructions)
+{
+	uint64_t counts[METER_SIDES] = { 0 };
+	bool done = false;
+	pid_t child;
+
+	side = mmap(NULL, sizeof(*side), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	check(side != MAP_FAILED);
+	child = fork();
+	if (child == 0) {
+		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL)) {
+			_exit(1);
+		}
+		fn(ctx);
+		_exit(0);
+	}
+	if (child > 0) {
+		done = wait_mark(child) && step_to_mark(child, counts);
+		kill(child, SIGKILL);
+		waitpid(child, NULL, 0);
+	}
+	munmap((void *)side, sizeof(*side));
+	side = NULL;
+	for (int i = 0; i < METER_SIDES; i++) {
+		ret_instructions[i] = counts[i];
+	}
+	return done;
+}
