@@ -255,7 +255,13 @@ void loop_post(struct loop *loop, struct loop_work *work)
 void loop_defer(struct loop *loop, struct loop_work *work)
 {
 	loop_check_here(loop);
-	if (atomic_exchange(&work->queued, true)) {
+	/*
+	 * Most often it is queued already, and a look is enough: what this thread has done it will
+	 * see when the work runs. A locked instruction waits for every store before it, and those
+	 * into a ring wait for the guest's cache.
+	 */
+	if (atomic_load_explicit(&work->queued, memory_order_relaxed) ||
+	    atomic_exchange(&work->queued, true)) {
 		return;
 	}
 	work->next = NULL;
