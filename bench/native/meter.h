@@ -15,7 +15,7 @@ int meter_processors(int *ret_cpus, int max);
 void meter_pin(int cpu);
 void meter_pin_any(const int *cpus, int count);
 
-/* Cycles a second of this core, at work, from additions that wait for each other. */
+/* Cycles a second of this core, at work, from rotations that wait for each other. */
 double meter_hertz(void);
 
 /* Nanoseconds for a cache line to go from one core to another: half a round trip. */

@@ -27,7 +27,7 @@
 #define RAM_BYTES   (64U << 20)
 #define RING_BYTES  (128U << 10) /* hv_storvsc's default */
 #define DISK_BYTES  (1ULL << 40)
-#define SLICE_NS    20000000ULL
+#define SLICE_NS    5000000ULL
 #define SLICES_MAX  4096
 #define CLOCK_TURNS 64 /* turns between two looks at the clock */
 
@@ -143,11 +143,13 @@ static uint64_t channel_count(struct machine *m, const char *name)
 
 struct run {
 	struct vsc_config vsc;
-	bool data; /* reads fill the guest's pages with zeroes */
+	bool data;  /* reads fill the guest's pages with zeroes */
+	bool alone; /* one thread does both halves: no cache line changes its owner */
 	uint64_t ns;
 	int cpus[2]; /* the host's, the guest's */
 
 	struct machine *machine;
+	uint64_t began, slice_began, slice_done;
 	double slices[SLICES_MAX]; /* I/Os per second */
 	unsigned int slice_count;
 
@@ -198,6 +200,22 @@ static bool turn_all(struct machine *m, bool ending)
 	return busy;
 }
 
+/* Looks at the clock; whether there is time left. */
+static bool slice_take(struct run *run)
+{
+	uint64_t now = loop_now_ns(), took = now - run->slice_began;
+
+	if (took >= SLICE_NS && run->slice_count < SLICES_MAX) {
+		uint64_t done = done_so_far(run->machine);
+
+		run->slices[run->slice_count++] =
+			(double)(done - run->slice_done) * 1e9 / (double)took;
+		run->slice_began = now;
+		run->slice_done = done;
+	}
+	return now - run->began < run->ns;
+}
+
 static void *guest_main(void *arg)
 {
 	struct run *run = arg;
@@ -208,22 +226,12 @@ static void *guest_main(void *arg)
 	for (unsigned int i = 0; i < m->queue_count; i++) {
 		vsc_queue_start(&m->queues[i], &run->vsc);
 	}
-	uint64_t began = loop_now_ns(), since = began, before = 0;
-
-	for (uint64_t now = began; now - began < run->ns;) {
+	run->began = run->slice_began = loop_now_ns();
+	do {
 		for (int i = 0; i < CLOCK_TURNS; i++) {
 			turn_all(m, false);
 		}
-		now = loop_now_ns();
-		if (now - since >= SLICE_NS && run->slice_count < SLICES_MAX) {
-			uint64_t done = done_so_far(m);
-
-			run->slices[run->slice_count++] =
-				(double)(done - before) * 1e9 / (double)(now - since);
-			since = now;
-			before = done;
-		}
-	}
+	} while (slice_take(run));
 	while (turn_all(m, true)) {}
 	loop_quit(fake_guest_loop(m->guest));
 	return NULL;
@@ -259,13 +267,65 @@ static void run_evaluate(struct run *run, const struct snapshot *from, const str
 	run->sleeps = (double)(to->loop.sleeps - from->loop.sleeps) / done;
 }
 
+/* ---- guest and host take turns on one thread ---------------------------------------------------- */
+
+/* The guest as one more poller of the host's loop: nothing depends on who runs when. */
+struct stepper {
+	struct loop_poller poller;
+	struct run *run;
+	struct vsc_queue *queue;
+	uint64_t from, to;
+	bool begun;
+	unsigned int turns;
+};
+
+static bool step_arm(struct loop_poller *poller)
+{
+	return true;
+}
+
+static bool on_alone(struct loop_poller *poller)
+{
+	struct stepper *stepper = container_of(poller, struct stepper, poller);
+	struct run *run = stepper->run;
+
+	if (++stepper->turns % CLOCK_TURNS == 0 && !slice_take(run)) {
+		stepper->begun = false; /* the end */
+	}
+	if (!turn_all(run->machine, !stepper->begun)) {
+		loop_quit(fake_guest_loop(run->machine->guest));
+	}
+	return true;
+}
+
+static void run_alone(struct run *run)
+{
+	static const struct loop_poller_ops ops = { on_alone, step_arm };
+	struct stepper stepper = { .poller.ops = &ops, .run = run, .begun = true };
+	struct loop *loop = fake_guest_loop(run->machine->guest);
+
+	vsc_queue_start(&run->machine->queues[0], &run->vsc);
+	run->began = run->slice_began = loop_now_ns();
+	loop_poller_add(loop, &stepper.poller);
+	loop_run(loop);
+	loop_poller_remove(loop, &stepper.poller);
+}
+
+static void run_beside(struct run *run)
+{
+	pthread_t guest;
+
+	check(pthread_create(&guest, NULL, guest_main, run) == 0);
+	loop_run(fake_guest_loop(run->machine->guest));
+	pthread_join(guest, NULL);
+}
+
 static void run_time(struct run *run)
 {
 	uint64_t counts[METER_COUNTS];
 	struct snapshot from, to;
 	struct machine machine;
 	struct meter meter;
-	pthread_t guest;
 
 	/* A loop that may use one processor only would not spin before it sleeps. */
 	meter_pin_any(run->cpus, 2);
@@ -273,11 +333,13 @@ static void run_time(struct run *run)
 	run->machine = &machine;
 	meter_pin(run->cpus[0]);
 	snapshot_take(&machine, &from);
-	check(pthread_create(&guest, NULL, guest_main, run) == 0);
 	run->counted = meter_start(&meter);
-	loop_run(fake_guest_loop(machine.guest));
+	if (run->alone) {
+		run_alone(run);
+	} else {
+		run_beside(run);
+	}
 	meter_stop(&meter, counts);
-	pthread_join(guest, NULL);
 	snapshot_take(&machine, &to);
 	run_evaluate(run, &from, &to);
 	for (int i = 0; i < METER_COUNTS; i++) {
@@ -287,16 +349,8 @@ static void run_time(struct run *run)
 	machine_destroy(&machine);
 }
 
-/* ---- counting instructions: guest and host take turns on one thread ----------------------------- */
+/* ---- counting instructions one by one ----------------------------------------------------------- */
 
-struct stepper {
-	struct loop_poller poller;
-	struct vsc_queue *queue;
-	uint64_t from, to;
-	bool begun;
-};
-
-/* The guest as one more poller of the host's loop: nothing depends on time. */
 static bool on_step(struct loop_poller *poller)
 {
 	struct stepper *stepper = container_of(poller, struct stepper, poller);
@@ -309,11 +363,6 @@ static bool on_step(struct loop_poller *poller)
 	}
 	check(stepper->queue->counts.done < stepper->to);
 	meter_side(0);
-	return true;
-}
-
-static bool step_arm(struct loop_poller *poller)
-{
 	return true;
 }
 
@@ -412,13 +461,14 @@ static json_t *to_json(const struct run *run, const char *name, double hertz)
 
 static const struct {
 	const char *name;
-	bool data, polls, writes;
+	bool data, polls, writes, alone;
 	bool steps; /* worth counting one by one */
 } kinds[] = {
-	{ "read", false, false, false, true },
-	{ "read, zeroes filled in", true, false, false, true },
-	{ "read, guest polls", false, true, false, false },
-	{ "write", false, false, true, false },
+	{ "read", .steps = true },
+	{ "read, zeroes filled in", .data = true, .steps = true },
+	{ "read, guest polls", .polls = true },
+	{ "write", .writes = true },
+	{ "read, one thread is both", .polls = true, .alone = true },
 };
 
 struct options {
@@ -491,6 +541,7 @@ static void run_all(const struct options *o, const int *cpus, double hertz, json
 					 .writes = kinds[k].writes,
 					 .disk_bytes = DISK_BYTES },
 				.data = kinds[k].data,
+				.alone = kinds[k].alone,
 				.ns = o->ms * 1000000,
 				.cpus = { cpus[0], cpus[1] },
 			};
