@@ -6,12 +6,17 @@
 
 #include "base/num.h"
 
-uint64_t gpa_range_gfn(const struct gpa_range *range, uint32_t index)
+static inline uint64_t gfn_at(const struct gpa_range *range, uint32_t index)
 {
 	uint64_t gfn;
 
 	memcpy(&gfn, (const uint8_t *)range->gfns + (size_t)index * sizeof(gfn), sizeof(gfn));
 	return gfn;
+}
+
+uint64_t gpa_range_gfn(const struct gpa_range *range, uint32_t index)
+{
+	return gfn_at(range, index);
 }
 
 int gpa_range_check(const struct gpa_range *range)
@@ -37,7 +42,7 @@ int gpa_range_iovec(const struct mem *mem, const struct gpa_range *range, uint32
 	while (bytes > 0) {
 		uint32_t in_page = (uint32_t)(at % MEM_PAGE_BYTES);
 		uint32_t step = (uint32_t)num_min(bytes, MEM_PAGE_BYTES - in_page);
-		uint64_t gfn = gpa_range_gfn(range, (uint32_t)(at >> MEM_PAGE_SHIFT));
+		uint64_t gfn = gfn_at(range, (uint32_t)(at >> MEM_PAGE_SHIFT));
 		uint8_t *hva = gfn < (1ULL << 52)
 				       ? mem_hva(mem, (gfn << MEM_PAGE_SHIFT) + in_page, step)
 				       : NULL;

@@ -199,9 +199,14 @@ int vmbus_ring_writer_init(struct vmbus_ring_writer *writer)
 	return 0;
 }
 
-uint64_t vmbus_ring_packet_bytes(uint64_t content_bytes)
+static inline uint64_t packet_bytes(uint64_t content_bytes)
 {
 	return HEADER_BYTES + num_align_up(content_bytes, 8) + TRAILER_BYTES;
+}
+
+uint64_t vmbus_ring_packet_bytes(uint64_t content_bytes)
+{
+	return packet_bytes(content_bytes);
 }
 
 /* Room by what we know of the guest's read index. A full ring keeps 8 bytes, or it looked empty. */
@@ -225,20 +230,22 @@ static int refresh_read(struct vmbus_ring_writer *writer)
 	return 0;
 }
 
-static int find_room(struct vmbus_ring_writer *writer, uint64_t bytes)
+static int find_more_room(struct vmbus_ring_writer *writer, uint64_t bytes)
 {
-	if (bytes > writer->ring.data_bytes - 8 || bytes > VMBUS_PACKET_BYTES_MAX) {
-		return -E2BIG;
-	}
-	if (bytes <= known_room(writer)) {
-		return 0;
-	}
 	int err = refresh_read(writer);
 
 	if (err) {
 		return err;
 	}
 	return bytes <= known_room(writer) ? 0 : -EAGAIN;
+}
+
+static inline int find_room(struct vmbus_ring_writer *writer, uint64_t bytes)
+{
+	if (bytes > writer->ring.data_bytes - 8 || bytes > VMBUS_PACKET_BYTES_MAX) {
+		return -E2BIG;
+	}
+	return bytes <= known_room(writer) ? 0 : find_more_room(writer, bytes);
 }
 
 bool vmbus_ring_has_room(struct vmbus_ring_writer *writer, uint64_t content_bytes)
@@ -253,7 +260,7 @@ int vmbus_ring_write(struct vmbus_ring_writer *writer, const struct vmbus_send *
 	for (int i = 0; i < send->payload_count; i++) {
 		payload_bytes += send->payload[i].iov_len;
 	}
-	uint64_t total = vmbus_ring_packet_bytes(send->descriptor_bytes + payload_bytes);
+	uint64_t total = packet_bytes(send->descriptor_bytes + payload_bytes);
 	int err = find_room(writer, total);
 
 	if (err) {
@@ -279,8 +286,12 @@ int vmbus_ring_write(struct vmbus_ring_writer *writer, const struct vmbus_send *
 		memcpy(at, send->payload[i].iov_base, send->payload[i].iov_len);
 		at += send->payload[i].iov_len;
 	}
-	memset(at, 0, (size_t)(start + total - TRAILER_BYTES - at));
-	memcpy(start + total - TRAILER_BYTES, &trailer, TRAILER_BYTES);
+	uint8_t *end = start + total - TRAILER_BYTES;
+
+	if (at != end) {
+		memset(at, 0, (size_t)(end - at)); /* most payloads are multiples of 8 */
+	}
+	memcpy(end, &trailer, TRAILER_BYTES);
 	writer->write = advance(&writer->ring, writer->write, (uint32_t)total);
 	return 0;
 }
