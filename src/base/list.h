@@ -54,6 +54,18 @@ static inline void list_remove(struct list *entry)
 	list_init(entry);
 }
 
+/* All entries, in order, to a head that was not initialized; from is empty then. */
+static inline void list_take(struct list *from, struct list *ret)
+{
+	list_init(ret);
+	if (!list_is_empty(from)) {
+		*ret = *from;
+		ret->next->prev = ret;
+		ret->prev->next = ret;
+		list_init(from);
+	}
+}
+
 #define list_entry(ptr, type, member) container_of(ptr, type, member)
 
 /* The first entry, or NULL when there is none. */

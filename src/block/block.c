@@ -16,13 +16,7 @@ static void block_on_later(struct loop_work *work)
 	struct list batch;
 
 	/* Only those that are here now: a done may submit again and fail again at once. */
-	list_init(&batch);
-	while (!list_is_empty(&block->later)) {
-		struct list *first = block->later.next;
-
-		list_remove(first);
-		list_append(&batch, first);
-	}
+	list_take(&block->later, &batch);
 	while (!list_is_empty(&batch)) {
 		struct block_request *request = list_first(&batch, struct block_request, link);
 
