@@ -2,7 +2,6 @@
 #include "meter.h"
 
 #include <linux/perf_event.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -56,6 +55,21 @@ void meter_pin(int cpu)
 	meter_pin_any(&cpu, 1);
 }
 
+pthread_t meter_thread(int cpu, void *(*fn)(void *arg), void *arg)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	pthread_attr_init(&attr);
+	check(pthread_attr_setaffinity_np(&attr, sizeof(set), &set) == 0);
+	check(pthread_create(&thread, &attr, fn, arg) == 0);
+	pthread_attr_destroy(&attr);
+	return thread;
+}
+
 double meter_hertz(void)
 {
 	uint64_t best = UINT64_MAX;
@@ -75,7 +89,6 @@ double meter_hertz(void)
 }
 
 struct bounce {
-	int cpu;
 	_Alignas(128) _Atomic(uint32_t) turn;
 };
 
@@ -83,7 +96,6 @@ static void *bounce_back(void *arg)
 {
 	struct bounce *bounce = arg;
 
-	meter_pin(bounce->cpu);
 	for (uint32_t i = 0; i < ATTEMPTS * LINE_TRIPS; i++) {
 		while (atomic_load_explicit(&bounce->turn, memory_order_acquire) != 2 * i + 1) {}
 		atomic_store_explicit(&bounce->turn, 2 * i + 2, memory_order_release);
@@ -93,13 +105,13 @@ static void *bounce_back(void *arg)
 
 double meter_line_ns(int cpu, int other_cpu)
 {
-	struct bounce bounce = { .cpu = other_cpu };
+	struct bounce bounce = { 0 };
 	uint64_t best = UINT64_MAX;
 	uint32_t i = 0;
-	pthread_t other;
 
 	meter_pin(cpu);
-	check(pthread_create(&other, NULL, bounce_back, &bounce) == 0);
+	pthread_t other = meter_thread(other_cpu, bounce_back, &bounce);
+
 	for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
 		uint64_t began = loop_now_ns();
 

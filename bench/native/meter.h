@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -14,6 +15,9 @@ int meter_processors(int *ret_cpus, int max);
 /* This thread stays on this processor; on any of these. */
 void meter_pin(int cpu);
 void meter_pin_any(const int *cpus, int count);
+
+/* A thread that is on its processor from the start, for ours may never let it go there. */
+pthread_t meter_thread(int cpu, void *(*fn)(void *arg), void *arg);
 
 /* Cycles a second of this core, at work, from rotations that wait for each other. */
 double meter_hertz(void);

@@ -222,7 +222,6 @@ static void *guest_main(void *arg)
 	struct machine *m = run->machine;
 
 	prctl(PR_SET_NAME, "vsc");
-	meter_pin(run->cpus[1]);
 	for (unsigned int i = 0; i < m->queue_count; i++) {
 		vsc_queue_start(&m->queues[i], &run->vsc);
 	}
@@ -313,9 +312,8 @@ static void run_alone(struct run *run)
 
 static void run_beside(struct run *run)
 {
-	pthread_t guest;
+	pthread_t guest = meter_thread(run->cpus[1], guest_main, run);
 
-	check(pthread_create(&guest, NULL, guest_main, run) == 0);
 	loop_run(fake_guest_loop(run->machine->guest));
 	pthread_join(guest, NULL);
 }
