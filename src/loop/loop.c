@@ -53,7 +53,8 @@ struct loop {
 
 	/* any thread */
 	const char *name;
-	_Atomic(const char *) owner; /* the thread's `myself`; NULL: a thread that has yet to begin */
+	_Atomic(const char *)
+		owner; /* the thread's `myself`; NULL: a thread that has yet to begin */
 	_Atomic(struct loop_work *) posted; /* newest first */
 	atomic_bool quit;
 	int wake_fd;
