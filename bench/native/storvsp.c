@@ -36,6 +36,8 @@
 struct machine {
 	struct fake_guest *guest;
 	struct storvsp *storvsp;
+	struct loop *loop;
+	struct scsi_disk *disk;
 	struct block *block;
 	struct vsc_queue queues[QUEUES_MAX];
 	unsigned int queue_count;
@@ -85,16 +87,23 @@ static void machine_create(struct machine *m, bool data)
 	struct block_config config = { .kind = BLOCK_NULL,
 				       .null_bytes = DISK_BYTES,
 				       .null_no_data = !data };
+	struct storvsp_config controller = { .name = "scsi0", .loops = &m->loop, .loop_count = 1 };
+	struct scsi_disk_config disk = { .transfer_bytes_max = STORVSP_TRANSFER_BYTES_MAX,
+					 .write_cache = true };
 	struct storvsp_address first = { 0, 0, 0 };
 	struct diag diag;
 
 	memset(m, 0, sizeof(*m));
 	loop_work_init(&m->done, on_done);
 	m->guest = fake_guest_create(RAM_BYTES, 1);
-	check(storvsp_create("scsi0", &m->storvsp) == 0);
+	m->loop = controller.control = fake_guest_loop(m->guest);
+	check(storvsp_create(&controller, &m->storvsp) == 0);
 	check(block_open(&config, &m->block, &diag) == 0);
-	check(block_start(m->block, fake_guest_loop(m->guest)) == 0);
-	check(storvsp_add_disk(m->storvsp, first, m->block, NULL, &diag) == 0);
+	check(block_start(m->block, m->loop) == 0);
+	disk.info = block_info(m->block);
+	check(scsi_disk_create(&disk, &m->disk, &diag) == 0);
+	scsi_disk_attach(m->disk, 0, m->block);
+	check(storvsp_add(m->storvsp, first, m->disk, &diag) == 0);
 	fake_guest_offer(m->guest, storvsp_device(m->storvsp));
 	fake_guest_connect(m->guest, VMBUS_VERSION_5_3);
 	m->queue_count = 1;
@@ -116,9 +125,11 @@ static void machine_destroy(struct machine *m)
 	bus_revoke(fake_guest_bus(m->guest), storvsp_device(m->storvsp), &m->done);
 	machine_wait(m);
 	storvsp_destroy(m->storvsp);
+	scsi_disk_detach(m->disk, 0);
 	block_stop(m->block, &m->done);
 	machine_wait(m);
 	block_close(m->block);
+	scsi_disk_destroy(m->disk);
 	fake_guest_destroy(m->guest);
 }
 

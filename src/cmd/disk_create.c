@@ -150,7 +150,7 @@ static int resize_block(const char *path, struct block *block, const char *size,
 {
 	const struct block_info *info = block_info(block);
 	struct block_sync *sync;
-	uint64_t bytes;
+	uint64_t bytes = 0;
 	int err = resize_target(size, info->bytes, &bytes, reterr);
 
 	if (err) {
