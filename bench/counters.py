@@ -21,7 +21,20 @@ EVENTS = {  # name: (event, key); every histogram is keyed by the thread as well
     'cpuid': ('kvm/kvm_cpuid', 'function.hex'),
     'hypercall': ('kvm/kvm_hv_hypercall', 'code'),
     'syscall': ('raw_syscalls/sys_enter', 'id.syscall'),
+    'timer': ('irq_vectors/local_timer_entry', 'vector'),
 }
+
+# Deadline and synthetic timers, and the EOIs after interrupts.
+TIMER_MSRS = ('6e0', '400000b0', '400000b1')
+EOI_MSRS = ('40000070', '80b')
+# Linux's vectors: its timers, by LAPIC and by synthetic timer; the bus; and from
+# here up the kernel's own.
+TIMER_VECTORS = (0xec, 0xed)
+VMBUS_VECTOR = 0xf3
+SYSTEM_VECTORS = 0xec
+SIGNAL_EVENT = 0x5d
+# IOAPIC to LAPIC: what is written elsewhere is a doorbell.
+APIC_PAGES = range(0xfec00000, 0xfef00000)
 
 SVM = {0x60: 'interrupt', 0x61: 'nmi', 0x64: 'interrupt window', 0x65: 'cr0', 0x6e: 'rdtsc',
        0x72: 'cpuid', 0x77: 'pause', 0x78: 'hlt', 0x7b: 'port', 0x7c: 'msr', 0x81: 'hypercall',
@@ -42,6 +55,11 @@ def exit_names():
         return SVM if ' svm' in f.read() else VMX
 
 
+def interrupt_exit():
+    """The reason of an exit because the host was interrupted."""
+    return next(reason for reason, name in exit_names().items() if name == 'interrupt')
+
+
 class Snapshot(dict):
     def __sub__(self, older):
         result = Snapshot()
@@ -57,6 +75,28 @@ class Snapshot(dict):
     def console(self):
         """Accesses of the serial port: our own lines, each an exit to user space."""
         return sum(n for port, n in self.get('pio', {}).items() if int(port) in SERIAL)
+
+    def sum(self, event, wanted):
+        return sum(n for key, n in self.get(event, {}).items() if wanted(key))
+
+    def doorbells(self):
+        """By hypercall, or by a write to where a device is."""
+        return (self.sum('hypercall', lambda code: int(code) == SIGNAL_EVENT) +
+                self.sum('mmio', lambda gpa: int(gpa, 16) not in APIC_PAGES))
+
+    def device_interrupts(self):
+        return self.sum('inject', lambda v: int(v) < SYSTEM_VECTORS or int(v) == VMBUS_VECTOR)
+
+    def ticks(self, interrupt_exit):
+        """
+        Exits that a clock causes and not the work: the guest's timers, set and
+        acknowledged, and the host's timer, which interrupts the guest.
+        """
+        ticks = self.sum('inject', lambda v: int(v) in TIMER_VECTORS)
+        return (self.sum('msr', lambda msr: msr in TIMER_MSRS) +
+                min(ticks, self.sum('msr', lambda msr: msr in EOI_MSRS)) +
+                min(self.total('timer') or 0,
+                    self.sum('exit', lambda reason: int(reason) == interrupt_exit)))
 
     def named(self, names):
         """Readable: exits by name, everything biggest first."""

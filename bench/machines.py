@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
 """The contestants: how each is started, with the same disk, network and guest."""
+import json
 import os
 import selectors
 import signal
@@ -9,55 +10,100 @@ import time
 MEMORY_MB = 512
 APPEND = 'console=ttyS0 quiet panic=-1 rdinit=/bench/init'
 
-QEMU_COMMON = ['-nodefaults', '-no-user-config', '-display', 'none', '-serial', 'stdio',
-               '-cpu', 'host', '-smp', '1', '-m', str(MEMORY_MB), '-no-reboot',
-               '-object', 'iothread,id=io0', '-netdev', 'user,id=net0']
+NULL_BYTES = 256 << 20
 
 
 class Host:
-    """What all of them share; paths are on a file system in memory."""
+    """
+    What all of them share; paths are on a file system in memory. disks: the path
+    behind each of them: brd (a block device, or a file for want of one), raw and
+    vhdx (files on one file system), null (no path: nothing).
+    """
 
-    def __init__(self, work, tabique, qemu, disk):
-        self.work, self.tabique, self.qemu, self.disk = work, tabique, qemu, disk
+    def __init__(self, work, tabique, qemu, disks):
+        self.work, self.tabique, self.qemu, self.disks = work, tabique, qemu, disks
         self.vmlinuz = f'{work}/vmlinuz'
         self.vmlinux = f'{work}/vmlinux'
 
 
-def tabique_command(host, initrd, append, elf=False):
-    return [host.tabique, 'run', '--cpus', '1', '--memory', f'{MEMORY_MB}M',
-            '--kernel', host.vmlinux if elf else host.vmlinuz, '--initrd', initrd,
-            '--append', f'{APPEND} bench.drivers=hyperv {append}',
-            '--disk', f'path={host.disk}', '--net', 'nat', '--serial', 'stdio', '--no-reboot',
-            '--control', f'unix:{host.work}/control']
+def tabique_command(host, initrd, append, queues=1, disks=('brd',), elf=False):
+    command = [host.tabique, 'run', '--cpus', str(queues), '--memory', f'{MEMORY_MB}M',
+               '--kernel', host.vmlinux if elf else host.vmlinuz, '--initrd', initrd,
+               '--append', f'{APPEND} bench.drivers=hyperv {append}',
+               '--net', 'nat', '--serial', 'stdio', '--no-reboot', '--io-threads', str(queues),
+               '--control', f'unix:{host.work}/control']
+    for disk in disks:
+        if disk == 'null':
+            command += ['--disk', f'path=null:{NULL_BYTES >> 20}M']
+        else:
+            command += ['--disk', f'path={host.disks[disk]}']
+    return command
 
 
-def qemu_disk(host):
-    kind = 'host_device' if host.disk.startswith('/dev/') else 'file'
-    return ['-blockdev', f'driver={kind},node-name=disk,filename={host.disk},'
-            'aio=io_uring,cache.direct=on']
+def qemu_common(host, queues, disks):
+    command = [host.qemu, '-nodefaults', '-no-user-config', '-display', 'none', '-serial', 'stdio',
+               '-cpu', 'host', '-smp', str(queues), '-m', str(MEMORY_MB), '-no-reboot',
+               '-netdev', 'user,id=net0']
+    for i in range(queues):
+        command += ['-object', f'iothread,id=io{i}']
+    for disk in disks:
+        if disk == 'null':
+            command += ['-blockdev', f'driver=null-co,node-name={disk},size={NULL_BYTES},'
+                        'read-zeroes=on']
+            continue
+        path = host.disks[disk]
+        kind = 'host_device' if path.startswith('/dev/') else 'file'
+        direct = f'driver={kind},node-name={disk}-file,filename={path},aio=io_uring,cache.direct=on'
+        image = 'vhdx' if disk == 'vhdx' else 'raw'
+        command += ['-blockdev', direct, '-blockdev',
+                    f'driver={image},node-name={disk},file={disk}-file,cache.direct=on']
+    return command
 
 
-def pc_command(host, initrd, append):
-    return [host.qemu, *QEMU_COMMON, '-machine', 'pc,accel=kvm,vmport=off', *qemu_disk(host),
-            '-device', 'virtio-blk-pci,drive=disk,iothread=io0',
+def virtio_blk(disk, queues):
+    """One I/O thread for each queue."""
+    device = {'driver': 'virtio-blk-pci', 'drive': disk, 'num-queues': queues}
+    if queues == 1:
+        device['iothread'] = 'io0'
+    else:
+        device['iothread-vq-mapping'] = [{'iothread': f'io{i}'} for i in range(queues)]
+    return ['-device', json.dumps(device)]
+
+
+def pc(host, initrd, append, queues, disks, devices):
+    return [*qemu_common(host, queues, disks), '-machine', 'pc,accel=kvm,vmport=off', *devices,
             '-device', 'virtio-net-pci,netdev=net0,romfile=',
             '-kernel', host.vmlinuz, '-initrd', initrd,
             '-append', f'{APPEND} bench.drivers=virtio {append}']
 
 
-def microvm_command(host, initrd, append, elf=False):
+def pc_command(host, initrd, append, queues=1, disks=('brd',)):
+    devices = [word for disk in disks for word in virtio_blk(disk, queues)]
+    return pc(host, initrd, append, queues, disks, devices)
+
+
+def scsi_command(host, initrd, append, queues=1, disks=('brd',)):
+    devices = ['-device', f'virtio-scsi-pci,id=scsi,iothread=io0,num_queues={queues}']
+    for lun, disk in enumerate(disks):
+        devices += ['-device', f'scsi-hd,drive={disk},bus=scsi.0,scsi-id=0,lun={lun}']
+    return pc(host, initrd, append, queues, disks, devices)
+
+
+def microvm_command(host, initrd, append, queues=1, disks=('brd',), elf=False):
     # With rtc=on, or a stock kernel waits for the clock for seconds; without PIT and PIC,
     # and with virtio 1 instead of the legacy layout that virtio-mmio has by default.
-    return [host.qemu, *QEMU_COMMON,
+    devices = [word for disk in disks
+               for word in ('-device', f'virtio-blk-device,drive={disk},iothread=io0')]
+    return [*qemu_common(host, queues, disks),
             '-machine', 'microvm,accel=kvm,rtc=on,pit=off,pic=off',
-            '-global', 'virtio-mmio.force-legacy=false', *qemu_disk(host),
-            '-device', 'virtio-blk-device,drive=disk,iothread=io0',
+            '-global', 'virtio-mmio.force-legacy=false', *devices,
             '-device', 'virtio-net-device,netdev=net0',
             '-kernel', host.vmlinux if elf else host.vmlinuz, '-initrd', initrd,
             '-append', f'{APPEND} bench.drivers=virtio {append}']
 
 
-MACHINES = {'tabique': tabique_command, 'pc': pc_command, 'microvm': microvm_command}
+MACHINES = {'tabique': tabique_command, 'pc': pc_command, 'scsi': scsi_command,
+            'microvm': microvm_command}
 
 
 class GuestFailed(Exception):

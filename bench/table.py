@@ -2,7 +2,10 @@
 """From what was measured to the rows that are shown, each with what we want of it."""
 import re
 
-QEMU = ('pc', 'microvm')
+import storage
+from counters import EOI_MSRS, TIMER_MSRS
+
+QEMU = ('pc', 'scsi', 'microvm')
 
 
 def parse_result(phase, text):
@@ -30,7 +33,7 @@ def per(machine_counts, phase, what, unit):
     if not counts or counts.get(what) is None or not counts.get(unit):
         return None
     n = counts[what]
-    if what in ('exits', 'user_exits'):
+    if what.startswith('exits') or what == 'user_exits':
         n -= counts['console']
     return n / counts[unit]
 
@@ -75,17 +78,13 @@ class Rows:
                 for m in self.report['machines']}
 
 
-# Deadline and synthetic timers, and the EOIs after them.
-TICK_MSRS = ('6e0', '400000b1', '40000070', '80b')
-
-
 def without_ticks(boot):
     """What does not grow with the time that a start takes."""
     if not boot or not boot['detail'].get('exit'):
         return None
     exits, msrs = boot['detail']['exit'], boot['detail'].get('msr', {})
     return (boot['exits'] - exits.get('interrupt', 0) - exits.get('interrupt window', 0) -
-            sum(msrs.get(msr, 0) for msr in TICK_MSRS))
+            sum(msrs.get(msr, 0) for msr in TIMER_MSRS + EOI_MSRS))
 
 
 def boot_rows(table):
@@ -98,7 +97,8 @@ def boot_rows(table):
     table.add('  exits but for ticks and host interrupts',
               {m: without_ticks(counts.get(m, {}).get('boot')) for m in machines}, 'less')
     table.add('  exits, kernel unpacked before',
-              {m: counts.get(f'{m} elf', {}).get('boot', {}).get('exits') for m in machines}, 'less')
+              {m: counts.get(f'{m} elf', {}).get('boot', {}).get('exits') for m in machines},
+              'less')
     table.add('  exits to user space', table.counted('boot', 'user_exits'), 'less')
 
 
@@ -131,10 +131,7 @@ def rows(report):
     table = Rows(report)
     boot_rows(table)
     idle_rows(table)
-    work_rows(table, 'read1', '4 KB random read, depth 1, IOPS', 'done', 'I/O', 1.0)
-    work_rows(table, 'read32', '4 KB random read, depth 32, IOPS', 'done', 'I/O', 1.2)
-    work_rows(table, 'seqread', '128 KB read, depth 8, MB/s', 'done', 'I/O', None)
-    work_rows(table, 'seqwrite', '128 KB write, depth 8, MB/s', 'done', 'I/O', None)
+    storage.add_rows(table)
     work_rows(table, 'tcpout', 'TCP from guest, MiB/s', 'megabytes', 'MiB', 1.0)
     work_rows(table, 'tcpin', 'TCP to guest, MiB/s', 'megabytes', 'MiB', 1.0)
     work_rows(table, 'latency', 'TCP round trips/s', 'done', 'trip', None)
@@ -172,9 +169,11 @@ def show(report):
         print('  '.join(cells).rstrip())
     times = f'median of {report["rounds"]}, alternating' if report['rounds'] else (
         'one cold round, taken while counting')
-    print(f'\n{report["host"]} host, Linux {report["kernel"]}, disk {report["disk"]}; one virtual '
-          f'processor, 512 MiB;\ntimes: {times}; counts: one round of their own; ratio: Tabique to '
-          'the best QEMU')
+    disks = ', '.join(report['disks'])
+    print(f'\n{report["host"]} host, Linux {report["kernel"]}, disks {disks};\n'
+          f'a virtual processor per queue, 512 MiB; times: {times};\n'
+          'counts: one round of their own; ratio: Tabique to the best QEMU; pc has virtio-blk, '
+          'scsi is pc with virtio-scsi')
     first = report['counts'].get('tabique', {}).get('boot', {}).get('value')
     if first and report['rounds']:
         print('Tabique keeps an unpacked kernel for the next start; the first one, in the counting '
