@@ -9,10 +9,14 @@
 
 kernel=$(image vmlinuz-generic)
 cd "$work" || exit 1
-truncate -s 16M disk.img
+truncate -s 16M disk.img other.img
 truncate -s 1000 odd.img
 head -c 100K /dev/urandom >noise
 : >empty
+# An image that pretends to be raw, noise that pretends to be an image, half of one.
+new_image looks.img vhdx 16
+cp noise noise.vhdx
+head -c 150K looks.img >cut.vhdx
 mkdir directory
 bad=0
 
@@ -54,6 +58,21 @@ wrong 1 'path' --kernel "$kernel" --disk readonly=on
 wrong 1 'colour' --kernel "$kernel" --disk path=disk.img,colour=red
 wrong 1 'readonly' --kernel "$kernel" --disk path=disk.img,readonly=maybe
 wrong 1 'disk.img' --kernel "$kernel" --disk path=disk.img --disk path=disk.img
+wrong 1 'banana' --kernel "$kernel" --disk path=disk.img,format=banana
+wrong 1 'sector' --kernel "$kernel" --disk path=disk.img,sector=513
+wrong 1 'iops' --kernel "$kernel" --disk path=disk.img,iops=many
+wrong 1 'gold' --kernel "$kernel" --disk path=disk.img,policy=gold
+wrong 1 'explode' --kernel "$kernel" --disk path=disk.img,fault=explode
+wrong 1 'offset' --kernel "$kernel" --disk path=disk.img,offset=banana,size=1M
+wrong 1 'on-error' --kernel "$kernel" --disk path=disk.img,on-error=panic
+wrong 1 'wwn' --kernel "$kernel" --disk path=disk.img,wwn=nonsense
+wrong 1 'lun' --kernel "$kernel" --disk path=disk.img,lun=1 --disk path=other.img,lun=1
+wrong 1 'one' --kernel "$kernel" --disk path=disk.img,id=one --disk path=other.img,id=one
+wrong 1 'looks.img.*format=' --kernel "$kernel" --disk path=looks.img
+wrong 1 'noise.vhdx' --kernel "$kernel" --disk path=noise.vhdx
+wrong 1 'cut.vhdx' --kernel "$kernel" --disk path=cut.vhdx
+wrong 1 'missing' --kernel "$kernel" --dvd path=missing.iso
+wrong 1 'nobody' --kernel "$kernel" --disk 'path=nbd+unix:///?socket=nobody'
 wrong 1 'memory' --kernel "$kernel" --memory 0
 wrong 1 'lots' --kernel "$kernel" --memory lots
 wrong 1 'memory' --kernel "$kernel" --memory 1M

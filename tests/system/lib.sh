@@ -12,6 +12,13 @@
 #   ctl VERB [KEY=VALUE]...       one request; the answer on standard output
 #   check WHAT EXPECTED FOUND     both values are printed when they differ
 #
+# Or a guest that does what it is told:
+#
+#   obedient OPTIONS...           starts it; ready when this returns
+#   inside COMMAND [SECONDS]      a line of shell there; its status; $answer is
+#                                 what it said
+#   dismiss                       its end, in order
+#
 # Before `guest`: flavour=generic|cloud, cpus, memory, append, tools=yes for the
 # archive with guest-io and friends, files="a b" for more archives, root=yes for
 # the disk image instead of the script, kernel=FILE.
@@ -137,6 +144,51 @@ guest() {
 	guest_pid=$!
 }
 
+obedient() {
+	guest "$@" <<'END'
+# Nothing of the kernel's between what commands say.
+dmesg -n 1
+stty -echo
+echo "obedient: ready"
+while read -r mark command; do
+	[ "$mark" != enough ] || exit 0
+	eval "$command"
+	echo "$mark: $?"
+done
+END
+	wait_for '^obedient: ready'
+}
+
+inside() {
+	local from
+	marks=$((marks + 1))
+	from=$(stat -c %s "$work/serial")
+	type_line "m$marks $1"
+	wait_for "m$marks: [0-9]+\$" "${2:-$patience}"
+	answer=$(tail -c "+$((from + 1))" "$work/serial" | tr -d '\r' | sed "s/m$marks: [0-9]*\$//" |
+		sed '${/^$/d}')
+	return "$(tr -d '\r' <"$work/serial" | sed -n "s/.*m$marks: \([0-9]*\)\$/\1/p" | tail -n 1)"
+}
+# shellcheck disable=SC2034  # for the test
+marks=0 answer=
+
+dismiss() {
+	type_line enough
+	script_ended
+	guest_ends 0
+}
+
+# until_true WHAT SECONDS COMMAND...: on this side, as a check.
+until_true() {
+	local what=$1 end=$((SECONDS + $2))
+	shift 2
+	until "$@"; do
+		[ $SECONDS -lt $end ] || fail "$what: not in time: $*"
+		sleep 0.2
+	done
+	echo "ok: $what"
+}
+
 # type TEXT: on the guest's serial line, with a return.
 type_line() {
 	printf '%s\r' "$*" >&7
@@ -213,6 +265,43 @@ make_disk() {
 	fi
 	disk=$work/disk.img
 	truncate -s "${1}M" "$disk"
+}
+
+# What guest-io says of a file or device of this side: verified FILE MB SEED
+verified() {
+	[ -x "$work/bin/guest-io" ] ||
+		(cd "$work" && busybox cpio -i -d bin/guest-io <"$(image tools)" 2>/dev/null)
+	"$work/bin/guest-io" verify "$@" 2>&1
+}
+
+# The same of what an image holds, as qemu-img reads it: image_verified FILE MB SEED
+image_verified() {
+	qemu-img convert -O raw "$1" "$work/converted" || return 1
+	verified "$work/converted" "$2" "$3"
+	rm "$work/converted"
+}
+
+# Bytes that a file takes of its file system.
+allocated() {
+	echo $(($(stat -c %b "$1") * 512))
+}
+
+# image_is_sound FILE: say the product's own checker and QEMU's, where it has one.
+image_is_sound() {
+	check_true "our check of $(basename "$1")" "$tabique" disk check "$1" >/dev/null
+	case $1 in
+	*.vhdx | *.qcow2) check_true "QEMU's check of $(basename "$1")" qemu-img check -q "$1" ;;
+	esac
+}
+
+# new_image FILE FORMAT MB: made by QEMU, empty, growing as it is written.
+new_image() {
+	case $2 in
+	raw) truncate -s "$3M" "$1" ;;
+	vhdx) qemu-img create -q -f vhdx -o subformat=dynamic,block_size=1M "$1" "$3M" ;;
+	vhd) qemu-img create -q -f vpc -o subformat=dynamic,force_size=on "$1" "$3M" ;;
+	*) qemu-img create -q -f "$2" "$1" "$3M" ;;
+	esac || fail "no new image $1"
 }
 
 # An http server on loopback with $1 MB in /file: $port, $sum.
