@@ -14,7 +14,7 @@ FULL = ([f'{op}-{depth}-{jobs}' for op in ('read', 'write') for depth in (1, 8, 
 IMAGE = ['read-1-1', 'read-32-1', 'write-32-1', 'seqread-8-1', 'seqwrite-8-1']
 
 # {queues: {disk: [load]}}
-SHORT_LOADS = {1: {'brd': ['read-1-1', 'read-32-1', 'write-32-1', 'mixed-32-1', 'seqread-8-1'],
+SHORT_LOADS = {1: {'brd': ['read-1-1', 'read-32-1', 'write-32-1', 'seqread-8-1'],
                    'null': ['read-32-1'],
                    'raw': ['read-32-1', 'write-32-1'],
                    'vhdx': ['read-32-1', 'write-32-1']},

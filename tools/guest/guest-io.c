@@ -11,8 +11,8 @@
  *                                       prints MB per second
  *
  * All of it with O_DIRECT where the file system has that, loads with Linux's own
- * asynchronous I/O; each job is a process with a queue of its own. Exit status 0, 1 on a wrong byte or an I/O error, 2 on
- * wrong usage.
+ * asynchronous I/O; each job is a process with a queue of its own. Exit status 0,
+ * 1 on a wrong byte or an I/O error, 2 on wrong usage.
  */
 #define _GNU_SOURCE
 #include <errno.h>
