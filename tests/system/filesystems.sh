@@ -31,6 +31,7 @@ done
 inside 'sha256sum <$d | cut -d " " -f 1' 120
 sum=$answer
 dismiss
+let_go "$image_file"
 if [ "$1" != raw ]; then
 	image_is_sound "$image_file"
 fi

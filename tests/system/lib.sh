@@ -276,9 +276,16 @@ verified() {
 
 # The same of what an image holds, as qemu-img reads it: image_verified FILE MB SEED
 image_verified() {
+	let_go "$1" >/dev/null
 	qemu-img convert -O raw "$1" "$work/converted" || return 1
 	verified "$work/converted" "$2" "$3"
 	rm "$work/converted"
+}
+
+# QEMU's tools ask once for a lock, and that of a process which used io_uring goes
+# a moment after it: the kernel lets go of the ring's files later.
+let_go() {
+	until_true "$(basename "$1") is free" 20 qemu-img info "$1" >/dev/null 2>&1
 }
 
 # Bytes that a file takes of its file system.
@@ -288,6 +295,7 @@ allocated() {
 
 # image_is_sound FILE: say the product's own checker and QEMU's, where it has one.
 image_is_sound() {
+	let_go "$1"
 	check_true "our check of $(basename "$1")" "$tabique" disk check "$1" >/dev/null
 	case $1 in
 	*.vhdx | *.qcow2) check_true "QEMU's check of $(basename "$1")" qemu-img check -q "$1" ;;
