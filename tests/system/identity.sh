@@ -26,7 +26,7 @@ while :; do
 done
 check 'the same at the next start' "$first" "$answer"
 
-cache='cat /sys/class/scsi_disk/0:0:0:0/cache_type /sys/class/scsi_disk/0:0:0:1/cache_type; sdparm -q --get=WCE $(disk-at 0) $(disk-at 1) | awk "/WCE/ { print \$2 }"'
+cache='cat /sys/class/scsi_disk/0:0:0:0/cache_type /sys/class/scsi_disk/0:0:0:1/cache_type; sdparm --get=WCE $(disk-at 0) $(disk-at 1) | awk "/^WCE/ { print \$2 }"'
 inside "$cache"
 check 'write caches' 'write back write through 1 0' "$(xargs <<<"$answer")"
 inside 'sdparm -q --clear=WCE $(disk-at 0) && sdparm -q --set=WCE $(disk-at 1)' || fail "$answer"

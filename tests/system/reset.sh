@@ -12,9 +12,9 @@ tools=yes cpus=2
 truncate -s 32M "$work/slow.img" "$work/quick.img"
 obedient --io-threads 2 --disk "path=$work/slow.img,fault=delay:3s:read" --disk "path=$work/quick.img"
 inside 'slow=$(disk-at 0) quick=$(disk-at 1); guest-io fill $slow 8 1; guest-io fill $quick 8 2' || fail "$answer"
-inside 'n=0; for kind in device target bus host; do
-for cpu in 1 2; do (taskset $cpu dd if=$slow of=/dev/null bs=4096 skip=$((n * 8 + cpu)) count=1 iflag=direct 2>/dev/null; echo "$kind $?" >>/tmp/reads) & done
-sleep 1; s=$(cut -d . -f 1 /proc/uptime); sg_reset --$kind $slow; status=$?; e=$(cut -d . -f 1 /proc/uptime); echo "reset $kind: $status $((e - s))"; n=$((n + 1)); done; wait; wc -l </tmp/reads' 150
+inside 'held() { taskset $1 dd if=$slow of=/dev/null bs=4096 skip=$2 count=1 iflag=direct 2>/dev/null; echo "$?" >>/tmp/reads; }'
+inside 'uptime_s() { cut -d . -f 1 /proc/uptime; }'
+inside 'n=0; for kind in device target bus host; do held 1 $n & held 2 $((n + 1)) & sleep 1; s=$(uptime_s); sg_reset --$kind $slow; echo "reset by $kind: $? after $(($(uptime_s) - s)) s"; n=$((n + 8)); done; wait; wc -l </tmp/reads' 150
 echo "$answer"
 check 'reads that came back' 8 "$(tail -n 1 <<<"$answer" | tr -d ' ')"
 inside 'sg_reset --host $slow; echo $?'
