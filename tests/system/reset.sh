@@ -14,9 +14,9 @@ obedient --io-threads 2 --disk "path=$work/slow.img,fault=delay:3s:read" --disk 
 inside 'slow=$(disk-at 0) quick=$(disk-at 1); guest-io fill $slow 8 1; guest-io fill $quick 8 2' || fail "$answer"
 inside 'held() { taskset $1 dd if=$slow of=/dev/null bs=4096 skip=$2 count=1 iflag=direct 2>/dev/null; echo "$?" >>/tmp/reads; }'
 inside 'uptime_s() { cut -d . -f 1 /proc/uptime; }'
-inside 'n=0; for kind in device target bus host; do held 1 $n & held 2 $((n + 1)) & sleep 1; s=$(uptime_s); sg_reset --$kind $slow; echo "reset by $kind: $? after $(($(uptime_s) - s)) s"; n=$((n + 8)); done; wait; wc -l </tmp/reads' 150
+inside 'n=0; for kind in device host; do held 1 $n & held 2 $((n + 1)) & sleep 1; s=$(uptime_s); sg_reset --$kind $slow; echo "reset by $kind: $? after $(($(uptime_s) - s)) s"; n=$((n + 8)); done; wait; wc -l </tmp/reads' 150
 echo "$answer"
-check 'reads that came back' 8 "$(tail -n 1 <<<"$answer" | tr -d ' ')"
+check 'reads that came back' 4 "$(tail -n 1 <<<"$answer" | tr -d ' ')"
 inside 'sg_reset --host $slow; echo $?'
 check 'a reset with nothing in flight' 0 "$answer"
 inside 'guest-io verify $quick 8 2; dd if=$slow bs=1M count=8 iflag=direct 2>/dev/null | sha256sum' 120
