@@ -81,8 +81,9 @@ unsigned int rpc_server_clients(const struct rpc_server *server);
 /* ---- client ------------------------------------------------------------------------------------ */
 
 /*
- * A request from words as on a command line: verb, then key=value each. A value that is a JSON
- * number, true, false or null is that; anything else is a string. -EINVAL with a sentence.
+ * A request from words as on a command line: verb, then key=value each. A value that is a whole
+ * number, true, false or null is that in JSON; anything else, and always that of "id", which names
+ * things here, is a string. -EINVAL with a sentence.
  */
 MUST_CHECK int rpc_request_from_words(const char *verb, char *const *words, size_t count,
 				      struct json_t **ret, struct diag *reterr);

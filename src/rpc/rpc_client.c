@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -11,11 +12,16 @@
 #include "base/cleanup.h"
 #include "rpc/rpc.h"
 
+/* A number only where its text comes back: a serial number like 1.50 or 1e3 is no quantity. */
 static json_t *value_of(const char *text)
 {
 	json_t *value = json_loads(text, JSON_DECODE_ANY, NULL);
+	char again[24] = "";
 
-	if (json_is_number(value) || json_is_boolean(value) || json_is_null(value)) {
+	if (json_is_integer(value)) {
+		snprintf(again, sizeof(again), "%lld", (long long)json_integer_value(value));
+	}
+	if (strcmp(again, text) == 0 || json_is_boolean(value) || json_is_null(value)) {
 		return value;
 	}
 	json_decref(value);
@@ -35,7 +41,9 @@ static int add_word(json_t *request, const char *word, struct diag *reterr)
 	if (!name || json_object_get(request, name)) {
 		return diag_set(reterr, -EINVAL, "\"%s\" is given twice", word);
 	}
-	if (json_object_set_new(request, name, value_of(equals + 1)) < 0) {
+	json_t *value = strcmp(name, "id") == 0 ? json_string(equals + 1) : value_of(equals + 1);
+
+	if (json_object_set_new(request, name, value) < 0) {
 		return diag_set(reterr, -EINVAL, "\"%s\" is not UTF-8", word);
 	}
 	return 0;

@@ -70,11 +70,14 @@ static int set_text(char **at, const char *option, const char *key, const char *
 static int set_switch(bool *at, const char *option, const char *key, const char *value,
 		      struct diag *reterr)
 {
-	if (strcmp(value, "on") != 0 && strcmp(value, "off") != 0) {
+	/* true and false: as JSON says it. */
+	bool on = strcmp(value, "on") == 0 || strcmp(value, "true") == 0;
+
+	if (!on && strcmp(value, "off") != 0 && strcmp(value, "false") != 0) {
 		return diag_set(reterr, -EINVAL, "%s: %s is on or off, not \"%s\"", option, key,
 				value);
 	}
-	*at = strcmp(value, "on") == 0;
+	*at = on;
 	return 0;
 }
 

@@ -7,6 +7,7 @@
  *   IDLE ─────────────► REMOVING, … ─────────────────────────────────────────► finish(): done, IDLE
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,8 +32,11 @@ static int begin(struct vm_disk *disk, enum vm_disk_job job, vm_disk_done_fn *do
 	return 0;
 }
 
+static void go_on(struct vm_disks *disks);
+
 static void finish(struct vm_disk *disk)
 {
+	struct vm_disks *disks = disk->disks;
 	vm_disk_done_fn *done = disk->done;
 	void *ctx = disk->done_ctx;
 	int result = disk->result;
@@ -49,6 +53,28 @@ static void finish(struct vm_disk *disk)
 	if (done) {
 		done(ctx, result);
 	}
+	go_on(disks); /* what this disk held is given up */
+}
+
+void vm_disk_end_job(struct vm_disk *disk)
+{
+	vm_disk_done_fn *done = disk->done;
+
+	disk->job = VM_DISK_ENDING;
+	disk->done = NULL;
+	if (done) {
+		done(disk->done_ctx, -ECANCELED);
+	}
+}
+
+void vm_disk_discard(struct vm_disk *disk)
+{
+	if (disk->medium.count == 0 || !block_loop(disk->medium.ends[0].block)) {
+		vm_disk_free(disk);
+		return;
+	}
+	disk->job = VM_DISK_REMOVING;
+	vm_disk_stop_ends(disk);
 }
 
 /* ---- media -------------------------------------------------------------------------------------- */
@@ -66,7 +92,29 @@ static int insert_next(struct vm_disk *disk, struct diag *reterr)
 	disk->config.path = steal(disk->next_path);
 	disk->medium = disk->next;
 	disk->next.count = 0;
-	return vm_disk_start_ends(disk, reterr);
+	return 0;
+}
+
+/*
+ * false: the new disc could not be started, and what did start is being stopped again, so that the
+ * drive comes to be empty.
+ */
+static bool change(struct vm_disk *disk)
+{
+	struct diag diag;
+
+	disk->result = insert_next(disk, &diag);
+	if (disk->result == 0) {
+		disk->result = vm_disk_start_ends(disk, &diag);
+		if (disk->result) {
+			disk->job = VM_DISK_EJECTING;
+			vm_disk_stop_ends(disk);
+		}
+	}
+	if (disk->result) {
+		log_error("disks", "%s", diag.text);
+	}
+	return disk->job == VM_DISK_CHANGING;
 }
 
 static void take_out(struct vm_disk *disk)
@@ -80,17 +128,16 @@ static void take_out(struct vm_disk *disk)
 static void on_ends_stopped(struct loop_work *work)
 {
 	struct vm_disk *disk = container_of(work, struct vm_disk, ends_stopped);
-	struct diag diag;
 
 	if (!vm_disk_ends_are_stopped(disk)) {
 		return;
 	}
 	take_out(disk);
+	atomic_store(&disk->error, 0);
 	switch (disk->job) {
 	case VM_DISK_CHANGING:
-		disk->result = insert_next(disk, &diag);
-		if (disk->result) {
-			log_error("disks", "%s", diag.text);
+		if (!change(disk)) {
+			return;
 		}
 		storvsp_announce(disk->controller->storvsp);
 		break;
@@ -259,19 +306,61 @@ static void on_error_asked(struct loop_work *work)
 {
 	struct vm_disk *disk = container_of(work, struct vm_disk, error_asked);
 	struct vm *vm = disk->disks->vm;
+	int err = atomic_load(&disk->error);
 
+	if (!err || vm->state == VM_ENDING || vm->state == VM_RESETTING) {
+		return; /* it has been given up or tried again meanwhile */
+	}
 	log_error("disks",
 		  "disk %s: %s: the VM is paused; mend it, then `tabique ctl … disk retry id=%s`",
-		  disk->config.id, strerror(-atomic_load(&disk->error)), disk->config.id);
+		  disk->config.id, strerror(-err), disk->config.id);
 	if (vm->state == VM_RUNNING) {
 		vm_pause(vm);
-		disk->disks->is_paused_for_error = true;
+		vm->is_paused_for_error = true;
+	}
+}
+
+static struct vm_disk *first_in_error(struct vm_disks *disks)
+{
+	list_for_each (it, &disks->list) {
+		struct vm_disk *disk = list_entry(it, struct vm_disk, link);
+
+		if (atomic_load(&disk->error)) {
+			return disk;
+		}
+	}
+	return NULL;
+}
+
+bool vm_disks_error(struct vm_disks *disks, char *ret, size_t bytes)
+{
+	const struct vm_disk *disk = first_in_error(disks);
+
+	if (disk) {
+		snprintf(ret, bytes, "disk %s: %s", disk->config.id,
+			 strerror(-atomic_load(&disk->error)));
+	}
+	return disk;
+}
+
+/* The VM goes on when what it was paused for is over. One that fails again pauses it again. */
+static void go_on(struct vm_disks *disks)
+{
+	if (disks->vm->is_paused_for_error && !first_in_error(disks)) {
+		vm_resume(disks->vm);
 	}
 }
 
 static void retry_on_loop(void *arg)
 {
 	block_retry(((struct vm_disk_end *)arg)->block);
+}
+
+/* The error is forgotten first: a new one may come before the call returns. */
+static void retry(struct vm_disk *disk)
+{
+	atomic_store(&disk->error, 0);
+	vm_disk_each_end(disk, retry_on_loop);
 }
 
 int vm_disks_retry(struct vm_disks *disks, const char *id, struct diag *reterr)
@@ -286,15 +375,27 @@ int vm_disks_retry(struct vm_disks *disks, const char *id, struct diag *reterr)
 		struct vm_disk *disk = list_entry(it, struct vm_disk, link);
 
 		if (!only || disk == only) {
-			vm_disk_each_end(disk, retry_on_loop);
+			retry(disk);
 		}
 	}
-	/* One that fails again says so, and the VM is paused again. */
-	if (disks->is_paused_for_error) {
-		disks->is_paused_for_error = false;
-		vm_resume(disks->vm);
-	}
+	go_on(disks);
 	return 0;
+}
+
+void vm_disks_resume(struct vm_disks *disks)
+{
+	list_for_each (it, &disks->list) {
+		retry(list_entry(it, struct vm_disk, link));
+	}
+}
+
+/* Channels close, and what they had in flight is given up there (storvsp). */
+void vm_disks_reset(struct vm_disks *disks)
+{
+	list_for_each (it, &disks->list) {
+		atomic_store(&list_entry(it, struct vm_disk, link)->error, 0);
+	}
+	vm_disks_give_up(disks);
 }
 
 /* ---- life --------------------------------------------------------------------------------------- */

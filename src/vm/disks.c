@@ -131,6 +131,17 @@ int vm_disks_qos(struct vm_disks *disks, const char *id, struct qos_limits *ret,
 	return err;
 }
 
+int vm_disks_bytes(struct vm_disks *disks, const char *id, uint64_t *ret, struct diag *reterr)
+{
+	struct vm_disk *disk;
+	int err = vm_disks_find(disks, id, &disk, reterr);
+
+	if (!err) {
+		*ret = disk->medium.count > 0 ? block_info(disk->medium.ends[0].block)->bytes : 0;
+	}
+	return err;
+}
+
 /* ---- controllers -------------------------------------------------------------------------------- */
 
 /* Queue 0 of each begins on another loop, so that guests with one processor spread them, too. */
@@ -207,11 +218,32 @@ static int name_disk(struct vm_disk *disk, struct diag *reterr)
 	return 0;
 }
 
+static struct vm_disk *disk_at(struct vm_disks *disks, const struct vm_controller *controller,
+			       uint8_t lun)
+{
+	list_for_each (it, &disks->list) {
+		struct vm_disk *disk = list_entry(it, struct vm_disk, link);
+
+		if (disk->is_on_bus && disk->controller == controller && disk->address.lun == lun) {
+			return disk;
+		}
+	}
+	return NULL;
+}
+
 static int find_address(struct vm_disk *disk, struct diag *reterr)
 {
 	if (disk->config.lun >= 0) {
 		disk->address = (struct storvsp_address){ .lun = (uint8_t)disk->config.lun };
-		return 0;
+		const struct vm_disk *other =
+			disk_at(disk->disks, disk->controller, disk->address.lun);
+
+		return other ? diag_set(
+				       reterr, -EEXIST,
+				       "lun %u of SCSI controller %u is disk %s: give another lun, "
+				       "or none",
+				       disk->address.lun, disk->config.controller, other->config.id)
+			     : 0;
 	}
 	if (!storvsp_free_address(disk->controller->storvsp, &disk->address)) {
 		return diag_set(reterr, -ENOSPC,
@@ -310,11 +342,11 @@ static void stop_disk(struct vm_disk *disk)
 	bool was_idle = disk->job == VM_DISK_IDLE;
 
 	while (disk->job == VM_DISK_RESIZING) { /* on_resized() ends it */
+		vm_disk_give_up(disk);
 		wait_a_little(vm);
 		was_idle = disk->job == VM_DISK_IDLE;
 	}
-	disk->job = VM_DISK_ENDING;
-	disk->done = NULL;
+	vm_disk_end_job(disk);
 	if (was_idle && !is_stopped(disk)) {
 		vm_disk_stop_ends(disk);
 	}
@@ -338,12 +370,11 @@ int vm_disks_add(struct vm_disks *disks, const struct vm_disk_config *config, co
 	vm_disk_jobs_init(disk);
 	int err = build_disk(disk, reterr);
 
+	list_append(&disks->list, &disk->link);
 	if (err) {
-		stop_disk(disk);
-		vm_disk_free(disk);
+		vm_disk_discard(disk);
 		return err;
 	}
-	list_append(&disks->list, &disk->link);
 	if (ret_id) {
 		*ret_id = disk->config.id;
 	}
@@ -439,7 +470,18 @@ static void inspect_medium(struct inspect *at, const struct vm_medium *medium)
 	inspect_u64(at, "bounced", counter_read(&stats.bounced));
 	inspect_u64(at, "in_flight", counter_read(&stats.in_flight));
 	inspect_u64(at, "in_flight_max", counter_read(&stats.in_flight_max));
-	inspect_u64(at, "held", block_held(block));
+	inspect_u64(at, "held", block_held(block)); /* at all ends */
+}
+
+void vm_disks_inspect_policies(struct vm_disks *disks, struct inspect *at)
+{
+	list_for_each (it, &disks->policies) {
+		struct vm_policy *policy = list_entry(it, struct vm_policy, link);
+		struct inspect item = inspect_item(at, "policies");
+
+		inspect_string(&item, "name", policy->config.name);
+		inspect_qos(&item, policy->qos);
+	}
 }
 
 void vm_disks_inspect(struct vm_disks *disks, struct inspect *at)
@@ -467,11 +509,5 @@ void vm_disks_inspect(struct vm_disks *disks, struct inspect *at)
 			inspect_string(&item, "policy", disk->policy->config.name);
 		}
 	}
-	list_for_each (it, &disks->policies) {
-		struct vm_policy *policy = list_entry(it, struct vm_policy, link);
-		struct inspect item = inspect_item(at, "policies");
-
-		inspect_string(&item, "name", policy->config.name);
-		inspect_qos(&item, policy->qos);
-	}
+	vm_disks_inspect_policies(disks, at);
 }

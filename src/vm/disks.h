@@ -28,7 +28,10 @@ struct vmbus_device;
 
 #define VM_POLICIES_MAX 64
 
-/* What is heard when something that takes its time is over: 0 or a negative errno. */
+/*
+ * What is heard when something that takes its time is over: 0 or a negative errno; -ECANCELED: the VM
+ * ended first (vm_disks_stop()).
+ */
 typedef void vm_disk_done_fn(void *ctx, int result);
 
 /* 0 or -ENOMEM. */
@@ -66,7 +69,10 @@ MUST_CHECK int vm_disks_eject(struct vm_disks *disks, const char *id, bool force
 MUST_CHECK int vm_disks_change(struct vm_disks *disks, const char *id, const char *path, bool force,
 			       vm_disk_done_fn *done, void *ctx, struct diag *reterr);
 
-/* Tries again what on-error=stop holds; id NULL: of all. The VM goes on if it was paused for that. */
+/*
+ * Tries again what on-error=stop holds; id NULL: of all. The VM goes on if it was paused for that and
+ * nothing else is held.
+ */
 MUST_CHECK int vm_disks_retry(struct vm_disks *disks, const char *id, struct diag *reterr);
 
 /* The disk's own limits; or a policy's. */
@@ -80,13 +86,25 @@ MUST_CHECK int vm_disks_qos(struct vm_disks *disks, const char *id, struct qos_l
 MUST_CHECK int vm_disks_policy(struct vm_disks *disks, const char *name, struct qos_limits *ret,
 			       struct diag *reterr);
 
+/* Its size as the guest sees it; a drive without a disc has 0. -ENOENT with a sentence. */
+MUST_CHECK int vm_disks_bytes(struct vm_disks *disks, const char *id, uint64_t *ret,
+			      struct diag *reterr);
+
 /* ---- for vm -------------------------------------------------------------------------------------- */
 
 /* The n-th controller's device, or NULL. */
 struct vmbus_device *vm_disks_device(struct vm_disks *disks, size_t n);
 bool vm_disks_is_empty(const struct vm_disks *disks);
 
-/* The machine was reset. Nothing yet: units reset with their driver's next opening. */
+/*
+ * The machine is being reset, which ends what is held; or a user resumes it, which tries it again. Either
+ * way the VM is no longer paused for an error.
+ */
+void vm_disks_reset(struct vm_disks *disks);
+void vm_disks_resume(struct vm_disks *disks);
+
+/* "disk ID: No space left on device" of the first disk that holds requests; false: none does. */
+bool vm_disks_error(struct vm_disks *disks, char *ret, size_t bytes);
 
 /* Nothing is held any more, and what fails from now on is reported: the VM ends. */
 void vm_disks_give_up(struct vm_disks *disks);
@@ -94,4 +112,7 @@ void vm_disks_give_up(struct vm_disks *disks);
 /* Stops all ends, and waits; also in the half-built. I/O loops still run, or were never started. */
 void vm_disks_stop(struct vm_disks *disks);
 
+/* Disks as "list", then the policies. */
 void vm_disks_inspect(struct vm_disks *disks, struct inspect *at);
+/* As "policies". */
+void vm_disks_inspect_policies(struct vm_disks *disks, struct inspect *at);

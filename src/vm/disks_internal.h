@@ -76,7 +76,6 @@ struct vm_disks {
 	struct vm *vm;
 	struct list list, policies;
 	unsigned int policy_count, next_id;
-	bool is_paused_for_error;
 	struct vm_controller controllers[VM_CONTROLLERS_MAX];
 };
 
@@ -87,7 +86,7 @@ MUST_CHECK int vm_medium_open(struct vm_disk *disk, const char *path, struct vm_
 			      struct diag *reterr);
 void vm_medium_close(struct vm_medium *medium);
 
-/* Starts disk->medium's ends and gives them to the unit. 0 or an errno; none is started then. */
+/* Starts disk->medium's ends and gives them to the unit. 0 or an errno: then stop what did start. */
 MUST_CHECK int vm_disk_start_ends(struct vm_disk *disk, struct diag *reterr);
 
 /* The unit sees the medium no more; disk->ends_stopped is posted when all ends are stopped. */
@@ -104,6 +103,10 @@ void vm_disk_give_up(struct vm_disk *disk);
 void vm_disk_jobs_init(struct vm_disk *disk);
 /* Nothing is under way any more, and nothing of it is queued. */
 void vm_disk_jobs_fini(struct vm_disk *disk);
+/* The VM ends: whoever waits for what is under way (not a resize) hears -ECANCELED. */
+void vm_disk_end_job(struct vm_disk *disk);
+/* Of a disk that was not built to its end, perhaps from within the control loop: frees it when it may. */
+void vm_disk_discard(struct vm_disk *disk);
 
 /* ---- disks.c ---- */
 

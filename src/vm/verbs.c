@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/num.h"
+#include "vm/disk_verbs.h"
 #include "vm/vm_internal.h"
 
 static const char *state_name(const struct vm *vm)
@@ -15,7 +16,7 @@ static const char *state_name(const struct vm *vm)
 	return names[vm->state];
 }
 
-static json_t *state_answer(const struct vm *vm)
+json_t *vm_state_answer(const struct vm *vm)
 {
 	return json_pack("{s:s}", "state", state_name(vm));
 }
@@ -25,10 +26,14 @@ static void on_status(void *ctx, const json_t *request, struct rpc_reply *reply)
 	struct vm *vm = ctx;
 	json_t *result = json_object();
 	struct inspect at = { result };
+	char text[128];
 
 	(void)request;
 	inspect_string(&at, "name", vm->config->name);
 	inspect_string(&at, "state", state_name(vm));
+	if (vm->state == VM_PAUSED && vm_disks_error(vm->disks, text, sizeof(text))) {
+		inspect_string(&at, "reason", text);
+	}
 	inspect_u64(&at, "cpus", vm->config->cpus);
 	inspect_u64(&at, "memory_bytes", vm->config->memory_bytes);
 	inspect_u64(&at, "uptime_ms", (loop_now_ns() - vm->started_ns) / 1000000);
@@ -88,7 +93,9 @@ static void on_pause(void *ctx, const json_t *request, struct rpc_reply *reply)
 		return;
 	}
 	vm_pause(vm);
-	rpc_reply_ok_take(reply, state_answer(vm));
+	vm->is_paused_for_error =
+		false; /* now it is for the user, too, and `disk retry` leaves it */
+	rpc_reply_ok_take(reply, vm_state_answer(vm));
 }
 
 static void on_resume(void *ctx, const json_t *request, struct rpc_reply *reply)
@@ -100,8 +107,9 @@ static void on_resume(void *ctx, const json_t *request, struct rpc_reply *reply)
 		rpc_reply_error(reply, "The VM is %s and cannot be resumed now.", state_name(vm));
 		return;
 	}
+	vm_disks_resume(vm->disks);
 	vm_resume(vm);
-	rpc_reply_ok_take(reply, state_answer(vm));
+	rpc_reply_ok_take(reply, vm_state_answer(vm));
 }
 
 static void on_reset(void *ctx, const json_t *request, struct rpc_reply *reply)
@@ -201,6 +209,26 @@ const struct rpc_verb vm_verbs[] = {
 	{ "shutdown", "ask the guest to power off (restart=true: to restart) in order",
 	  on_shutdown },
 	{ "quit", "end the VM at once", on_quit },
+	{ "disk add", "plug in a disk: the words of --disk", vm_verb_disk_add },
+	{ "dvd add", "plug in a DVD drive: the words of --dvd", vm_verb_dvd_add },
+	{ "disk remove", "id=ID: take it from the guest and close it", vm_verb_disk_remove },
+	{ "disk resize",
+	  "id=ID size=SIZE: make it larger (shrink=true: smaller); without size: look again",
+	  vm_verb_disk_resize },
+	{ "disk eject", "id=ID: take the disc out (force=true: also when the guest has locked it)",
+	  vm_verb_disk_eject },
+	{ "disk change", "id=ID path=FILE: another disc (force=true as in disk eject)",
+	  vm_verb_disk_change },
+	{ "disk retry", "try again what on-error=stop holds; id=ID: of one disk",
+	  vm_verb_disk_retry },
+	{ "disk qos", "id=ID: show its limits, or set iops, bandwidth, iops-burst, bandwidth-burst",
+	  vm_verb_disk_qos },
+	{ "disk list", "disks, DVD drives and policies with their counters", vm_verb_disk_list },
+	{ "policy add", "name=NAME: limits for several disks: the words of --policy",
+	  vm_verb_policy_add },
+	{ "policy set", "name=NAME: change its limits; only what is named changes",
+	  vm_verb_policy_set },
+	{ "policy list", "policies with their counters", vm_verb_policy_list },
 };
 
 const size_t vm_verb_count = ARRAY_SIZE(vm_verbs);

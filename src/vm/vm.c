@@ -159,6 +159,9 @@ static void on_bus_quiet(struct loop_work *work)
 	vm->resets++;
 	if (vm->was_paused) {
 		vm->state = VM_PAUSED;
+		if (vm->is_paused_for_error) {
+			vm_resume(vm); /* what it waited for is over */
+		}
 		return;
 	}
 	vm->state = VM_RUNNING;
@@ -179,6 +182,7 @@ static void on_reset_asked(struct loop_work *work)
 	}
 	log_info("vm", "reset");
 	vm->was_paused = vm->state == VM_PAUSED;
+	vm_disks_reset(vm->disks);
 	vm->state = VM_RESETTING;
 	partition_pause(vm->partition);
 	bus_reset(vm->bus, &vm->bus_quiet);
@@ -214,6 +218,7 @@ void vm_resume(struct vm *vm)
 		partition_resume(vm->partition);
 		timesync_sync(vm->timesync);
 		vm->state = VM_RUNNING;
+		vm->is_paused_for_error = false;
 	}
 }
 

@@ -66,7 +66,8 @@ struct vm {
 
 	/* life; control loop */
 	enum vm_state state;
-	bool was_paused; /* before a reset */
+	bool was_paused;          /* before a reset */
+	bool is_paused_for_error; /* by a disk's on-error=stop, not by a user */
 	int status;
 	uint64_t resets, crashes;
 	uint64_t started_ns;
@@ -120,3 +121,5 @@ extern const struct rpc_verb vm_verbs[];
 extern const size_t vm_verb_count;
 /* An answer to a client who waits, before the server goes. */
 void vm_verbs_abandon(struct vm *vm);
+/* {"state":…}, of a verb that may change it. */
+struct json_t *vm_state_answer(const struct vm *vm);
