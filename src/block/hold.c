@@ -105,7 +105,7 @@ static void hold_on_done(struct block_request *request, int result)
 	struct block_shadow *shadow = container_of(request, struct block_shadow, request);
 	struct hold *hold = container_of(shadow->whole->at, struct hold, block);
 
-	if (!may_pass(result)) {
+	if (!may_pass(result) || request->op == BLOCK_RESIZE) { /* who asked for that hears it */
 		if (shadow->result) {
 			hold->retry_ns = HOLD_RETRY_MIN_NS; /* the trouble is over */
 		}

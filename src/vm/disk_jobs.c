@@ -308,8 +308,13 @@ static void on_error_asked(struct loop_work *work)
 	struct vm *vm = disk->disks->vm;
 	int err = atomic_load(&disk->error);
 
-	if (!err || vm->state == VM_ENDING || vm->state == VM_RESETTING) {
-		return; /* it has been given up or tried again meanwhile */
+	if (err && (vm->state == VM_ENDING || vm->state == VM_RESETTING)) {
+		atomic_store(&disk->error, 0); /* nobody will mend it for this guest */
+		vm_disk_give_up(disk);
+		err = 0;
+	}
+	if (!err) {
+		return; /* or it has been given up or tried again meanwhile */
 	}
 	log_error("disks",
 		  "disk %s: %s: the VM is paused; mend it, then `tabique ctl … disk retry id=%s`",

@@ -33,15 +33,11 @@ static void begin_reset(struct storvsp *storvsp)
 }
 
 /*
- * A queue's loop. Requests that a layer holds because the back end failed end now; what the host's
- * storage has must come back by itself, since it may still write the guest's memory.
+ * Requests that a layer holds because the back end failed end now; what the host's storage has must
+ * come back by itself, since it may still write the guest's memory.
  */
-void storvsp_on_reset_asked(struct loop_work *work)
+void storvsp_give_up(struct storvsp_queue *queue)
 {
-	struct storvsp_queue *queue = container_of(work, struct storvsp_queue, reset_asked);
-
-	queue->epoch ^= 1;
-	queue->is_resetting = true;
 	storvsp_for_each_address(at)
 	{
 		struct scsi_disk *disk = queue->targets[at.path][at.target].luns[at.lun];
@@ -50,6 +46,21 @@ void storvsp_on_reset_asked(struct loop_work *work)
 		if (end) {
 			block_give_up(end);
 		}
+	}
+}
+
+/* A queue's loop. */
+void storvsp_on_reset_asked(struct loop_work *work)
+{
+	struct storvsp_queue *queue = container_of(work, struct storvsp_queue, reset_asked);
+
+	queue->epoch ^= 1;
+	queue->is_resetting = true;
+	storvsp_give_up(queue);
+	storvsp_for_each_address(at)
+	{
+		struct scsi_disk *disk = queue->targets[at.path][at.target].luns[at.lun];
+
 		if (disk && queue->index == 0) {
 			scsi_disk_reset_unit(disk);
 		}

@@ -155,6 +155,7 @@ int storvsp_packet(struct vmbus_device *device, struct vmbus_channel *channel,
 /* A packet that is not a command. Answers it, now or later. 0 or -EBADMSG. */
 int storvsp_handle_control(struct storvsp_request *request, const struct vstor_request *vstor);
 void storvsp_on_reset_asked(struct loop_work *work);
+void storvsp_give_up(struct storvsp_queue *queue);
 void storvsp_on_reset_done(struct loop_work *work);
 /* A queue has nothing left of the epoch before its reset. Any loop. */
 void storvsp_queue_was_reset(struct storvsp_queue *queue);

@@ -145,6 +145,8 @@ void storvsp_queue_advance(struct storvsp_queue *queue)
 void storvsp_queue_close(struct storvsp_queue *queue)
 {
 	queue->is_closing = true;
+	/* No further command is read; what a layer holds would keep the channel open for ever. */
+	storvsp_give_up(queue);
 	storvsp_queue_advance(queue);
 }
 

@@ -46,7 +46,8 @@ static void reply_kept(void *arg)
 
 static void words_become_a_request(void **state)
 {
-	char *words[] = { "x=7", "name=a=b", "on=true", "empty=", "text=\"7\"" };
+	char *words[] = { "x=7", "name=a=b", "on=true", "empty=", "text=\"7\"", "id=7",
+			  "wwn=50000000000000e1", "serial=1.50", "big=99999999999999999999" };
 	struct diag diag;
 	json_t *request;
 
@@ -58,6 +59,12 @@ static void words_become_a_request(void **state)
 	assert_string_equal(json_string_value(json_object_get(request, "name")), "a=b");
 	assert_true(json_is_true(json_object_get(request, "on")));
 	assert_string_equal(json_string_value(json_object_get(request, "empty")), "");
+	/* What names something keeps its letters. */
+	assert_string_equal(json_string_value(json_object_get(request, "id")), "7");
+	assert_string_equal(json_string_value(json_object_get(request, "wwn")), "50000000000000e1");
+	assert_string_equal(json_string_value(json_object_get(request, "serial")), "1.50");
+	assert_string_equal(json_string_value(json_object_get(request, "big")),
+			    "99999999999999999999");
 	json_decref(request);
 }
 
