@@ -387,7 +387,7 @@ int vm_disks_retry(struct vm_disks *disks, const char *id, struct diag *reterr)
 	return 0;
 }
 
-void vm_disks_resume(struct vm_disks *disks)
+void vm_disks_retry_all(struct vm_disks *disks)
 {
 	list_for_each (it, &disks->list) {
 		retry(list_entry(it, struct vm_disk, link));

@@ -178,6 +178,15 @@ static int controller_get(struct vm_disks *disks, unsigned int index, struct vm_
 	return 0;
 }
 
+void vm_disks_resumed(struct vm_disks *disks)
+{
+	for (unsigned int i = 0; i < VM_CONTROLLERS_MAX; i++) {
+		if (disks->controllers[i].storvsp) {
+			storvsp_resume(disks->controllers[i].storvsp);
+		}
+	}
+}
+
 struct vmbus_device *vm_disks_device(struct vm_disks *disks, size_t n)
 {
 	for (unsigned int i = 0; disks && i < VM_CONTROLLERS_MAX; i++) {
@@ -211,9 +220,12 @@ static int name_disk(struct vm_disk *disk, struct diag *reterr)
 		}
 		return 0;
 	}
+	/* The first that is free: few disks, few tries. */
+	unsigned int number = 0;
+
 	do {
 		snprintf(disk->config.id, sizeof(disk->config.id), "%s%u",
-			 disk->config.is_dvd ? "dvd" : "disk", disks->next_id++);
+			 disk->config.is_dvd ? "dvd" : "disk", number++);
 	} while (vm_disks_find(disks, disk->config.id, &other, &ignored) == 0);
 	return 0;
 }

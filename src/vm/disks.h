@@ -96,12 +96,12 @@ MUST_CHECK int vm_disks_bytes(struct vm_disks *disks, const char *id, uint64_t *
 struct vmbus_device *vm_disks_device(struct vm_disks *disks, size_t n);
 bool vm_disks_is_empty(const struct vm_disks *disks);
 
-/*
- * The machine is being reset, which ends what is held; or a user resumes it, which tries it again. Either
- * way the VM is no longer paused for an error.
- */
+/* The machine is being reset: what is held ends. A user resumes it: what is held is tried again. */
 void vm_disks_reset(struct vm_disks *disks);
-void vm_disks_resume(struct vm_disks *disks);
+void vm_disks_retry_all(struct vm_disks *disks);
+
+/* The bus goes on after a pause: the guest hears of disks that came and went meanwhile. */
+void vm_disks_resumed(struct vm_disks *disks);
 
 /* "disk ID: No space left on device" of the first disk that holds requests; false: none does. */
 bool vm_disks_error(struct vm_disks *disks, char *ret, size_t bytes);

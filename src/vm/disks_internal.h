@@ -75,7 +75,7 @@ struct vm_disk {
 struct vm_disks {
 	struct vm *vm;
 	struct list list, policies;
-	unsigned int policy_count, next_id;
+	unsigned int policy_count;
 	struct vm_controller controllers[VM_CONTROLLERS_MAX];
 };
 

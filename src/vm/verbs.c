@@ -107,7 +107,7 @@ static void on_resume(void *ctx, const json_t *request, struct rpc_reply *reply)
 		rpc_reply_error(reply, "The VM is %s and cannot be resumed now.", state_name(vm));
 		return;
 	}
-	vm_disks_resume(vm->disks);
+	vm_disks_retry_all(vm->disks);
 	vm_resume(vm);
 	rpc_reply_ok_take(reply, vm_state_answer(vm));
 }

@@ -215,6 +215,7 @@ void vm_resume(struct vm *vm)
 	if (vm->state == VM_PAUSED) {
 		vm_pause_adapters(vm, false);
 		bus_resume(vm->bus);
+		vm_disks_resumed(vm->disks);
 		partition_resume(vm->partition);
 		timesync_sync(vm->timesync);
 		vm->state = VM_RUNNING;

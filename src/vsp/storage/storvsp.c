@@ -78,6 +78,11 @@ void storvsp_announce(struct storvsp *storvsp)
 	announce(storvsp, VSTOR_ENUMERATE_BUS);
 }
 
+void storvsp_resume(struct storvsp *storvsp)
+{
+	loop_post(storvsp->device.loop, &storvsp->announce);
+}
+
 int storvsp_add(struct storvsp *storvsp, struct storvsp_address at, struct scsi_disk *disk,
 		struct diag *reterr)
 {

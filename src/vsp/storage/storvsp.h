@@ -75,6 +75,9 @@ bool storvsp_free_address(const struct storvsp *storvsp, struct storvsp_address 
 /* A unit has something to tell (unit attention): the guest is asked to look at all. */
 void storvsp_announce(struct storvsp *storvsp);
 
+/* The bus goes on after a pause: what could not be told meanwhile is told now. */
+void storvsp_resume(struct storvsp *storvsp);
+
 /* For bus_offer(). Lives as long as the controller. */
 struct vmbus_device *storvsp_device(struct storvsp *storvsp);
 

@@ -1,0 +1,942 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Disks that come, change and go while a guest uses them, by the verbs of the control socket: the real
+ * table of disks over two I/O threads, a fake guest, and a VM that is nothing but its loops and its bus.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <jansson.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "guest/storvsp_rig.h"
+#include "rpc/rpc.h"
+#include "vm/disk_verbs.h"
+#include "vm/disks_internal.h"
+
+#define IO_THREADS 2
+
+/* ---- what vm.c, devices.c and verbs.c have in the worker ---- */
+
+struct loop *vm_io_loop(struct vm *vm, size_t n)
+{
+	return vm->io[n % vm->io_count];
+}
+
+void vm_pause(struct vm *vm)
+{
+	if (vm->state == VM_RUNNING) {
+		bus_pause(vm->bus);
+		vm->state = VM_PAUSED;
+	}
+}
+
+void vm_resume(struct vm *vm)
+{
+	if (vm->state == VM_PAUSED) {
+		bus_resume(vm->bus);
+		vm_disks_resumed(vm->disks);
+		vm->state = VM_RUNNING;
+		vm->is_paused_for_error = false;
+	}
+}
+
+json_t *vm_state_answer(const struct vm *vm)
+{
+	return json_pack("{s:b}", "running", vm->state == VM_RUNNING);
+}
+
+static const struct rpc_verb verbs[] = {
+	{ "disk add", "", vm_verb_disk_add },       { "dvd add", "", vm_verb_dvd_add },
+	{ "disk remove", "", vm_verb_disk_remove }, { "disk resize", "", vm_verb_disk_resize },
+	{ "disk eject", "", vm_verb_disk_eject },   { "disk change", "", vm_verb_disk_change },
+	{ "disk retry", "", vm_verb_disk_retry },   { "disk qos", "", vm_verb_disk_qos },
+	{ "disk list", "", vm_verb_disk_list },     { "policy add", "", vm_verb_policy_add },
+	{ "policy set", "", vm_verb_policy_set },   { "policy list", "", vm_verb_policy_list },
+};
+
+/* ---- a VM, and a client of its control socket ---- */
+
+struct rig {
+	struct vm vm;
+	struct machine m;
+	struct rpc_server *server;
+	int client;
+	char dir[32];
+	char line[65536];
+	size_t line_bytes;
+	bool is_ending;
+};
+
+static void rig_create(struct rig *rig)
+{
+	char path[64];
+	struct diag diag;
+	int fds[2];
+
+	memset(rig, 0, sizeof(*rig));
+	strcpy(rig->dir, "/tmp/vm-disks.XXXXXX");
+	assert_non_null(mkdtemp(rig->dir));
+	loop_work_init(&rig->m.done, on_done);
+	rig->m.guest = fake_guest_create(RAM_BYTES, 2);
+	rig->m.next_id = 100;
+	rig->vm.control = fake_guest_loop(rig->m.guest);
+	rig->vm.bus = fake_guest_bus(rig->m.guest);
+	rig->vm.io_count = IO_THREADS;
+	rig->vm.state = VM_RUNNING;
+	for (unsigned int i = 0; i < IO_THREADS; i++) {
+		assert_int_equal(loop_create("io", &rig->vm.io[i], &diag), 0);
+		assert_int_equal(loop_start_thread(rig->vm.io[i], &diag), 0);
+	}
+	assert_int_equal(vm_disks_create(&rig->vm, &rig->vm.disks), 0);
+	snprintf(path, sizeof(path), "%s/control", rig->dir);
+	assert_int_equal(rpc_server_create(rig->vm.control, path, verbs, ARRAY_SIZE(verbs),
+					   &rig->vm, &rig->server, &diag),
+			 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	assert_int_equal(rpc_server_adopt_take(rig->server, fds[0]), 0);
+	rig->client = fds[1];
+}
+
+/* As vm_end() and vm_destroy() do it. */
+static void rig_end(struct rig *rig)
+{
+	struct vmbus_device *device;
+
+	rig->vm.state = VM_ENDING;
+	vm_disks_give_up(rig->vm.disks);
+	bus_resume(rig->vm.bus);
+	for (size_t n = 0; (device = vm_disks_device(rig->vm.disks, n)); n++) {
+		bus_revoke(rig->vm.bus, device, &rig->m.done);
+		machine_wait_done(&rig->m);
+	}
+	vm_disks_stop(rig->vm.disks);
+	rig->is_ending = true;
+}
+
+static void rig_destroy(struct rig *rig)
+{
+	char command[64];
+
+	if (!rig->is_ending) {
+		rig_end(rig);
+	}
+	for (unsigned int i = 0; i < IO_THREADS; i++) {
+		loop_stop_thread(rig->vm.io[i]);
+	}
+	assert_int_equal(rpc_server_open_requests(rig->server), 0);
+	rpc_server_destroy(rig->server);
+	close(rig->client);
+	vm_disks_destroy(rig->vm.disks);
+	for (unsigned int i = 0; i < IO_THREADS; i++) {
+		loop_destroy(rig->vm.io[i]);
+	}
+	free(rig->m.channel);
+	fake_guest_destroy(rig->m.guest);
+	snprintf(command, sizeof(command), "rm -rf %s", rig->dir);
+	assert_int_equal(system(command), 0);
+}
+
+static void make_file(struct rig *rig, const char *name, off_t bytes)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "%s/%s", rig->dir, name);
+	int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, bytes), 0);
+	close(fd);
+}
+
+static void submit(struct rig *rig, const char *fmt, va_list args)
+{
+	char text[512];
+	int length = vsnprintf(text, sizeof(text) - 1, fmt, args);
+
+	assert_true(length > 0 && length < (int)sizeof(text) - 1);
+	/* Tests write ' for ". */
+	for (int i = 0; i < length; i++) {
+		text[i] = text[i] == '\'' ? '"' : text[i];
+	}
+	text[length++] = '\n';
+	assert_int_equal(send(rig->client, text, (size_t)length, 0), length);
+}
+
+static bool has_line(void *arg)
+{
+	struct rig *rig = arg;
+	ssize_t n = recv(rig->client, rig->line + rig->line_bytes,
+			 sizeof(rig->line) - rig->line_bytes, MSG_DONTWAIT);
+
+	rig->line_bytes += n > 0 ? (size_t)n : 0;
+	return memchr(rig->line, '\n', rig->line_bytes);
+}
+
+/* The next answer: a new reference. */
+static json_t *answer(struct rig *rig)
+{
+	json_t *object;
+
+	assert_true(fake_guest_wait(rig->m.guest, has_line, rig));
+	size_t length = (size_t)((char *)memchr(rig->line, '\n', rig->line_bytes) - rig->line);
+
+	object = json_loadb(rig->line, length, 0, NULL);
+	assert_non_null(object);
+	rig->line_bytes -= length + 1;
+	memmove(rig->line, rig->line + length + 1, rig->line_bytes);
+	return object;
+}
+
+/* Sends, and does not wait. */
+__attribute__((format(printf, 2, 3))) static void ask_verb(struct rig *rig, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	submit(rig, fmt, args);
+	va_end(args);
+}
+
+static void expect_ok(struct rig *rig)
+{
+	json_t *object = answer(rig);
+
+	if (!json_is_true(json_object_get(object, "ok"))) {
+		fail_msg("%s", json_string_value(json_object_get(object, "error")));
+	}
+	json_decref(object);
+}
+
+static void expect_error(struct rig *rig, const char *words)
+{
+	json_t *object = answer(rig);
+	const char *error = json_string_value(json_object_get(object, "error"));
+
+	if (!error || !strstr(error, words)) {
+		fail_msg("\"%s\" is not in: %s", words, error ? error : "(no error)");
+	}
+	json_decref(object);
+}
+
+/* The result, or a failed test. */
+__attribute__((format(printf, 2, 3))) static json_t *call(struct rig *rig, const char *fmt, ...)
+{
+	va_list args;
+	json_t *object, *result;
+
+	va_start(args, fmt);
+	submit(rig, fmt, args);
+	va_end(args);
+	object = answer(rig);
+	if (!json_is_true(json_object_get(object, "ok"))) {
+		fail_msg("%s", json_string_value(json_object_get(object, "error")));
+	}
+	result = json_incref(json_object_get(object, "result"));
+	json_decref(object);
+	return result;
+}
+
+__attribute__((format(printf, 2, 3))) static void do_verb(struct rig *rig, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	submit(rig, fmt, args);
+	va_end(args);
+	expect_ok(rig);
+}
+
+__attribute__((format(printf, 3, 4))) static void refuse(struct rig *rig, const char *words,
+							 const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	submit(rig, fmt, args);
+	va_end(args);
+	expect_error(rig, words);
+}
+
+static size_t count_disks(struct rig *rig)
+{
+	json_t *result = call(rig, "{'verb':'disk list'}");
+	size_t count = json_array_size(json_object_get(result, "list"));
+
+	json_decref(result);
+	return count;
+}
+
+/* Of the disk with this id, as `disk list` shows it. */
+static uint64_t disk_number(struct rig *rig, const char *id, const char *name)
+{
+	json_t *result = call(rig, "{'verb':'disk list'}"), *item;
+	uint64_t value = ~0ULL;
+	size_t i;
+
+	json_array_foreach(json_object_get(result, "list"), i, item)
+	{
+		if (strcmp(json_string_value(json_object_get(item, "id")), id) == 0) {
+			value = (uint64_t)json_integer_value(json_object_get(item, name));
+		}
+	}
+	json_decref(result);
+	return value;
+}
+
+/* ---- the guest's half ---- */
+
+/* A VM with one disk, whose driver has begun. */
+static void rig_boot(struct rig *rig, const char *words)
+{
+	rig_create(rig);
+	make_file(rig, "a.img", DISK_BYTES);
+	make_file(rig, "b.img", DISK_BYTES);
+	do_verb(rig, "{'verb':'disk add','path':'%s/a.img','format':'raw'%s}", rig->dir, words);
+	rig->m.storvsp = rig->vm.disks->controllers[0].storvsp;
+	fake_guest_connect(rig->m.guest, VMBUS_VERSION_5_3);
+	machine_open(&rig->m, RING_BYTES);
+}
+
+/* What the guest is told by itself: ENUMERATE_BUS, REMOVE_DEVICE. */
+static void expect_event(struct rig *rig, uint32_t operation)
+{
+	static struct fake_packet packet;
+	struct vstor_header header;
+
+	fake_channel_receive(rig->m.channel, &packet);
+	assert_int_equal(packet.type, VMBUS_PACKET_INBAND);
+	memcpy(&header, packet.payload, sizeof(header));
+	assert_int_equal(header.operation, operation);
+}
+
+/* A command without data, or with 8192 bytes. */
+static void run_at(struct rig *rig, uint8_t lun, uint8_t op, const struct buffer *b,
+		   struct packet *p)
+{
+	if (b) {
+		rw_init(p, op, 8, b->length, false);
+	} else {
+		const uint8_t cdb[6] = { op };
+
+		srb_init(p, cdb, 6, 0);
+	}
+	p->srb.lun = lun;
+	run_srb(&rig->m, p, b);
+}
+
+/* Attentions come first; then the unit is ready, or says why not. */
+static void skip_attentions(struct rig *rig, uint8_t lun, struct packet *p)
+{
+	for (int i = 0; i < 4; i++) {
+		run_at(rig, lun, SCSI_OP_TEST_UNIT_READY, NULL, p);
+		if (p->srb.scsi_status == SCSI_STATUS_GOOD ||
+		    (p->srb.sense[2] & 15) != SCSI_KEY_UNIT_ATTENTION) {
+			return;
+		}
+	}
+	fail_msg("attentions without end");
+}
+
+static void converse(struct rig *rig, uint8_t lun, uint32_t seed)
+{
+	struct buffer out, in;
+	struct packet p;
+
+	buffer_create(&rig->m, &out, 0, 8192);
+	buffer_create(&rig->m, &in, 0, 8192);
+	buffer_fill(&rig->m, &out, seed);
+	skip_attentions(rig, lun, &p);
+	run_at(rig, lun, SCSI_OP_WRITE_10, &out, &p);
+	expect_good(&p, 8192);
+	run_at(rig, lun, SCSI_OP_READ_10, &in, &p);
+	expect_good(&p, 8192);
+	buffer_expect(&rig->m, &in, seed);
+}
+
+static void expect_no_unit(struct rig *rig, uint8_t lun)
+{
+	struct packet p;
+
+	run_at(rig, lun, SCSI_OP_TEST_UNIT_READY, NULL, &p);
+	assert_int_not_equal(p.header.status, VSTOR_STATUS_SUCCESS);
+	assert_false(p.srb.srb_status == VSTOR_SRB_SUCCESS);
+}
+
+/* Sends a write that nobody waits for yet. */
+static uint64_t send_write(struct rig *rig, struct buffer *b)
+{
+	struct packet p;
+
+	buffer_create(&rig->m, b, 0, 8192);
+	buffer_fill(&rig->m, b, 5);
+	rw_init(&p, SCSI_OP_WRITE_10, 8, 8192, false);
+	return send_srb(&rig->m, &p, b);
+}
+
+static bool is_paused(void *arg)
+{
+	return ((struct rig *)arg)->vm.state == VM_PAUSED;
+}
+
+/* ---- adding and removing ---- */
+
+static void a_disk_comes_and_goes_while_the_guest_runs(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	rig_boot(&rig, "");
+	converse(&rig, 0, 1);
+	for (uint32_t i = 0; i < 5; i++) {
+		do_verb(&rig, "{'verb':'disk add','path':'%s/b.img','format':'raw','disk':'b'}",
+			rig.dir);
+		expect_event(&rig, VSTOR_ENUMERATE_BUS);
+		converse(&rig, 1, 2 + i);
+		assert_int_equal(disk_number(&rig, "b", "writes"), 1);
+		do_verb(&rig, "{'verb':'disk remove','id':'b'}");
+		expect_event(&rig, VSTOR_REMOVE_DEVICE);
+		expect_no_unit(&rig, 1);
+		converse(&rig, 0, 3 + i);
+	}
+	assert_int_equal(count_disks(&rig), 1);
+	rig_destroy(&rig);
+}
+
+static void a_controller_is_made_when_a_disk_names_it(void **state)
+{
+	struct fake_channel *first;
+	struct rig rig;
+
+	(void)state;
+	rig_boot(&rig, "");
+	assert_null(fake_guest_find_offer(rig.m.guest, &scsi_type, 1));
+	do_verb(&rig, "{'verb':'disk add','path':'%s/b.img','format':'raw','controller':2,'lun':5}",
+		rig.dir);
+	fake_guest_settle(rig.m.guest);
+	assert_non_null(fake_guest_find_offer(rig.m.guest, &scsi_type, 1));
+	first = rig.m.channel;
+	rig.m.channel = fake_channel_open(rig.m.guest, &scsi_type, 1, RING_BYTES);
+	negotiate(&rig.m, VSTOR_VERSION_WIN10);
+	converse(&rig, 5, 1);
+	fake_channel_close(rig.m.channel);
+	rig.m.channel = first;
+	converse(&rig, 0, 2);
+	rig_destroy(&rig);
+}
+
+static void what_cannot_be_added_leaves_nothing(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	rig_boot(&rig, ",'id':'first','lun':3");
+	refuse(&rig, "missing.img", "{'verb':'disk add','path':'%s/missing.img'}", rig.dir);
+	refuse(&rig, "names no file", "{'verb':'disk add'}");
+	refuse(&rig, "unknown key \"colour\"", "{'verb':'disk add','path':'x','colour':'red'}");
+	refuse(&rig, "path is neither", "{'verb':'disk add','path':['x']}");
+	refuse(&rig, "\"first\" is there twice",
+	       "{'verb':'disk add','path':'%s/b.img','format':'raw','id':'first'}", rig.dir);
+	refuse(&rig, "is disk first",
+	       "{'verb':'disk add','path':'%s/b.img','format':'raw','lun':3}", rig.dir);
+	refuse(&rig, "no policy \"gold\"",
+	       "{'verb':'disk add','path':'%s/b.img','format':'raw','policy':'gold'}", rig.dir);
+	refuse(&rig, "a.img", "{'verb':'disk add','path':'%s/a.img','format':'raw'}", rig.dir);
+	/* The file is free again: none of the above has kept it. */
+	do_verb(&rig, "{'verb':'disk add','path':'%s/b.img','format':'raw','id':7}", rig.dir);
+	assert_int_equal(count_disks(&rig), 2);
+	assert_int_equal(disk_number(&rig, "disk0", "lun"), 0); /* 7 was the request's own id */
+	rig_destroy(&rig);
+}
+
+/* A serial number that the unit refuses is found after its file was opened. */
+static void a_disk_that_is_half_built_is_closed(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	rig_boot(&rig, "");
+	refuse(&rig, "WWN", "{'verb':'disk add','path':'%s/b.img','format':'raw','wwn':'zz'}",
+	       rig.dir);
+	do_verb(&rig, "{'verb':'disk add','path':'%s/b.img','format':'raw'}", rig.dir);
+	rig_destroy(&rig);
+}
+
+static void verbs_without_a_disk_say_so(void **state)
+{
+	static const char *const names[] = { "disk remove", "disk resize", "disk eject",
+					     "disk change", "disk qos" };
+	struct rig rig;
+
+	(void)state;
+	rig_boot(&rig, "");
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		refuse(&rig, "names no disk", "{'verb':'%s'}", names[i]);
+		refuse(&rig, "names no disk", "{'verb':'%s','id':12}", names[i]);
+		if (strcmp(names[i], "disk change") == 0) {
+			refuse(&rig, "no disk \"x\"", "{'verb':'disk change','id':'x','path':'y'}");
+			refuse(&rig, "give path=FILE", "{'verb':'disk change','id':'disk0'}");
+		} else {
+			refuse(&rig, "no disk \"x\"", "{'verb':'%s','id':'x'}", names[i]);
+		}
+		refuse(&rig, "unknown key \"colour\"", "{'verb':'%s','id':'disk0','colour':1}",
+		       names[i]);
+	}
+	refuse(&rig, "no disk \"x\"", "{'verb':'disk retry','id':'x'}");
+	refuse(&rig, "true or false", "{'verb':'disk eject','id':'disk0','force':'perhaps'}");
+	rig_destroy(&rig);
+}
+
+/* ---- sizes ---- */
+
+static uint32_t read_capacity(struct rig *rig)
+{
+	const uint8_t cdb[10] = { SCSI_OP_READ_CAPACITY_10 };
+	struct buffer b;
+	struct packet p;
+
+	skip_attentions(rig, 0, &p);
+	buffer_create(&rig->m, &b, 0, 8);
+	srb_init(&p, cdb, 10, 8);
+	p.srb.data_in = VSTOR_DATA_IN;
+	run_srb(&rig->m, &p, &b);
+	expect_good(&p, 8);
+	return bytes_be32(buffer_at(&rig->m, &b, 0));
+}
+
+static void the_guest_sees_a_new_size(void **state)
+{
+	struct packet p;
+	struct rig rig;
+	char path[64];
+
+	(void)state;
+	rig_boot(&rig, "");
+	assert_int_equal(read_capacity(&rig), DISK_BYTES / 512 - 1);
+	json_t *result = call(&rig, "{'verb':'disk resize','id':'disk0','size':'16M'}");
+
+	assert_int_equal(json_integer_value(json_object_get(result, "bytes")), 16 << 20);
+	json_decref(result);
+	expect_event(&rig, VSTOR_ENUMERATE_BUS);
+	run_at(&rig, 0, SCSI_OP_TEST_UNIT_READY, NULL, &p);
+	expect_sense(&p, SCSI_KEY_UNIT_ATTENTION, 0x2a09);
+	assert_int_equal(read_capacity(&rig), (16 << 20) / 512 - 1);
+
+	refuse(&rig, "shrink=true", "{'verb':'disk resize','id':'disk0','size':4194304}");
+	do_verb(&rig, "{'verb':'disk resize','id':'disk0','size':4194304,'shrink':true}");
+	expect_event(&rig, VSTOR_ENUMERATE_BUS);
+	assert_int_equal(read_capacity(&rig), (4 << 20) / 512 - 1);
+	refuse(&rig, "takes no such size", "{'verb':'disk resize','id':'disk0','size':5000001}");
+
+	/* Somebody made the file larger. */
+	snprintf(path, sizeof(path), "%s/a.img", rig.dir);
+	assert_int_equal(truncate(path, 32 << 20), 0);
+	do_verb(&rig, "{'verb':'disk resize','id':'disk0'}");
+	expect_event(&rig, VSTOR_ENUMERATE_BUS);
+	assert_int_equal(read_capacity(&rig), (32 << 20) / 512 - 1);
+	rig_destroy(&rig);
+}
+
+static void a_slice_keeps_its_size(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	rig_boot(&rig, ",'offset':'1M','size':'2M'");
+	refuse(&rig, "cannot be resized", "{'verb':'disk resize','id':'disk0','size':'4M'}");
+	converse(&rig, 0, 1);
+	rig_destroy(&rig);
+}
+
+/* ---- errors of the host ---- */
+
+static void boot_with_full_disk(struct rig *rig, const char *fault)
+{
+	char words[128];
+
+	snprintf(words, sizeof(words), ",'on-error':'stop','fault':'%s'", fault);
+	rig_boot(rig, words);
+}
+
+static void a_failed_write_waits_for_a_retry(void **state)
+{
+	char text[128];
+	struct buffer b;
+	struct packet p;
+	struct rig rig;
+	uint64_t id;
+
+	(void)state;
+	boot_with_full_disk(&rig, "fail:write:nth=1:ENOSPC");
+	id = send_write(&rig, &b);
+	assert_true(fake_guest_wait(rig.m.guest, is_paused, &rig));
+	assert_true(rig.vm.is_paused_for_error);
+	assert_true(vm_disks_error(rig.vm.disks, text, sizeof(text)));
+	assert_string_equal(text, "disk disk0: No space left on device");
+	assert_int_equal(disk_number(&rig, "disk0", "held"), 1);
+	do_verb(&rig, "{'verb':'disk retry'}");
+	assert_int_equal(rig.vm.state, VM_RUNNING);
+	assert_false(vm_disks_error(rig.vm.disks, text, sizeof(text)));
+	expect_srb(&rig.m, id, &p);
+	expect_good(&p, 8192);
+	rig_destroy(&rig);
+}
+
+static void what_fails_again_pauses_again(void **state)
+{
+	struct buffer b;
+	struct rig rig;
+
+	(void)state;
+	boot_with_full_disk(&rig, "fail:write:ENOSPC");
+	send_write(&rig, &b);
+	for (int i = 0; i < 3; i++) {
+		assert_true(fake_guest_wait(rig.m.guest, is_paused, &rig));
+		do_verb(&rig, "{'verb':'disk retry','id':'disk0'}");
+	}
+	assert_true(fake_guest_wait(rig.m.guest, is_paused, &rig));
+	rig_destroy(&rig);
+}
+
+static void a_users_pause_outlives_a_retry(void **state)
+{
+	struct buffer b;
+	struct packet p;
+	struct rig rig;
+	uint64_t id;
+
+	(void)state;
+	boot_with_full_disk(&rig, "fail:write:nth=1:ENOSPC");
+	id = send_write(&rig, &b);
+	assert_true(fake_guest_wait(rig.m.guest, is_paused, &rig));
+	rig.vm.is_paused_for_error = false; /* as the verb pause does */
+	do_verb(&rig, "{'verb':'disk retry'}");
+	fake_guest_settle(rig.m.guest);
+	assert_int_equal(rig.vm.state, VM_PAUSED);
+	vm_disks_retry_all(rig.vm.disks); /* as the verb resume does */
+	vm_resume(&rig.vm);
+	expect_srb(&rig.m, id, &p);
+	expect_good(&p, 8192);
+	rig_destroy(&rig);
+}
+
+static void a_users_resume_tries_again(void **state)
+{
+	struct buffer b;
+	struct packet p;
+	struct rig rig;
+	uint64_t id;
+
+	(void)state;
+	boot_with_full_disk(&rig, "fail:write:nth=1:ENOSPC");
+	id = send_write(&rig, &b);
+	assert_true(fake_guest_wait(rig.m.guest, is_paused, &rig));
+	vm_disks_retry_all(rig.vm.disks);
+	vm_resume(&rig.vm);
+	expect_srb(&rig.m, id, &p);
+	expect_good(&p, 8192);
+	assert_false(rig.vm.is_paused_for_error);
+	rig_destroy(&rig);
+}
+
+static void two_full_disks_need_two_retries(void **state)
+{
+	struct buffer a, b;
+	struct packet p;
+	struct rig rig;
+
+	(void)state;
+	boot_with_full_disk(&rig, "fail:write:nth=1:ENOSPC");
+	do_verb(&rig,
+		"{'verb':'disk add','path':'%s/b.img','format':'raw','disk':'b','on-error':'stop',"
+		"'fault':'fail:write:nth=1:ENOSPC'}",
+		rig.dir);
+	expect_event(&rig, VSTOR_ENUMERATE_BUS);
+	skip_attentions(&rig, 0, &p);
+	skip_attentions(&rig, 1, &p);
+	buffer_create(&rig.m, &b, 0, 8192);
+	rw_init(&p, SCSI_OP_WRITE_10, 8, 8192, false);
+	p.srb.lun = 1;
+	send_srb(&rig.m, &p, &b);
+	send_write(&rig, &a);
+	while (disk_number(&rig, "disk0", "held") + disk_number(&rig, "b", "held") < 2) {
+		fake_guest_settle(rig.m.guest);
+		/* The second may still be in the ring of a paused bus. */
+		if (rig.vm.state == VM_PAUSED) {
+			bus_resume(rig.vm.bus);
+		}
+	}
+	assert_true(fake_guest_wait(rig.m.guest, is_paused, &rig));
+	fake_guest_settle(rig.m.guest);
+	do_verb(&rig, "{'verb':'disk retry','id':'b'}");
+	assert_int_equal(rig.vm.state, VM_PAUSED);
+	do_verb(&rig, "{'verb':'disk retry','id':'disk0'}");
+	assert_int_equal(rig.vm.state, VM_RUNNING);
+	rig_destroy(&rig);
+}
+
+static void a_disk_that_holds_requests_can_be_removed(void **state)
+{
+	struct buffer b;
+	struct packet p;
+	struct rig rig;
+	uint64_t id;
+
+	(void)state;
+	boot_with_full_disk(&rig, "fail:write:ENOSPC");
+	id = send_write(&rig, &b);
+	assert_true(fake_guest_wait(rig.m.guest, is_paused, &rig));
+	do_verb(&rig, "{'verb':'disk remove','id':'disk0'}");
+	assert_int_equal(rig.vm.state, VM_RUNNING); /* nothing is left to wait for */
+	expect_srb(&rig.m, id, &p);
+	assert_int_not_equal(p.srb.srb_status, VSTOR_SRB_SUCCESS);
+	expect_event(&rig, VSTOR_REMOVE_DEVICE);
+	rig_destroy(&rig);
+}
+
+static void a_channel_that_closes_gives_up_what_is_held(void **state)
+{
+	struct buffer b;
+	struct rig rig;
+
+	(void)state;
+	boot_with_full_disk(&rig, "fail:write:ENOSPC");
+	send_write(&rig, &b);
+	assert_true(fake_guest_wait(rig.m.guest, is_paused, &rig));
+	vm_resume(&rig.vm);
+	fake_channel_close(rig.m.channel);
+	rig.m.channel = NULL;
+	assert_int_equal(disk_number(&rig, "disk0", "held"), 0);
+	rig_destroy(&rig);
+}
+
+static void a_reset_forgets_what_is_held(void **state)
+{
+	char text[64];
+	struct buffer b;
+	struct rig rig;
+
+	(void)state;
+	boot_with_full_disk(&rig, "fail:write:ENOSPC");
+	send_write(&rig, &b);
+	assert_true(fake_guest_wait(rig.m.guest, is_paused, &rig));
+	rig.vm.state = VM_RESETTING;
+	vm_disks_reset(rig.vm.disks);
+	bus_reset(rig.vm.bus, &rig.m.done);
+	machine_wait_done(&rig.m);
+	assert_false(vm_disks_error(rig.vm.disks, text, sizeof(text)));
+	refuse(&rig, "being reset", "{'verb':'disk remove','id':'disk0'}");
+	rig_destroy(&rig);
+}
+
+/* ---- discs ---- */
+
+static void discs_come_and_go(void **state)
+{
+	struct packet p;
+	struct rig rig;
+
+	(void)state;
+	rig_boot(&rig, "");
+	make_file(&rig, "one.iso", 1 << 20);
+	make_file(&rig, "two.iso", 2 << 20);
+	do_verb(&rig, "{'verb':'dvd add','path':'%s/one.iso'}", rig.dir);
+	expect_event(&rig, VSTOR_ENUMERATE_BUS);
+	skip_attentions(&rig, 1, &p);
+	assert_int_equal(p.srb.scsi_status, SCSI_STATUS_GOOD);
+
+	do_verb(&rig, "{'verb':'disk change','id':'dvd0','path':'%s/two.iso'}", rig.dir);
+	expect_event(&rig, VSTOR_ENUMERATE_BUS);
+	assert_int_equal(disk_number(&rig, "dvd0", "bytes"), 2 << 20);
+	run_at(&rig, 1, SCSI_OP_TEST_UNIT_READY, NULL, &p);
+	expect_sense(&p, SCSI_KEY_UNIT_ATTENTION, 0x2800);
+
+	refuse(&rig, "three.iso", "{'verb':'disk change','id':'dvd0','path':'%s/three.iso'}",
+	       rig.dir);
+	assert_int_equal(disk_number(&rig, "dvd0", "bytes"), 2 << 20);
+
+	do_verb(&rig, "{'verb':'disk eject','id':'dvd0'}");
+	expect_event(&rig, VSTOR_ENUMERATE_BUS);
+	skip_attentions(&rig, 1, &p);
+	assert_int_equal(p.srb.sense[2] & 15, SCSI_KEY_NOT_READY);
+	do_verb(&rig, "{'verb':'disk change','id':'dvd0','path':'%s/one.iso'}", rig.dir);
+	expect_event(&rig, VSTOR_ENUMERATE_BUS);
+	skip_attentions(&rig, 1, &p);
+	assert_int_equal(p.srb.scsi_status, SCSI_STATUS_GOOD);
+	refuse(&rig, "no DVD drive", "{'verb':'disk eject','id':'disk0'}");
+	refuse(&rig, "DVD drive", "{'verb':'disk resize','id':'dvd0','size':'4M'}");
+	do_verb(&rig, "{'verb':'disk remove','id':'dvd0'}");
+	rig_destroy(&rig);
+}
+
+static void a_locked_drive_opens_by_force_only(void **state)
+{
+	const uint8_t prevent[6] = { SCSI_OP_PREVENT_ALLOW, 0, 0, 0, 1, 0 };
+	struct packet p;
+	struct rig rig;
+
+	(void)state;
+	rig_boot(&rig, "");
+	make_file(&rig, "one.iso", 1 << 20);
+	do_verb(&rig, "{'verb':'dvd add','path':'%s/one.iso','id':'dvd'}", rig.dir);
+	expect_event(&rig, VSTOR_ENUMERATE_BUS);
+	skip_attentions(&rig, 1, &p);
+	srb_init(&p, prevent, 6, 0);
+	p.srb.lun = 1;
+	run_srb(&rig.m, &p, NULL);
+	expect_good(&p, 0);
+	refuse(&rig, "force=true", "{'verb':'disk eject','id':'dvd'}");
+	do_verb(&rig, "{'verb':'disk eject','id':'dvd','force':true}");
+	refuse(&rig, "is a DVD drive", "{'verb':'disk resize','id':'dvd'}");
+	rig_destroy(&rig);
+}
+
+/* ---- limits ---- */
+
+static void limits_change_while_the_guest_runs(void **state)
+{
+	struct rig rig;
+	json_t *result;
+
+	(void)state;
+	rig_boot(&rig, ",'iops':1000");
+	result = call(&rig, "{'verb':'disk qos','id':'disk0','bandwidth':'10M'}");
+	assert_int_equal(json_integer_value(json_object_get(result, "iops")), 1000);
+	assert_int_equal(json_integer_value(json_object_get(result, "bandwidth")), 10 << 20);
+	json_decref(result);
+	do_verb(&rig, "{'verb':'disk qos','id':'disk0','iops':0}");
+	result = call(&rig, "{'verb':'disk qos','id':'disk0'}");
+	assert_int_equal(json_integer_value(json_object_get(result, "iops")), 0);
+	assert_int_equal(json_integer_value(json_object_get(result, "bandwidth")), 10 << 20);
+	json_decref(result);
+
+	do_verb(&rig, "{'verb':'policy add','name':'gold','iops':500}");
+	refuse(&rig, "there twice", "{'verb':'policy add','name':'gold'}");
+	refuse(&rig, "names no policy", "{'verb':'policy add','iops':5}");
+	refuse(&rig, "no policy \"tin\"", "{'verb':'policy set','name':'tin','iops':5}");
+	result = call(&rig, "{'verb':'policy set','name':'gold','iops-burst':50}");
+	assert_int_equal(json_integer_value(json_object_get(result, "iops")), 500);
+	assert_int_equal(json_integer_value(json_object_get(result, "iops-burst")), 50);
+	json_decref(result);
+	do_verb(&rig, "{'verb':'disk add','path':'%s/b.img','format':'raw','policy':'gold'}",
+		rig.dir);
+	expect_event(&rig, VSTOR_ENUMERATE_BUS);
+	converse(&rig, 1, 1);
+	result = call(&rig, "{'verb':'policy list'}");
+	json_t *item = json_array_get(json_object_get(result, "policies"), 0);
+
+	assert_int_equal(json_integer_value(json_object_get(item, "normal_operations")), 2);
+	json_decref(result);
+	rig_destroy(&rig);
+}
+
+/* ---- the end ---- */
+
+/* The VM ends while a write and this verb are under way: whoever waits gets an answer. */
+static void end_during(const char *verb, const char *words, bool dvd)
+{
+	struct buffer b;
+	struct rig rig;
+	json_t *object;
+
+	rig_boot(&rig, ",'fault':'delay:300ms:write'");
+	make_file(&rig, "one.iso", 1 << 20);
+	if (dvd) {
+		do_verb(&rig, "{'verb':'dvd add','path':'%s/one.iso','id':'dvd'}", rig.dir);
+		make_file(&rig, "two.iso", 1 << 20);
+	}
+	send_write(&rig, &b);
+	fake_guest_settle(rig.m.guest);
+	if (dvd) {
+		ask_verb(&rig, "{'verb':'%s','id':'dvd'%s%s%s}", verb, words, rig.dir, "/two.iso'");
+	} else {
+		ask_verb(&rig, "{'verb':'%s','id':'disk0'%s}", verb, words);
+	}
+	/* Enough for the server to read it, not for the job to end. */
+	for (int i = 0; i < 20 && rpc_server_open_requests(rig.server) == 0; i++) {
+		loop_turn(rig.vm.control);
+	}
+	rig_end(&rig);
+	object = answer(&rig);
+	if (!json_is_true(json_object_get(object, "ok"))) {
+		assert_non_null(strstr(json_string_value(json_object_get(object, "error")),
+				       "the VM ended before"));
+	}
+	json_decref(object);
+	refuse(&rig, "is ending", "{'verb':'disk remove','id':'disk0'}");
+	rig_destroy(&rig);
+}
+
+static void the_end_answers_who_waits_for_a_removal(void **state)
+{
+	(void)state;
+	end_during("disk remove", "", false);
+}
+
+static void the_end_answers_who_waits_for_a_resize(void **state)
+{
+	(void)state;
+	end_during("disk resize", ",'size':'16M'", false);
+}
+
+static void the_end_answers_who_waits_for_a_disc(void **state)
+{
+	(void)state;
+	end_during("disk change", ",'path':'", true);
+}
+
+/* One thing at a time for each disk. */
+static void a_second_job_is_told_to_wait(void **state)
+{
+	struct buffer b;
+	struct packet p;
+	struct rig rig;
+	uint64_t id;
+
+	(void)state;
+	rig_boot(&rig, ",'fault':'delay:300ms:write'");
+	id = send_write(&rig, &b);
+	fake_guest_settle(rig.m.guest);
+	ask_verb(&rig, "{'verb':'disk remove','id':'disk0'}");
+	ask_verb(&rig, "{'verb':'disk resize','id':'disk0','size':'16M'}");
+	expect_error(&rig, "being removed");
+	expect_event(&rig, VSTOR_REMOVE_DEVICE);
+	expect_srb(&rig.m, id, &p);
+	expect_ok(&rig);
+	assert_int_equal(count_disks(&rig), 0);
+	rig_destroy(&rig);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_disk_comes_and_goes_while_the_guest_runs),
+		cmocka_unit_test(a_controller_is_made_when_a_disk_names_it),
+		cmocka_unit_test(what_cannot_be_added_leaves_nothing),
+		cmocka_unit_test(a_disk_that_is_half_built_is_closed),
+		cmocka_unit_test(verbs_without_a_disk_say_so),
+		cmocka_unit_test(the_guest_sees_a_new_size),
+		cmocka_unit_test(a_slice_keeps_its_size),
+		cmocka_unit_test(a_failed_write_waits_for_a_retry),
+		cmocka_unit_test(what_fails_again_pauses_again),
+		cmocka_unit_test(a_users_pause_outlives_a_retry),
+		cmocka_unit_test(a_users_resume_tries_again),
+		cmocka_unit_test(two_full_disks_need_two_retries),
+		cmocka_unit_test(a_disk_that_holds_requests_can_be_removed),
+		cmocka_unit_test(a_channel_that_closes_gives_up_what_is_held),
+		cmocka_unit_test(a_reset_forgets_what_is_held),
+		cmocka_unit_test(discs_come_and_go),
+		cmocka_unit_test(a_locked_drive_opens_by_force_only),
+		cmocka_unit_test(limits_change_while_the_guest_runs),
+		cmocka_unit_test(the_end_answers_who_waits_for_a_removal),
+		cmocka_unit_test(the_end_answers_who_waits_for_a_resize),
+		cmocka_unit_test(the_end_answers_who_waits_for_a_disc),
+		cmocka_unit_test(a_second_job_is_told_to_wait),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
