@@ -112,11 +112,8 @@ static int add_disk(struct vm_config *config, const char *option, bool is_dvd, c
 
 	vm_disk_config_init(disk, is_dvd);
 	while (next_pair(&at, &key, &value)) {
-		int err = 0;
+		int err = vm_disk_config_set(disk, option, key, value, reterr);
 
-		if (!is_dvd || value || strcmp(key, "empty") != 0) {
-			err = vm_disk_config_set(disk, option, key, value, reterr);
-		}
 		if (err) {
 			return err;
 		}

@@ -191,23 +191,29 @@ static int set_lun(struct vm_disk_config *config, const char *option, const char
 	return err;
 }
 
+static int set_count(uint64_t *at, const char *option, const char *key, const char *value,
+		     struct diag *reterr)
+{
+	unsigned int number;
+	int err = set_number(&number, option, key, value, VM_IOPS_MAX, reterr);
+
+	if (!err) {
+		*at = number;
+	}
+	return err;
+}
+
 int vm_qos_set(struct qos_limits *qos, const char *option, const char *key, const char *value,
 	       struct diag *reterr)
 {
-	const struct {
-		const char *key;
-		uint64_t *at;
-	} words[] = {
-		{ "iops", &qos->iops },
-		{ "iops-burst", &qos->iops_burst },
-		{ "bandwidth", &qos->bytes_per_s },
-		{ "bandwidth-burst", &qos->bytes_burst },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-		if (strcmp(key, words[i].key) == 0) {
-			return set_size(words[i].at, option, key, value, reterr);
-		}
+	if (strcmp(key, "iops") == 0) {
+		return set_count(&qos->iops, option, key, value, reterr);
+	} else if (strcmp(key, "iops-burst") == 0) {
+		return set_count(&qos->iops_burst, option, key, value, reterr);
+	} else if (strcmp(key, "bandwidth") == 0) {
+		return set_size(&qos->bytes_per_s, option, key, value, reterr);
+	} else if (strcmp(key, "bandwidth-burst") == 0) {
+		return set_size(&qos->bytes_burst, option, key, value, reterr);
 	}
 	return -ENOENT;
 }
@@ -241,6 +247,8 @@ static int set_place(struct vm_disk_config *config, const char *option, const ch
 		return set_fault(&config->file_fault, option, key, value, reterr);
 	} else if (strcmp(key, "on-error") == 0) {
 		return set_on_error(config, option, value, reterr);
+	} else if (strcmp(key, "empty") == 0 && config->is_dvd) {
+		return set_switch(&config->is_empty, option, key, *value ? value : "on", reterr);
 	}
 	return -ENOENT;
 }
@@ -296,6 +304,13 @@ static int finish_null(const struct vm_disk_config *config, const char *option, 
 	uint64_t bytes = config->slice_bytes;
 	int err = 0;
 
+	if (config->slice_offset_bytes || (config->path && config->slice_bytes)) {
+		return diag_set(
+			reterr, -EINVAL,
+			"%s: a null disk has one size and no offset: give path=null:SIZE, or "
+			"format=null,size=SIZE",
+			option);
+	}
 	if (config->path && strncmp(config->path, "null:", 5) == 0) {
 		err = set_size(&bytes, option, "path=null:", config->path + 5, reterr);
 	}
@@ -312,21 +327,40 @@ int vm_disk_config_finish(const struct vm_disk_config *config, const char *optio
 	bool is_null = config->kind == BLOCK_NULL ||
 		       (config->path && strncmp(config->path, "null:", 5) == 0);
 	bool is_slice = config->slice_offset_bytes || config->slice_bytes;
+	bool may_be_raw = config->kind == BLOCK_RAW || config->kind == BLOCK_AUTO;
 
+	if (config->is_dvd && !config->read_only) {
+		return diag_set(reterr, -EINVAL, "%s: a DVD is read-only: leave readonly=off out",
+				option);
+	}
+	if (config->is_empty && config->path) {
+		return diag_set(
+			reterr, -EINVAL,
+			"%s: a drive is empty, or has a disc in it (path=%s): leave one out",
+			option, config->path);
+	}
 	if (is_null) {
 		return finish_null(config, option, reterr);
 	}
 	if (!config->path && !config->is_dvd) {
 		return diag_set(reterr, -EINVAL, "%s names no file: give path=FILE", option);
 	}
-	if (config->is_dvd && !config->read_only) {
-		return diag_set(reterr, -EINVAL, "%s: a DVD is read-only", option);
+	if (is_slice && !config->path) {
+		return diag_set(reterr, -EINVAL,
+				"%s: offset and size are for a disc: give path=FILE", option);
 	}
-	if (is_slice && config->kind != BLOCK_RAW && config->kind != BLOCK_AUTO) {
+	if (is_slice && !may_be_raw) {
 		return diag_set(reterr, -EINVAL,
 				"%s: offset and size are for raw disks: leave them out, or use "
 				"format=raw",
 				option);
+	}
+	if (config->sector_bytes && !may_be_raw) {
+		return diag_set(
+			reterr, -EINVAL,
+			"%s: sector is for raw disks, other formats say it themselves: leave it "
+			"out",
+			option);
 	}
 	return 0;
 }

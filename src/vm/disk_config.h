@@ -19,10 +19,12 @@
 #define VM_FORMAT_BYTES        16
 #define VM_CONTROLLERS_MAX     4
 #define VM_CONTROLLER_LUNS_MAX 64
+#define VM_IOPS_MAX            1000000000U
 
 struct vm_disk_config {
 	char id[VM_DISK_ID_BYTES]; /* "": is given one */
 	bool is_dvd;
+	bool is_empty;                /* a DVD drive that shall have no disc */
 	char *path;                   /* NULL: a DVD drive without a disc */
 	enum block_kind kind;         /* BLOCK_AUTO: as image_probe() says */
 	char format[VM_FORMAT_BYTES]; /* BLOCK_QEMU: qemu-nbd's word */

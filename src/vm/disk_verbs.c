@@ -348,9 +348,6 @@ void vm_verb_disk_change(void *ctx, const json_t *request, struct rpc_reply *rep
 static int set_disk_word(void *ctx, const char *option, const char *key, const char *value,
 			 struct diag *reterr)
 {
-	if (strcmp(key, "empty") == 0 && ((struct vm_disk_config *)ctx)->is_dvd) {
-		return 0; /* as --dvd says it */
-	}
 	return vm_disk_config_set(ctx, option, key, value, reterr);
 }
 

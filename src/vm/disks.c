@@ -68,7 +68,8 @@ int vm_disks_add_policy(struct vm_disks *disks, const struct vm_policy_config *c
 				"policy \"%s\" is there twice: name one differently", config->name);
 	}
 	if (disks->policy_count == VM_POLICIES_MAX) {
-		return diag_set(reterr, -ENOSPC, "at most %d policies", VM_POLICIES_MAX);
+		return diag_set(reterr, -E2BIG, "policy \"%s\" is one too many: there may be %d",
+				config->name, VM_POLICIES_MAX);
 	}
 	policy = fault_alloc(1, sizeof(*policy));
 	if (!policy || qos_policy_create(&config->qos, &policy->qos)) {
@@ -258,7 +259,7 @@ static int find_address(struct vm_disk *disk, struct diag *reterr)
 			     : 0;
 	}
 	if (!storvsp_free_address(disk->controller->storvsp, &disk->address)) {
-		return diag_set(reterr, -ENOSPC,
+		return diag_set(reterr, -E2BIG,
 				"SCSI controller %u has no room for a further disk: name another "
 				"with controller=N (0 to %d)",
 				disk->config.controller, VM_CONTROLLERS_MAX - 1);

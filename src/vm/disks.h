@@ -40,7 +40,7 @@ MUST_CHECK int vm_disks_create(struct vm *vm, struct vm_disks **ret);
 /* After vm_disks_stop(); the controllers are revoked. NULL is fine. */
 void vm_disks_destroy(struct vm_disks *disks);
 
-/* A policy that disks may name. 0; -EEXIST, -ENOSPC, -ENOMEM with a sentence. */
+/* A policy that disks may name. 0; -EEXIST, -E2BIG, -ENOMEM with a sentence. */
 MUST_CHECK int vm_disks_add_policy(struct vm_disks *disks, const struct vm_policy_config *config,
 				   struct diag *reterr);
 

@@ -346,6 +346,7 @@ static int status_of(int err)
 	case EACCES:
 	case EPERM:
 	case E2BIG:
+	case EEXIST:
 	case ENOEXEC:
 	case ENAMETOOLONG:
 	case ELOOP:

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: MIT */
+#include "vm/config.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/num.h"
+
+typedef int add_fn(struct vm_config *config, const char *text, struct diag *reterr);
+
+static void add(struct vm_config *config, add_fn *fn, const char *text)
+{
+	struct diag diag;
+
+	if (fn(config, text, &diag)) {
+		fail_msg("%s: %s", text, diag.text);
+	}
+}
+
+static void refuse(add_fn *fn, const char *text, const char *words)
+{
+	struct vm_config config;
+	struct diag diag;
+
+	vm_config_init(&config);
+	assert_int_equal(fn(&config, text, &diag), -EINVAL);
+	if (!strstr(diag.text, words)) {
+		fail_msg("\"%s\" is not in: %s", words, diag.text);
+	}
+	vm_config_fini(&config);
+}
+
+static void disks_drives_and_policies_are_listed(void **state)
+{
+	struct vm_config config;
+
+	(void)state;
+	vm_config_init(&config);
+	add(&config, vm_config_add_policy, "name=gold,iops=100");
+	add(&config, vm_config_add_disk, "path=a.vhdx,policy=gold,lun=2");
+	add(&config, vm_config_add_dvd, "empty");
+	add(&config, vm_config_add_dvd, "path=a.iso,id=boot");
+	assert_int_equal(config.policy_count, 1);
+	assert_int_equal(config.disk_count, 3);
+	assert_string_equal(config.disks[0].policy, "gold");
+	assert_int_equal(config.disks[0].lun, 2);
+	assert_true(config.disks[1].is_dvd && config.disks[1].is_empty && !config.disks[1].path);
+	assert_string_equal(config.disks[2].id, "boot");
+	vm_config_fini(&config);
+}
+
+static void a_comma_in_a_value_is_written_twice(void **state)
+{
+	struct vm_config config;
+
+	(void)state;
+	vm_config_init(&config);
+	add(&config, vm_config_add_disk, "path=a,,b,,,,c=d,serial=1,,2");
+	assert_string_equal(config.disks[0].path, "a,b,,c=d");
+	assert_string_equal(config.disks[0].serial, "1,2");
+	add(&config, vm_config_add_disk, "path=x,"); /* one at the end is nothing */
+	assert_string_equal(config.disks[1].path, "x");
+	vm_config_fini(&config);
+}
+
+static void mistakes_name_the_option(void **state)
+{
+	(void)state;
+	refuse(vm_config_add_disk, "", "--disk names no file");
+	refuse(vm_config_add_disk, "a.img", "--disk: unknown key \"a.img\"");
+	refuse(vm_config_add_disk, "path=a,,readonly=on,b", "--disk: unknown key \"b\"");
+	refuse(vm_config_add_disk, "empty", "--disk: unknown key \"empty\"");
+	refuse(vm_config_add_dvd, "empty,path=a", "--dvd: a drive is empty");
+	refuse(vm_config_add_dvd, "path=a,readonly=off", "--dvd: a DVD is read-only");
+	refuse(vm_config_add_policy, "iops=5", "has no name");
+	refuse(vm_config_add_policy, "name=a,readonly=on", "--policy: unknown key \"readonly\"");
+	refuse(vm_config_add_policy, "name", "--policy: name \"\"");
+}
+
+static void there_is_an_end_to_disks_and_policies(void **state)
+{
+	struct vm_config config;
+	struct diag diag;
+
+	(void)state;
+	vm_config_init(&config);
+	for (int i = 0; i < VM_DISKS_MAX; i++) {
+		add(&config, vm_config_add_disk, "path=null:1M");
+		add(&config, vm_config_add_policy, "name=p");
+	}
+	assert_int_equal(vm_config_add_disk(&config, "path=x", &diag), -EINVAL);
+	assert_string_equal(diag.text, "--disk: at most 64 disks");
+	assert_int_equal(vm_config_add_policy(&config, "name=x", &diag), -EINVAL);
+	assert_string_equal(diag.text, "--policy: at most 64 policies");
+	vm_config_fini(&config);
+}
+
+static void sizes_have_binary_units(void **state)
+{
+	uint64_t bytes = 0;
+	struct diag diag;
+
+	(void)state;
+	assert_int_equal(vm_config_parse_size("--x", "12", &bytes, &diag), 0);
+	assert_int_equal(bytes, 12);
+	assert_int_equal(vm_config_parse_size("--x", "3k", &bytes, &diag), 0);
+	assert_int_equal(bytes, 3 * KIB);
+	assert_int_equal(vm_config_parse_size("--x", "2T", &bytes, &diag), 0);
+	assert_int_equal(bytes, 2048 * GIB);
+	assert_int_equal(vm_config_parse_size("--x", "16777216T", &bytes, &diag), -EINVAL);
+	assert_int_equal(vm_config_parse_size("--x", "1MB", &bytes, &diag), -EINVAL);
+	assert_int_equal(vm_config_parse_size("--x", " 1", &bytes, &diag), -EINVAL);
+	assert_int_equal(vm_config_parse_size("--x", "0x10", &bytes, &diag), -EINVAL);
+	assert_int_equal(bytes, 2048 * GIB); /* untouched by failures */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(disks_drives_and_policies_are_listed),
+		cmocka_unit_test(a_comma_in_a_value_is_written_twice),
+		cmocka_unit_test(mistakes_name_the_option),
+		cmocka_unit_test(there_is_an_end_to_disks_and_policies),
+		cmocka_unit_test(sizes_have_binary_units),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
