@@ -186,6 +186,7 @@ static void stop_from(struct vm_disk *disk, unsigned int first, unsigned int cou
 /* Twins first: some pass their requests through the original. */
 void vm_disk_stop_ends(struct vm_disk *disk)
 {
+	disk->is_stopping = true;
 	vm_disk_each_end(disk, detach_on_loop);
 	if (disk->medium.count > 1) {
 		stop_from(disk, 1, disk->medium.count - 1);
@@ -202,5 +203,6 @@ bool vm_disk_ends_are_stopped(struct vm_disk *disk)
 		stop_from(disk, 0, 1);
 		return false;
 	}
+	disk->is_stopping = false;
 	return true;
 }

@@ -343,9 +343,11 @@ static void wait_a_little(struct vm *vm)
 	}
 }
 
+/* A block that is stopped is not enough: its loop may still be about to say so. */
 static bool is_stopped(const struct vm_disk *disk)
 {
-	return disk->medium.count == 0 || !block_loop(disk->medium.ends[0].block);
+	return !disk->is_stopping &&
+	       (disk->medium.count == 0 || !block_loop(disk->medium.ends[0].block));
 }
 
 /* Stops a disk in whatever it was doing, and waits for it. */

@@ -63,6 +63,7 @@ struct vm_disk {
 	void *done_ctx;
 	struct vm_medium next; /* CHANGING: what comes into the drive */
 	char *next_path;
+	bool is_stopping;             /* from vm_disk_stop_ends() until all ends have said so */
 	struct block_request request; /* RESIZING: loop 0's while in flight */
 	int result;
 
