@@ -34,6 +34,7 @@
 #include "proto/echo.h"
 #include "rpc/rpc.h"
 #include "scsi/scsi_disk.h"
+#include "vm/vm_internal.h"
 #include "vsp/echo/echo.h"
 #include "vsp/ic/ic.h"
 #include "vsp/net/netvsp.h"
@@ -424,6 +425,74 @@ static bool is_revoked(void *arg)
 	return revoked;
 }
 
+/* ---- disks of a VM that is nothing but its loops and its bus; see tests/guest/vm_disks_test.c ---- */
+
+struct loop *vm_io_loop(struct vm *vm, size_t n)
+{
+	return vm->io[n % vm->io_count];
+}
+
+void vm_pause(struct vm *vm)
+{
+	vm->state = VM_PAUSED;
+}
+
+void vm_resume(struct vm *vm)
+{
+	vm->state = VM_RUNNING;
+}
+
+struct json_t *vm_state_answer(const struct vm *vm)
+{
+	(void)vm;
+	return NULL;
+}
+
+static bool disks_are_empty(void *arg)
+{
+	return vm_disks_is_empty(arg);
+}
+
+static int make_disks(void)
+{
+	/* Two queues on one loop: an end for each, and a twin. */
+	struct vm vm = { .control = loop,
+			 .io = { loop, loop },
+			 .io_count = 2,
+			 .bus = guest->bus,
+			 .state = VM_RUNNING };
+	struct vm_policy_config policy = { .name = "gold", .qos.iops = 1000 };
+	struct vm_disk_config disk;
+	struct vmbus_device *device;
+	struct loop_work work;
+	struct diag diag;
+	int err = vm_disks_create(&vm, &vm.disks);
+
+	vm_disk_config_init(&disk, false);
+	strcpy(disk.policy, "gold");
+	disk.kind = BLOCK_NULL;
+	disk.slice_bytes = MIB;
+	disk.on_error = BLOCK_STOP;
+	err = err ? err : vm_disks_add_policy(vm.disks, &policy, &diag);
+	err = err ? err : vm_disks_add(vm.disks, &disk, NULL, &diag);
+	err = err ? err : vm_disks_remove(vm.disks, "disk0", NULL, NULL, &diag);
+	if (!err) {
+		assert_true(fake_guest_wait(guest, disks_are_empty, vm.disks));
+		err = vm_disks_add(vm.disks, &disk, NULL, &diag);
+	}
+	vm.state = VM_ENDING;
+	while ((device = vm_disks_device(vm.disks, 0)) && device->channel) {
+		revoked = false;
+		loop_work_init(&work, on_revoked);
+		bus_revoke(guest->bus, device, &work);
+		assert_true(fake_guest_wait(guest, is_revoked, NULL));
+	}
+	vm_disks_stop(vm.disks);
+	vm_disks_destroy(vm.disks);
+	vm_disk_config_fini(&disk);
+	return err;
+}
+
 #define SCENARIO(name)                                                                             \
 	static void name##_survives_each_failure(void **state)                                     \
 	{                                                                                          \
@@ -438,6 +507,7 @@ SCENARIO(make_chipset)
 SCENARIO(make_storage)
 SCENARIO(make_scsi_units)
 SCENARIO(make_raw_disk)
+SCENARIO(make_disks)
 SCENARIO(make_network_disk)
 SCENARIO(dial_nobody)
 SCENARIO(make_foreign_disk)
@@ -474,6 +544,7 @@ int main(void)
 		cmocka_unit_test(make_storage_survives_each_failure),
 		cmocka_unit_test(make_scsi_units_survives_each_failure),
 		cmocka_unit_test(make_raw_disk_survives_each_failure),
+		cmocka_unit_test(make_disks_survives_each_failure),
 		cmocka_unit_test(make_network_disk_survives_each_failure),
 		cmocka_unit_test(dial_nobody_survives_each_failure),
 		cmocka_unit_test(make_foreign_disk_survives_each_failure),
