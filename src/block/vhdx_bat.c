@@ -135,6 +135,8 @@ static int bat_read(struct vhdx *vhdx, const struct vhdx_reader *reader)
 				(uint8_t *)vhdx->bat + done,
 				num_min(bytes - done, BAT_PIECE_BYTES));
 	}
+	/* Behind the last entry anything may be, even what we keep in reserved bits. */
+	memset(vhdx->bat + vhdx->geometry.entries, 0, bytes - vhdx->geometry.entries * 8);
 	return err;
 }
 
