@@ -74,9 +74,9 @@ static inline void file_load(const char *path, int fd)
 	check(from >= 0);
 	file_take(&template, from);
 	close(from);
-	check(ftruncate(fd, 0) == 0 && ftruncate(fd, (off_t)template.bytes) == 0);
+	check(ftruncate(fd, 0) == 0 && ftruncate(fd, (off_t) template.bytes) == 0);
 	for (unsigned int i = 0; i < template.count; i++) {
-		check(pwrite(fd, template.page[i], FILE_PAGE, (off_t)template.at[i]) == FILE_PAGE);
+		check(pwrite(fd, template.page[i], FILE_PAGE, (off_t) template.at[i]) == FILE_PAGE);
 	}
 }
 
@@ -146,9 +146,9 @@ static inline void file_reset(unsigned int which)
 {
 	const struct file_template *template = &file.templates[which % FILE_TEMPLATES];
 
-	check(ftruncate(file.fd, 0) == 0 && ftruncate(file.fd, (off_t)template->bytes) == 0);
+	check(ftruncate(file.fd, 0) == 0 && ftruncate(file.fd, (off_t) template->bytes) == 0);
 	for (unsigned int i = 0; i < template->count; i++) {
-		check(pwrite(file.fd, template->page[i], FILE_PAGE, (off_t)template->at[i]) ==
+		check(pwrite(file.fd, template->page[i], FILE_PAGE, (off_t) template->at[i]) ==
 		      FILE_PAGE);
 	}
 }
@@ -260,8 +260,8 @@ static inline int file_block_do(struct block *block, struct block_request *reque
 		return n == (ssize_t)request->length_bytes ? 0 : -EIO;
 	case BLOCK_WRITE:
 		n = pwritev(file.fd, request->iov, request->iov_count, at);
-		block->info.bytes = num_max(block->info.bytes,
-					    request->offset_bytes + request->length_bytes);
+		block->info.bytes =
+			num_max(block->info.bytes, request->offset_bytes + request->length_bytes);
 		return n == (ssize_t)request->length_bytes ? 0 : -EIO;
 	case BLOCK_DISCARD:
 	case BLOCK_WRITE_ZEROES:
@@ -321,7 +321,8 @@ static inline struct block *file_block_open(bool read_only)
 /* Opens, uses, closes. A file that could be opened for writing can be opened again. */
 static inline bool file_use(struct bytes_cursor *c, bool read_only)
 {
-	struct block_config config = { .kind = BLOCK_VHDX, .path = file.path,
+	struct block_config config = { .kind = BLOCK_VHDX,
+				       .path = file.path,
 				       .read_only = read_only };
 	struct block_sync *sync;
 	struct block *block = NULL;

@@ -18,11 +18,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const uint8_t guid[16] = { 1, 2, 3 };
 
-static void put_descriptor(uint8_t *entry, unsigned int n, unsigned int *datas,
-			   uint64_t sequence, struct bytes_cursor *c)
+static void put_descriptor(uint8_t *entry, unsigned int n, unsigned int *datas, uint64_t sequence,
+			   struct bytes_cursor *c)
 {
-	static const uint64_t places[] = { 0, FILE_METADATA_AT, FILE_BAT_AT, 4 * MIB,
-					   FILE_LOG_AT, 5 * MIB, 1ULL << 40, ~4095ULL };
+	static const uint64_t places[] = { 0,           FILE_METADATA_AT, FILE_BAT_AT, 4 * MIB,
+					   FILE_LOG_AT, 5 * MIB,          1ULL << 40,  ~4095ULL };
 	uint8_t kind = bytes_take_u8(c), page = bytes_take_u8(c), fill = bytes_take_u8(c);
 	struct vhdx_log_desc desc = {
 		.signature = kind & 1 ? VHDX_ZERO_SIGNATURE : VHDX_DESC_SIGNATURE,

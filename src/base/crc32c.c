@@ -40,13 +40,17 @@ __attribute__((target("sse4.2"))) static uint32_t crc_fast(uint32_t crc, const u
 }
 #endif
 
+uint32_t crc32c_plain(uint32_t crc, const void *buf, size_t bytes)
+{
+	return ~crc_plain(~crc, buf, bytes);
+}
+
 uint32_t crc32c(uint32_t crc, const void *buf, size_t bytes)
 {
-	crc = ~crc;
 #ifdef __x86_64__
 	if (__builtin_cpu_supports("sse4.2")) {
-		return ~crc_fast(crc, buf, bytes);
+		return ~crc_fast(~crc, buf, bytes);
 	}
 #endif
-	return ~crc_plain(crc, buf, bytes);
+	return crc32c_plain(crc, buf, bytes);
 }

@@ -53,8 +53,9 @@ const char *vhdx_bat_complain(const struct vhdx *vhdx, uint64_t index, uint64_t 
 static int bat_complain(const struct vhdx_reader *reader, uint64_t index, const char *what,
 			struct diag *reterr)
 {
-	return diag_set(reterr, -EINVAL, "image %.200s is damaged: entry %llu of its block table %s",
-			reader->path, (unsigned long long)index, what);
+	return diag_set(reterr, -EINVAL,
+			"image %.200s is damaged: entry %llu of its block table %s", reader->path,
+			(unsigned long long)index, what);
 }
 
 /* As it is in memory: no reserved bits, and an offset only where there is something. */
@@ -146,10 +147,11 @@ int vhdx_bat_load(struct vhdx *vhdx, const struct vhdx_reader *reader, struct di
 	int err;
 
 	if (geometry->entries > vhdx->regions->bat_bytes / sizeof(*vhdx->bat)) {
-		return diag_set(reterr, -EINVAL,
-				"image %.200s is damaged: its block table has no room for a disk of "
-				"%llu bytes",
-				reader->path, (unsigned long long)geometry->disk_bytes);
+		return diag_set(
+			reterr, -EINVAL,
+			"image %.200s is damaged: its block table has no room for a disk of "
+			"%llu bytes",
+			reader->path, (unsigned long long)geometry->disk_bytes);
 	}
 	vhdx->bat_pages = (geometry->entries + VHDX_PAGE_ENTRIES - 1) / VHDX_PAGE_ENTRIES;
 	vhdx->bat = fault_alloc(vhdx->bat_pages, VHDX_PAGE_BYTES);

@@ -88,9 +88,8 @@ static void page_load(struct vhdx *vhdx, uint64_t page)
 	bitmaps->iov = (struct iovec){ bitmaps->bits + page * VHDX_PAGE_BYTES, VHDX_PAGE_BYTES };
 	request->op = BLOCK_READ;
 	request->fua = false;
-	request->offset_bytes =
-		(chunk_entry(vhdx, page / VHDX_BITMAP_PAGES) & VHDX_BAT_OFFSET) +
-		page % VHDX_BITMAP_PAGES * VHDX_PAGE_BYTES;
+	request->offset_bytes = (chunk_entry(vhdx, page / VHDX_BITMAP_PAGES) & VHDX_BAT_OFFSET) +
+				page % VHDX_BITMAP_PAGES * VHDX_PAGE_BYTES;
 	request->length_bytes = VHDX_PAGE_BYTES;
 	request->iov = &bitmaps->iov;
 	request->iov_count = 1;

@@ -63,9 +63,8 @@ static int check_wrong(struct check *check, int err, const struct diag *diag)
 static int check_touch(struct check *check)
 {
 	static const struct vhdx_replay nothing;
-	int err = check->is_touched
-			  ? 0
-			  : vhdx_replay_apply(&nothing, &check->headers, &check->reader);
+	int err = check->is_touched ? 0
+				    : vhdx_replay_apply(&nothing, &check->headers, &check->reader);
 
 	check->is_touched = true;
 	return err;

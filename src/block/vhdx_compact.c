@@ -15,7 +15,7 @@
 
 #define COMPACT_PIECE_BYTES (1U << 20)
 /* Moved between two commits. */
-#define COMPACT_BATCH 64
+#define COMPACT_BATCH       64
 
 struct place {
 	uint64_t offset, index;

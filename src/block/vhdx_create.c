@@ -19,17 +19,17 @@
 #include "base/num.h"
 #include "block/vhdx_internal.h"
 
-#define CREATE_LOG_AT             (1 * MIB)
-#define CREATE_LOG_BYTES          (1U << 20)
-#define CREATE_METADATA_AT        (2 * MIB)
-#define CREATE_METADATA_BYTES     (1U << 20)
-#define CREATE_BAT_AT             (3 * MIB)
-#define CREATE_BLOCK_BYTES        (32U << 20)
-#define CREATE_BLOCK_BYTES_CHILD  (2U << 20)
+#define CREATE_LOG_AT            (1 * MIB)
+#define CREATE_LOG_BYTES         (1U << 20)
+#define CREATE_METADATA_AT       (2 * MIB)
+#define CREATE_METADATA_BYTES    (1U << 20)
+#define CREATE_BAT_AT            (3 * MIB)
+#define CREATE_BLOCK_BYTES       (32U << 20)
+#define CREATE_BLOCK_BYTES_CHILD (2U << 20)
 /* The table has room for a disk of so many times the size. */
-#define CREATE_GROWTH             2
+#define CREATE_GROWTH            2
 /* Of metadata: the table, then the items. */
-#define CREATE_ITEMS_BYTES        (VHDX_METADATA_TABLE_BYTES + VHDX_METADATA_ITEM_MAX / 4)
+#define CREATE_ITEMS_BYTES       (VHDX_METADATA_TABLE_BYTES + VHDX_METADATA_ITEM_MAX / 4)
 
 struct create {
 	const struct image_create_config *config;
@@ -70,9 +70,10 @@ static int create_ask_parent(struct create *create, struct diag *reterr)
 				config->path);
 	}
 	if (config->parent_kind != BLOCK_AUTO && config->parent_kind != BLOCK_VHDX) {
-		return diag_set(reterr, -EINVAL,
-				"image %.200s: the parent of a VHDX has to be a VHDX: convert it first",
-				config->path);
+		return diag_set(
+			reterr, -EINVAL,
+			"image %.200s: the parent of a VHDX has to be a VHDX: convert it first",
+			config->path);
 	}
 	create_parent_path(config, path);
 	err = block_open(&open, &parent, reterr);
@@ -238,7 +239,8 @@ static uint16_t utf16_put(uint8_t *to, const char *text)
 
 		c = c == '/' ? '\\' : c;
 		if (c >= 0x10000) {
-			bytes_put_le16(to + bytes, (uint16_t)(0xd800 | ((c - 0x10000) >> 10 & 0x3ff)));
+			bytes_put_le16(to + bytes,
+				       (uint16_t)(0xd800 | ((c - 0x10000) >> 10 & 0x3ff)));
 			bytes = (uint16_t)(bytes + 2);
 			c = 0xdc00 | ((c - 0x10000) & 0x3ff);
 		}
@@ -262,7 +264,8 @@ static uint32_t build_locator(const struct create *create, uint8_t *buf)
 	uint32_t at = sizeof(head) + ARRAY_SIZE(pairs) * sizeof(struct vhdx_locator_entry);
 
 	snprintf(linkage, sizeof(linkage), "{%s}", guid_format(&create->parent_state, guid));
-	snprintf(relative, sizeof(relative), "%s%s", *path == '/' || *path == '.' ? "" : "./", path);
+	snprintf(relative, sizeof(relative), "%s%s", *path == '/' || *path == '.' ? "" : "./",
+		 path);
 	memcpy(buf, &head, sizeof(head));
 	for (size_t i = 0; i < ARRAY_SIZE(pairs); i++) {
 		struct vhdx_locator_entry entry = { .key_offset = at };
@@ -328,8 +331,9 @@ static int write_fixed(const struct create *create, uint8_t *buf, uint32_t buf_b
 		memset(buf, 0, buf_bytes);
 		for (uint64_t j = 0; j < count; j++) {
 			if (!vhdx_bat_is_bitmap(geometry, i + j)) {
-				bytes_put_le64(buf + 8 * j, (at + (block << geometry->block_shift)) |
-								    VHDX_FULLY_PRESENT);
+				bytes_put_le64(buf + 8 * j,
+					       (at + (block << geometry->block_shift)) |
+						       VHDX_FULLY_PRESENT);
 				block++;
 			}
 		}

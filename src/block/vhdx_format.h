@@ -94,7 +94,7 @@ struct vhdx_log_header {
 	uint64_t sequence;    /* its predecessor's + 1 */
 	uint32_t descriptors;
 	uint32_t reserved;
-	struct guid log; /* as in the header of the file */
+	struct guid log;        /* as in the header of the file */
 	uint64_t flushed_bytes; /* the file had at least this size on stable storage */
 	uint64_t last_bytes;    /* the size of the file that holds all that is allocated */
 };
@@ -162,8 +162,8 @@ struct vhdx_file_parameters {
 };
 static_assert(sizeof(struct vhdx_file_parameters) == 8, "vhdx_file_parameters");
 
-#define VHDX_LOCATOR_VHDX         GUID(0xb04aefb7, 0xd19e, 0x4a81, 0xb789, 0x25b8e9445913)
-#define VHDX_LOCATOR_ENTRIES_MAX  256
+#define VHDX_LOCATOR_VHDX        GUID(0xb04aefb7, 0xd19e, 0x4a81, 0xb789, 0x25b8e9445913)
+#define VHDX_LOCATOR_ENTRIES_MAX 256
 
 /* Keys and values: UTF-16 at these offsets of the item. */
 struct vhdx_locator_header {
@@ -185,25 +185,25 @@ static_assert(sizeof(struct vhdx_locator_entry) == 12, "vhdx_locator_entry");
  * Entries of payload blocks; after each chunk of them the entry of its sector bitmap. Bits 0 to 2: the
  * state; 20 to 63: the offset in the file (in MiB, so that masking gives bytes).
  */
-#define VHDX_BAT_STATE            7ULL
-#define VHDX_BAT_RESERVED         0xffff8ULL
-#define VHDX_BAT_OFFSET           (~0xfffffULL)
+#define VHDX_BAT_STATE         7ULL
+#define VHDX_BAT_RESERVED      0xffff8ULL
+#define VHDX_BAT_OFFSET        (~0xfffffULL)
 
-#define VHDX_NOT_PRESENT          0U /* the parent has it; without one: zeroes */
-#define VHDX_UNDEFINED            1U
-#define VHDX_ZERO                 2U
-#define VHDX_UNMAPPED             3U /* given back by the guest; we read zeroes */
-#define VHDX_FULLY_PRESENT        6U
-#define VHDX_PARTIALLY_PRESENT    7U /* with a parent: the sector bitmap says which sectors */
+#define VHDX_NOT_PRESENT       0U /* the parent has it; without one: zeroes */
+#define VHDX_UNDEFINED         1U
+#define VHDX_ZERO              2U
+#define VHDX_UNMAPPED          3U /* given back by the guest; we read zeroes */
+#define VHDX_FULLY_PRESENT     6U
+#define VHDX_PARTIALLY_PRESENT 7U /* with a parent: the sector bitmap says which sectors */
 
-#define VHDX_BITMAP_BYTES         0x100000U
-#define VHDX_CHUNK_SECTORS        (8ULL * VHDX_BITMAP_BYTES)
+#define VHDX_BITMAP_BYTES      0x100000U
+#define VHDX_CHUNK_SECTORS     (8ULL * VHDX_BITMAP_BYTES)
 
 /* ---- limits --------------------------------------------------------------------------------------- */
 
-#define VHDX_BLOCK_BYTES_MIN      0x100000U
-#define VHDX_BLOCK_BYTES_MAX      0x10000000U
-#define VHDX_DISK_BYTES_MAX       (64ULL << 40)
+#define VHDX_BLOCK_BYTES_MIN   0x100000U
+#define VHDX_BLOCK_BYTES_MAX   0x10000000U
+#define VHDX_DISK_BYTES_MAX    (64ULL << 40)
 /* Ours, not the specification's: twice what the greatest disk needs. */
-#define VHDX_FILE_BYTES_MAX       (128ULL << 40)
-#define VHDX_LOG_BYTES_MAX        (256U << 20)
+#define VHDX_FILE_BYTES_MAX    (128ULL << 40)
+#define VHDX_LOG_BYTES_MAX     (256U << 20)

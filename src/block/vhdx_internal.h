@@ -138,18 +138,19 @@ MUST_CHECK int vhdx_replay_parse(const uint8_t *log, const struct vhdx_header *h
 void vhdx_replay_fini(struct vhdx_replay *replay);
 
 /* Lays the updates over bytes that were read at this offset. */
-void vhdx_replay_overlay(const struct vhdx_replay *replay, uint64_t offset, void *buf, size_t bytes);
+void vhdx_replay_overlay(const struct vhdx_replay *replay, uint64_t offset, void *buf,
+			 size_t bytes);
 
 /* ---- the image ----------------------------------------------------------------------------------- */
 
 /* Data requests below at once, of all requests together. */
-#define VHDX_FRAGMENTS 256
+#define VHDX_FRAGMENTS      256
 
 /* Pages of tables in one log entry; each is a sector of it. */
-#define VHDX_COMMIT_PAGES  64U
-#define VHDX_PAGE_BYTES    VHDX_SECTOR_BYTES
-#define VHDX_PAGE_ENTRIES  (VHDX_PAGE_BYTES / 8)
-#define VHDX_BITMAP_PAGES  (VHDX_BITMAP_BYTES / VHDX_PAGE_BYTES)
+#define VHDX_COMMIT_PAGES   64U
+#define VHDX_PAGE_BYTES     VHDX_SECTOR_BYTES
+#define VHDX_PAGE_ENTRIES   (VHDX_PAGE_BYTES / 8)
+#define VHDX_BITMAP_PAGES   (VHDX_BITMAP_BYTES / VHDX_PAGE_BYTES)
 
 /* The file grows by an eighth of itself, within these, rounded to blocks. */
 #define VHDX_GROW_BYTES_MIN (64ULL << 20)
@@ -161,11 +162,11 @@ void vhdx_replay_overlay(const struct vhdx_replay *replay, uint64_t offset, void
  *   FREEING  not present any more; the offset is what it leaves, until the file knows (X2)
  *   LOGGED   FREEING, and the change is in the log or on its way there
  */
-#define VHDX_FRESH     0x08ULL
-#define VHDX_FREEING   0x10ULL
-#define VHDX_LOGGED    0x20ULL
-#define VHDX_OLD_SHIFT 8
-#define VHDX_OLD       (7ULL << VHDX_OLD_SHIFT)
+#define VHDX_FRESH          0x08ULL
+#define VHDX_FREEING        0x10ULL
+#define VHDX_LOGGED         0x20ULL
+#define VHDX_OLD_SHIFT      8
+#define VHDX_OLD            (7ULL << VHDX_OLD_SHIFT)
 
 static inline unsigned int vhdx_state(uint64_t entry)
 {
@@ -229,7 +230,7 @@ enum vhdx_stage {
 
 struct vhdx_log {
 	struct vhdx_headers headers;
-	bool keeps_data; /* what a guest sees does not change: neither does data_write */
+	bool keeps_data;     /* what a guest sees does not change: neither does data_write */
 	bool headers_unsure; /* one may or may not have reached the file */
 	bool is_open;        /* the headers name it */
 	struct guid guid;
@@ -322,7 +323,8 @@ struct vhdx_reader {
 };
 
 /* Any offset and length. */
-MUST_CHECK int vhdx_read(const struct vhdx_reader *reader, uint64_t offset, void *buf, size_t bytes);
+MUST_CHECK int vhdx_read(const struct vhdx_reader *reader, uint64_t offset, void *buf,
+			 size_t bytes);
 
 /* The pieces of an opening, for vhdx_check.c, too. Each says what is wrong in a whole sentence. */
 MUST_CHECK int vhdx_read_headers(const struct vhdx_reader *reader, struct vhdx_headers *ret,
@@ -437,8 +439,8 @@ void vhdx_log_drained(struct vhdx *vhdx);
 void vhdx_log_quiesce(struct vhdx *vhdx);
 
 /* One request of the log's to the file; then next(), or what an error of this stage means. */
-void vhdx_log_submit(struct vhdx *vhdx, enum block_op op, uint64_t offset, void *buf, uint64_t bytes,
-		     vhdx_step_fn *next);
+void vhdx_log_submit(struct vhdx *vhdx, enum block_op op, uint64_t offset, void *buf,
+		     uint64_t bytes, vhdx_step_fn *next);
 /* The same on stable storage. */
 void vhdx_log_submit_durable(struct vhdx *vhdx, uint64_t offset, void *buf, uint64_t bytes,
 			     vhdx_step_fn *next);
@@ -470,7 +472,7 @@ static inline uint8_t *vhdx_log_page_buffer(const struct vhdx_log *log, unsigned
 
 /* Descriptors of VHDX_COMMIT_PAGES fit beside the entry's header into its first sector. */
 #define VHDX_ENTRY_SECTORS_MAX (1 + VHDX_COMMIT_PAGES)
-#define VHDX_LOG_BUFFERS_BYTES \
+#define VHDX_LOG_BUFFERS_BYTES                                                                     \
 	(VHDX_HEADER_BYTES + (VHDX_COMMIT_PAGES + VHDX_ENTRY_SECTORS_MAX) * VHDX_PAGE_BYTES)
 
 static inline uint8_t *vhdx_log_entry_buffer(const struct vhdx_log *log)

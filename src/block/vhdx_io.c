@@ -147,11 +147,11 @@ int vhdx_submit_data(struct vhdx *vhdx, struct block_request *whole, const struc
 		return -EAGAIN;
 	}
 	fragment->done = data_on_done;
-	fragment->context = piece->block | (mark ? DATA_MARK : 0) |
-			    (vhdx->epoch ? DATA_EPOCH : 0);
+	fragment->context = piece->block | (mark ? DATA_MARK : 0) | (vhdx->epoch ? DATA_EPOCH : 0);
 	vhdx->in_flight[vhdx->epoch]++;
 	block_fragment_submit(fragment, vhdx->block.lower,
-			      (vhdx->bat[piece->index] & VHDX_BAT_OFFSET) + piece->at, piece->bytes);
+			      (vhdx->bat[piece->index] & VHDX_BAT_OFFSET) + piece->at,
+			      piece->bytes);
 	return 0;
 }
 

@@ -68,8 +68,8 @@ static bool utf16_decode(const uint8_t *text, uint32_t bytes, char *ret, size_t 
 static int locator_take(struct vhdx_locator *locator, const char *key, const char *value,
 			struct diag *reterr)
 {
-	char *path = strcmp(key, "relative_path") == 0	       ? locator->relative
-		     : strcmp(key, "volume_path") == 0	       ? locator->volume
+	char *path = strcmp(key, "relative_path") == 0         ? locator->relative
+		     : strcmp(key, "volume_path") == 0         ? locator->volume
 		     : strcmp(key, "absolute_win32_path") == 0 ? locator->absolute
 							       : NULL;
 

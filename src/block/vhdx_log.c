@@ -93,8 +93,8 @@ static void log_submit(struct vhdx *vhdx, enum block_op op, uint64_t offset, voi
 	block_submit(vhdx->block.lower, request);
 }
 
-void vhdx_log_submit(struct vhdx *vhdx, enum block_op op, uint64_t offset, void *buf, uint64_t bytes,
-		     vhdx_step_fn *next)
+void vhdx_log_submit(struct vhdx *vhdx, enum block_op op, uint64_t offset, void *buf,
+		     uint64_t bytes, vhdx_step_fn *next)
 {
 	log_submit(vhdx, op, offset, buf, bytes, false, next);
 }
@@ -245,9 +245,8 @@ static void apply_next(struct vhdx *vhdx)
 	offset = vhdx_page_offset(vhdx, log->page[first]);
 	do {
 		count++;
-	} while (first + count < log->pages &&
-		 vhdx_page_offset(vhdx, log->page[first + count]) ==
-			 offset + (uint64_t)count * VHDX_PAGE_BYTES);
+	} while (first + count < log->pages && vhdx_page_offset(vhdx, log->page[first + count]) ==
+						       offset + (uint64_t)count * VHDX_PAGE_BYTES);
 	log->applied += count;
 	vhdx_log_submit(vhdx, BLOCK_WRITE, offset, vhdx_log_page_buffer(log, first),
 			(uint64_t)count * VHDX_PAGE_BYTES, apply_next);
@@ -273,7 +272,8 @@ static void entry_build_page(const struct vhdx *vhdx, unsigned int n, uint8_t *b
 	};
 
 	memcpy(desc.leading, page, sizeof(desc.leading));
-	memcpy(desc.trailing, page + VHDX_PAGE_BYTES - sizeof(desc.trailing), sizeof(desc.trailing));
+	memcpy(desc.trailing, page + VHDX_PAGE_BYTES - sizeof(desc.trailing),
+	       sizeof(desc.trailing));
 	memcpy(buf + sizeof(struct vhdx_log_header) + n * sizeof(desc), &desc, sizeof(desc));
 
 	memcpy(to, page, VHDX_PAGE_BYTES);

@@ -186,10 +186,11 @@ static int open_check_overlay(const struct vhdx *vhdx, struct diag *reterr)
 	}
 	vhdx_space_fini(&data);
 	return ok ? 0
-		  : diag_set(reterr, -EROFS,
-			     "image %.200s was not closed, and its log holds data: open it once for "
-			     "writing",
-			     vhdx->path);
+		  : diag_set(
+			    reterr, -EROFS,
+			    "image %.200s was not closed, and its log holds data: open it once for "
+			    "writing",
+			    vhdx->path);
 }
 
 /* ---- opening ------------------------------------------------------------------------------------- */
@@ -364,7 +365,9 @@ static void vhdx_describe(struct block *block, image_fact_fn *fn, void *ctx)
 	const struct vhdx_header *header = &vhdx->log.headers.copy[vhdx->log.headers.current];
 
 	fn(ctx, "layout",
-	   geometry->has_parent ? "differencing" : geometry->is_fixed ? "fixed" : "dynamic");
+	   geometry->has_parent ? "differencing"
+	   : geometry->is_fixed ? "fixed"
+				: "dynamic");
 	fact_number(fn, ctx, "disk_bytes", geometry->disk_bytes);
 	fact_number(fn, ctx, "block_bytes", geometry->block_bytes);
 	fact_number(fn, ctx, "logical_block_bytes", geometry->logical_bytes);
@@ -382,9 +385,10 @@ static void vhdx_describe(struct block *block, image_fact_fn *fn, void *ctx)
 	fact_guid(fn, ctx, "data_write_guid", &header->data_write);
 	fact_guid(fn, ctx, "file_write_guid", &header->file_write);
 	if (vhdx->locator) {
-		fn(ctx, "parent", vhdx->locator->relative[0]   ? vhdx->locator->relative
-				  : vhdx->locator->absolute[0] ? vhdx->locator->absolute
-							       : vhdx->locator->volume);
+		fn(ctx, "parent",
+		   vhdx->locator->relative[0]   ? vhdx->locator->relative
+		   : vhdx->locator->absolute[0] ? vhdx->locator->absolute
+						: vhdx->locator->volume);
 		fact_guid(fn, ctx, "parent_linkage", &vhdx->locator->linkage[0]);
 	}
 }

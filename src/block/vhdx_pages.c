@@ -19,7 +19,8 @@ int vhdx_dirty_init(struct vhdx *vhdx)
 	if (geometry->has_parent) {
 		uint64_t room = vhdx->regions->bat_bytes / 8;
 		uint64_t chunks = room / ((1ULL << geometry->chunk_shift) + 1);
-		uint64_t most = VHDX_DISK_BYTES_MAX / (VHDX_CHUNK_SECTORS * geometry->logical_bytes);
+		uint64_t most =
+			VHDX_DISK_BYTES_MAX / (VHDX_CHUNK_SECTORS * geometry->logical_bytes);
 
 		dirty->bitmap_pages = num_min(chunks, most) * VHDX_BITMAP_PAGES;
 	}
@@ -51,8 +52,7 @@ void vhdx_dirty_metadata(struct vhdx *vhdx)
 {
 	for (unsigned int i = 0; i < VHDX_METADATA_PAGES; i++) {
 		if (vhdx->metadata_at[i] != ~0ULL) {
-			vhdx_dirty_page(vhdx,
-					vhdx->dirty.bitmap_pages + vhdx->dirty.bat_pages + i);
+			vhdx_dirty_page(vhdx, vhdx->dirty.bitmap_pages + vhdx->dirty.bat_pages + i);
 		}
 	}
 }
@@ -169,7 +169,8 @@ uint64_t *vhdx_pages_next_free(struct vhdx *vhdx)
 	for (; log->free_page < log->pages; log->free_page++, log->free_entry = 0) {
 		uint64_t bat_page = page_of_bat(vhdx, log->page[log->free_page]);
 
-		for (; bat_page != ~0ULL && log->free_entry < VHDX_PAGE_ENTRIES; log->free_entry++) {
+		for (; bat_page != ~0ULL && log->free_entry < VHDX_PAGE_ENTRIES;
+		     log->free_entry++) {
 			uint64_t *entry =
 				&vhdx->bat[bat_page * VHDX_PAGE_ENTRIES + log->free_entry];
 

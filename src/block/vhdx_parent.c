@@ -46,8 +46,8 @@ static int parent_check(const struct vhdx *vhdx, const char *path, struct block 
 	}
 	if (image->geometry.logical_bytes > vhdx->geometry.logical_bytes) {
 		return diag_set(reterr, -EINVAL,
-				"image %.180s has smaller sectors than its parent %.180s", vhdx->path,
-				path);
+				"image %.180s has smaller sectors than its parent %.180s",
+				vhdx->path, path);
 	}
 	guid = vhdx_data_write(image);
 	for (unsigned int i = 0; i < vhdx->locator->linkages; i++) {
@@ -55,10 +55,11 @@ static int parent_check(const struct vhdx *vhdx, const char *path, struct block 
 			return 0;
 		}
 	}
-	return diag_set(reterr, -ESTALE,
-			"image %.150s: its parent %.150s was changed after the image was made, so the "
-			"two do not fit any more: use the parent as it was then",
-			vhdx->path, path);
+	return diag_set(
+		reterr, -ESTALE,
+		"image %.150s: its parent %.150s was changed after the image was made, so the "
+		"two do not fit any more: use the parent as it was then",
+		vhdx->path, path);
 }
 
 /* One path; *ret_found: there was a file, so its error counts. */
@@ -115,12 +116,13 @@ static int parent_find(struct vhdx *vhdx, const struct block_config *config, str
 		}
 	}
 	if (err == -ENOENT) {
-		return diag_set(reterr, err,
-				"image %.120s: its parent is neither at \"%.100s\" nor beside it: put it "
-				"there",
-				vhdx->path,
-				vhdx->locator->relative[0] ? vhdx->locator->relative
-							   : vhdx->locator->absolute);
+		return diag_set(
+			reterr, err,
+			"image %.120s: its parent is neither at \"%.100s\" nor beside it: put it "
+			"there",
+			vhdx->path,
+			vhdx->locator->relative[0] ? vhdx->locator->relative
+						   : vhdx->locator->absolute);
 	}
 	return err;
 }

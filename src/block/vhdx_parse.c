@@ -74,9 +74,8 @@ int vhdx_headers_parse(const uint8_t *const copies[VHDX_HEADER_COPIES], struct v
 		return diag_set(reterr, -EINVAL,
 				"has two headers that differ and are of the same age");
 	}
-	headers.current =
-		!headers.is_valid[0] ||
-		(both && headers.copy[1].sequence > headers.copy[0].sequence);
+	headers.current = !headers.is_valid[0] ||
+			  (both && headers.copy[1].sequence > headers.copy[0].sequence);
 	int err = header_check(&headers.copy[headers.current], reterr);
 
 	if (!err) {
@@ -204,12 +203,13 @@ static struct vhdx_item *item_known(struct vhdx_items *items, const struct guid 
 {
 	static const struct guid known[] = {
 		VHDX_ITEM_FILE_PARAMETERS, VHDX_ITEM_DISK_BYTES, VHDX_ITEM_PAGE83,
-		VHDX_ITEM_LOGICAL,	   VHDX_ITEM_PHYSICAL,	 VHDX_ITEM_PARENT,
+		VHDX_ITEM_LOGICAL,         VHDX_ITEM_PHYSICAL,   VHDX_ITEM_PARENT,
 	};
 	static const uint32_t bytes[] = { sizeof(struct vhdx_file_parameters), 8, 16, 4, 4, 0 };
-	struct vhdx_item *const places[] = { &items->parameters, &items->disk_bytes,
-					     &items->page83,	 &items->logical,
-					     &items->physical,	 &items->parent };
+	struct vhdx_item *const places[] = {
+		&items->parameters, &items->disk_bytes, &items->page83,
+		&items->logical,    &items->physical,   &items->parent
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
 		if (guid_is_equal(guid, &known[i])) {
@@ -226,9 +226,8 @@ static int item_parse(struct vhdx_items *items, const struct vhdx_metadata_entry
 	char text[GUID_STRING_BYTES];
 	uint32_t bytes = 0;
 	/* A user's item may have the GUID of one of the system's; it is another one. */
-	struct vhdx_item *item = entry->flags & VHDX_ITEM_USER
-					 ? NULL
-					 : item_known(items, &entry->item, &bytes);
+	struct vhdx_item *item =
+		entry->flags & VHDX_ITEM_USER ? NULL : item_known(items, &entry->item, &bytes);
 
 	guid_format(&entry->item, text);
 	if (entry->bytes > VHDX_METADATA_ITEM_MAX ||
@@ -317,9 +316,10 @@ int vhdx_geometry_init(struct vhdx_geometry *geometry, struct diag *reterr)
 	}
 	if (geometry->disk_bytes == 0 || geometry->disk_bytes % logical ||
 	    geometry->disk_bytes > VHDX_DISK_BYTES_MAX) {
-		return diag_set(reterr, -EINVAL,
-				"holds a disk of %llu bytes: whole sectors up to 64 TiB are allowed",
-				(unsigned long long)geometry->disk_bytes);
+		return diag_set(
+			reterr, -EINVAL,
+			"holds a disk of %llu bytes: whole sectors up to 64 TiB are allowed",
+			(unsigned long long)geometry->disk_bytes);
 	}
 	geometry->block_shift = (unsigned int)__builtin_ctz(block);
 	geometry->sector_shift = (unsigned int)__builtin_ctz(logical);

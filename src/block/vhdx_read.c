@@ -132,8 +132,8 @@ int vhdx_read_regions(const struct vhdx_reader *reader, const struct vhdx_header
 		return read_failed(reader, -ENOMEM, VHDX_REGION_TABLE_AT(0), reterr);
 	}
 	for (unsigned int i = 0; i < VHDX_REGION_TABLE_COPIES; i++) {
-		int failed = vhdx_read(reader, VHDX_REGION_TABLE_AT(i), buf,
-				       VHDX_REGION_TABLE_BYTES);
+		int failed =
+			vhdx_read(reader, VHDX_REGION_TABLE_AT(i), buf, VHDX_REGION_TABLE_BYTES);
 
 		ret_valid[i] = false;
 		if (failed) {
@@ -156,8 +156,7 @@ int vhdx_read_regions(const struct vhdx_reader *reader, const struct vhdx_header
 			break;
 		}
 	}
-	return is_found ? 0
-			: read_complain(reader, err == -EBADMSG ? -EINVAL : err, &what, reterr);
+	return is_found ? 0 : read_complain(reader, err == -EBADMSG ? -EINVAL : err, &what, reterr);
 }
 
 /* The items that have a number each. */

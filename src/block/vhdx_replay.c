@@ -257,10 +257,10 @@ static int replay_build(struct vhdx_replay *replay, const struct log_view *view,
 		done += entry.entry_bytes / VHDX_SECTOR_BYTES;
 	}
 	if (replay->flushed_bytes > file_bytes) {
-		return diag_set(reterr, -EINVAL,
-				"has %llu bytes and had %llu when its log was written: it is cut off",
-				(unsigned long long)file_bytes,
-				(unsigned long long)replay->flushed_bytes);
+		return diag_set(
+			reterr, -EINVAL,
+			"has %llu bytes and had %llu when its log was written: it is cut off",
+			(unsigned long long)file_bytes, (unsigned long long)replay->flushed_bytes);
 	}
 	if (replay->last_bytes > VHDX_FILE_BYTES_MAX) {
 		return diag_set(reterr, -EINVAL, "has a log that wants a file of %llu bytes",

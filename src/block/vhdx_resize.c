@@ -37,8 +37,8 @@ static int resize_table(struct vhdx *vhdx, uint64_t entries)
 		vhdx->bat_pages = pages;
 	}
 	memset(bat + old, 0, (pages * VHDX_PAGE_ENTRIES - old) * sizeof(*bat));
-	for (uint64_t i = old; i < entries; i = num_align_down(i, VHDX_PAGE_ENTRIES) +
-						VHDX_PAGE_ENTRIES) {
+	for (uint64_t i = old; i < entries;
+	     i = num_align_down(i, VHDX_PAGE_ENTRIES) + VHDX_PAGE_ENTRIES) {
 		vhdx_dirty_entry(vhdx, i);
 	}
 	return 0;
@@ -110,8 +110,8 @@ static struct vhdx_piece resize_tail(const struct vhdx *vhdx, uint64_t bytes)
 static void resize_commit(struct vhdx *vhdx, struct block_request *whole, int result)
 {
 	if (!result && whole->offset_bytes > vhdx->geometry.disk_bytes) {
-		result = resize_table(vhdx, vhdx_geometry_entries(&vhdx->geometry,
-								  whole->offset_bytes));
+		result = resize_table(vhdx,
+				      vhdx_geometry_entries(&vhdx->geometry, whole->offset_bytes));
 	}
 	if (result) {
 		vhdx->resize_bytes = 0;

@@ -202,8 +202,9 @@ static int space_grow(struct vhdx *vhdx, uint64_t at, uint64_t units)
 {
 	struct vhdx_space *space = &vhdx->space;
 	uint64_t file_bytes = block_info(vhdx->block.lower)->bytes;
-	uint64_t step = num_max(VHDX_GROW_BYTES_MIN,
-				num_min(VHDX_GROW_BYTES_MAX, file_bytes / 8)) >> SPACE_SHIFT;
+	uint64_t step =
+		num_max(VHDX_GROW_BYTES_MIN, num_min(VHDX_GROW_BYTES_MAX, file_bytes / 8)) >>
+		SPACE_SHIFT;
 	uint64_t end = num_max(at + units, space->end + num_align_up(step, units));
 
 	if (end > SPACE_UNITS) {

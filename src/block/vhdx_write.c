@@ -155,10 +155,10 @@ static int clear_over_parent(struct vhdx *vhdx, struct block_request *whole,
 int vhdx_step_clear(struct vhdx *vhdx, struct block_request *whole, const struct vhdx_piece *piece)
 {
 	uint64_t *entry = &vhdx->bat[piece->index];
-	bool gives_back = (whole->op == BLOCK_DISCARD || whole->may_unmap) &&
-			  !vhdx->geometry.is_fixed;
-	bool covers = piece->at == 0 && piece->bytes == vhdx_block_span(&vhdx->geometry,
-									piece->block);
+	bool gives_back =
+		(whole->op == BLOCK_DISCARD || whole->may_unmap) && !vhdx->geometry.is_fixed;
+	bool covers =
+		piece->at == 0 && piece->bytes == vhdx_block_span(&vhdx->geometry, piece->block);
 	bool over_parent = vhdx->parent && vhdx_state(*entry) == VHDX_NOT_PRESENT;
 	int err;
 

@@ -6,6 +6,7 @@
  *   vhdx_tool import RAW VHDX      all that is not zero in RAW is written
  *   vhdx_tool export VHDX RAW      all is read
  *   vhdx_tool random VHDX SEED N   N random writes, discards, zeroes and flushes; the same into VHDX.raw
+ *   vhdx_tool bench PATH raw|vhdx read|write DEPTH N      N requests of 4 KiB at random; prints their rate
  *   vhdx_tool check|repair|compact|facts VHDX
  *
  * Exit 0; 1 with a sentence; 2 when check finds errors.
@@ -167,6 +168,75 @@ static int random_writes(const char *path, uint64_t seed, unsigned long count)
 	return err ? fail_with(path, err) : 0;
 }
 
+/* ---- bench --------------------------------------------------------------------------------------- */
+
+#define BENCH_DEPTH_MAX 256
+
+struct bench {
+	struct block_sync *sync;
+	enum block_op op;
+	uint64_t seed, left, in_flight;
+	struct bench_slot {
+		struct bench *bench;
+		struct block_request request;
+		struct iovec iov;
+	} slots[BENCH_DEPTH_MAX];
+};
+
+static void bench_submit(struct bench_slot *slot)
+{
+	struct bench *bench = slot->bench;
+	struct block *block = block_sync_block(bench->sync);
+	size_t n = (size_t)(slot - bench->slots);
+
+	slot->iov = (struct iovec){ piece + n * 4096, 4096 };
+	slot->request.op = bench->op;
+	slot->request.iov = &slot->iov;
+	slot->request.iov_count = 1;
+	slot->request.length_bytes = 4096;
+	slot->request.offset_bytes =
+		next_random(&bench->seed) % (block_info(block)->bytes / 4096) * 4096;
+	bench->left--;
+	bench->in_flight++;
+	block_submit(block, &slot->request);
+}
+
+static void bench_on_done(struct block_request *request, int result)
+{
+	struct bench_slot *slot = container_of(request, struct bench_slot, request);
+
+	check(result == 0);
+	slot->bench->in_flight--;
+	if (slot->bench->left > 0) {
+		bench_submit(slot);
+	} else if (slot->bench->in_flight == 0) {
+		loop_quit(block_sync_loop(slot->bench->sync));
+	}
+}
+
+static int bench_image(char **argv)
+{
+	static struct bench bench;
+	bool raw = strcmp(argv[1], "raw") == 0;
+	unsigned long depth = strtoul(argv[3], NULL, 0);
+	uint64_t count = strtoull(argv[4], NULL, 0), before;
+
+	bench.op = strcmp(argv[2], "read") == 0 ? BLOCK_READ : BLOCK_WRITE;
+	bench.seed = 1;
+	bench.left = count;
+	bench.sync = open_image(argv[0], raw ? BLOCK_RAW : BLOCK_VHDX, false);
+	before = loop_now_ns();
+	for (unsigned long i = 0; i < depth && i < BENCH_DEPTH_MAX; i++) {
+		bench.slots[i].bench = &bench;
+		bench.slots[i].request.done = bench_on_done;
+		bench_submit(&bench.slots[i]);
+	}
+	loop_run(block_sync_loop(bench.sync));
+	printf("%.0f per second\n", (double)count * 1e9 / (double)(loop_now_ns() - before));
+	close_image(bench.sync);
+	return 0;
+}
+
 static void print_line(void *ctx, const char *text)
 {
 	(void)ctx;
@@ -230,6 +300,9 @@ int main(int argc, char **argv)
 	if (strcmp(verb, "random") == 0 && argc == 5) {
 		return random_writes(argv[2], strtoull(argv[3], NULL, 0),
 				     strtoul(argv[4], NULL, 0));
+	}
+	if (strcmp(verb, "bench") == 0 && argc == 7) {
+		return bench_image(argv + 2);
 	}
 	if (strcmp(verb, "check") == 0 || strcmp(verb, "repair") == 0) {
 		return check_image(argv[2], verb[0] == 'r');

@@ -115,7 +115,7 @@ static inline bool record_pump(struct record *record, uint64_t *seed)
 	struct record_request *request;
 	unsigned int count = 0;
 
-	list_for_each(each, &record->done) {
+	list_for_each (each, &record->done) {
 		count++;
 	}
 	if (count == 0) {
@@ -184,11 +184,11 @@ static inline uint64_t record_flushed_before(const struct record *record, uint64
 	return before;
 }
 
-static inline void record_play_range(int fd, const struct record_op *op, uint64_t at, uint64_t bytes)
+static inline void record_play_range(int fd, const struct record_op *op, uint64_t at,
+				     uint64_t bytes)
 {
 	if (op->op == BLOCK_WRITE) {
-		check(pwrite(fd, op->data + at, bytes, (off_t)(op->offset + at)) ==
-		      (ssize_t)bytes);
+		check(pwrite(fd, op->data + at, bytes, (off_t)(op->offset + at)) == (ssize_t)bytes);
 	} else {
 		check(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 				(off_t)(op->offset + at), (off_t)bytes) == 0);

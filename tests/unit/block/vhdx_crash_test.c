@@ -20,16 +20,16 @@
 #include "block/sync.h"
 #include "unit/block/record.h"
 
-#define SEEDS          8
-#define CUTS_DEFAULT   1200
-#define JUDGED_EACH    24 /* one in so many by QEMU */
-#define OPS            1500
-#define SLOTS          6
-#define DISK_BYTES     (9 * MIB + 64 * KIB)
-#define SECTORS        (DISK_BYTES / 512)
-#define SLOT_SECTORS   (SECTORS / SLOTS)
-#define WRITE_SECTORS  2048
-#define PARENT_VALUE   0xffffffU
+#define SEEDS         8
+#define CUTS_DEFAULT  1200
+#define JUDGED_EACH   24 /* one in so many by QEMU */
+#define OPS           1500
+#define SLOTS         6
+#define DISK_BYTES    (9 * MIB + 64 * KIB)
+#define SECTORS       (DISK_BYTES / 512)
+#define SLOT_SECTORS  (SECTORS / SLOTS)
+#define WRITE_SECTORS 2048
+#define PARENT_VALUE  0xffffffU
 
 /* One of the guest's own operations. */
 struct change {
@@ -61,7 +61,7 @@ struct crash {
 	size_t count;
 	struct flush {
 		uint64_t submitted, done;
-	} *flushes;
+	} * flushes;
 	size_t flush_count;
 	bool is_stopped;
 	struct loop_work stopped;
@@ -149,7 +149,8 @@ static void fill_parent(struct crash *crash)
 
 	for (uint64_t first = 0; first + 128 <= SECTORS; first += 256) {
 		fill(crash->read_buf, first, 128, PARENT_VALUE);
-		assert_int_equal(block_sync_write(sync, first * 512, crash->read_buf, 128 * 512), 0);
+		assert_int_equal(block_sync_write(sync, first * 512, crash->read_buf, 128 * 512),
+				 0);
 	}
 	block_sync_destroy(sync);
 	block_close(block);
@@ -248,7 +249,8 @@ static void submit_change(struct crash *crash, struct slot *slot)
 	uint64_t what = record_random(&crash->seed) % 16;
 	bool clears = what < 3;
 
-	change->count = 1 + record_random(&crash->seed) % (record_random(&crash->seed) % 4 ? 16 : 512);
+	change->count =
+		1 + record_random(&crash->seed) % (record_random(&crash->seed) % 4 ? 16 : 512);
 	change->first = from + record_random(&crash->seed) % SLOT_SECTORS;
 	if (clears && (record_random(&crash->seed) & 1)) {
 		change->first = (from + 2047) / 2048 * 2048; /* a whole block */
@@ -260,9 +262,7 @@ static void submit_change(struct crash *crash, struct slot *slot)
 	change->submitted = crash->time++;
 	change->done = RECORD_NEVER;
 	slot->change = crash->count++;
-	slot->request.op = what == 0   ? BLOCK_DISCARD
-			   : what < 3 ? BLOCK_WRITE_ZEROES
-				      : BLOCK_WRITE;
+	slot->request.op = what == 0 ? BLOCK_DISCARD : what < 3 ? BLOCK_WRITE_ZEROES : BLOCK_WRITE;
 	slot->request.fua = change->fua;
 	slot->request.may_unmap = what == 1;
 	slot->request.offset_bytes = change->first * 512;
@@ -367,7 +367,8 @@ static void find_promised(struct crash *crash, uint64_t cut)
 	}
 }
 
-static bool value_is_allowed(const struct crash *crash, uint64_t sector, uint64_t word, uint64_t cut)
+static bool value_is_allowed(const struct crash *crash, uint64_t sector, uint64_t word,
+			     uint64_t cut)
 {
 	size_t i = crash->last[sector];
 	uint32_t promised = i ? crash->changes[i - 1].value : value_before(crash, sector);

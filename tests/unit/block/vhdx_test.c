@@ -264,8 +264,7 @@ static void a_log_that_cannot_be_written_is_no_silent_loss(void **state)
 	block_fail_at(fail, BLOCK_WRITE, RIG_BAT_AT, -EIO);
 	put(sync, 2 * MIB, 4096, 2);
 	assert_int_equal(block_sync_flush(sync), 0);
-	while (block_sync_write(sync, 3 * MIB, buf, 4096) == 0) {
-	}
+	while (block_sync_write(sync, 3 * MIB, buf, 4096) == 0) {}
 	assert_int_equal(block_sync_write(sync, 3 * MIB, buf, 4096), -EIO);
 	assert_int_equal(block_sync_flush(sync), -EIO);
 	expect(sync, 2 * MIB, 4096, 2);
