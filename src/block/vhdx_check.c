@@ -350,9 +350,8 @@ static int check_all(struct check *check)
 /* A vhdx that is never an open block: its parts are. */
 static int check_create_parts(struct check *check)
 {
-	check->buf = fault_alloc(1, CHECK_PIECE_BYTES);
 	check->vhdx = fault_alloc(1, sizeof(*check->vhdx));
-	if (!check->buf || !check->vhdx) {
+	if (!check->vhdx) {
 		return -ENOMEM;
 	}
 	block_init(&check->vhdx->block, &vhdx_ops);
@@ -360,7 +359,8 @@ static int check_create_parts(struct check *check)
 	list_init(&check->vhdx->parked);
 	check->vhdx->path = fault_point() ? NULL : strdup(check->path);
 	check->vhdx->regions = fault_alloc(1, sizeof(*check->vhdx->regions));
-	return check->vhdx->path && check->vhdx->regions ? 0 : -ENOMEM;
+	check->buf = fault_alloc(1, CHECK_PIECE_BYTES);
+	return check->vhdx->path && check->vhdx->regions && check->buf ? 0 : -ENOMEM;
 }
 
 static int check_file(struct check *check, struct block *file)

@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,10 +19,11 @@
 #include "base/bytes.h"
 #include "base/fault.h"
 #include "base/num.h"
-#include "block/block.h"
+#include "block/block_impl.h"
 #include "block/layers.h"
 #include "block/nbd_internal.h"
 #include "block/qos.h"
+#include "block/sync.h"
 #include "chipset/chipset.h"
 #include "chipset/i8042.h"
 #include "chipset/pm.h"
@@ -317,6 +319,64 @@ static int make_passing_twin(void)
 	block_close(block);
 	close(fd);
 	unlink(path);
+static int make_vhdx_image(const char *path, const char *parent)
+{
+	struct image_create_config config = {
+		.kind = BLOCK_VHDX,
+		.layout = parent ? IMAGE_DIFFERENCING : IMAGE_DYNAMIC,
+		.path = path,
+		.bytes = parent ? 0 : 4 * MIB,
+		.block_bytes = 1U << 20,
+		.parent_path = parent,
+		.parent_kind = BLOCK_VHDX,
+	};
+	struct diag diag;
+	int err = (vhdx_image_ops.create)(&config, &diag);
+
+	assert_true(!err || access(path, F_OK) != 0); /* no file is left */
+	return err;
+}
+
+/* Opened, written to, examined, shrunk. */
+static int use_vhdx_image(const char *path)
+{
+	struct block_config config = { .kind = BLOCK_VHDX, .path = path };
+	struct image_report report = { 0 };
+	struct block_sync *sync = NULL;
+	struct block *block = NULL;
+	uint8_t sector[512] = { 1 };
+	uint64_t saved;
+	struct diag diag;
+	int err = block_open(&config, &block, &diag);
+
+	err = err ? err : block_sync_create(block, &sync, &diag);
+	err = err ? err : block_sync_write(sync, 0, sector, sizeof(sector));
+	block_sync_destroy(sync);
+	block_close(block);
+	err = err ? err : (vhdx_image_ops.check)(path, false, &report, NULL, &diag);
+	err = err ? err : (vhdx_image_ops.compact)(path, NULL, &saved, &diag);
+	if (fault_fired()) {
+		/* Whatever it was, the image is whole. That has no points left that could fail. */
+		assert_int_equal((vhdx_image_ops.check)(path, false, &report, NULL, &diag), 0);
+	}
+	assert_int_equal(report.errors, 0);
+	return err;
+}
+
+static int make_vhdx(void)
+{
+	char directory[] = "/tmp/fault-test-XXXXXX", base[64], child[64];
+
+	assert_non_null(mkdtemp(directory));
+	snprintf(base, sizeof(base), "%s/base", directory);
+	snprintf(child, sizeof(child), "%s/child", directory);
+	int err = make_vhdx_image(base, NULL);
+
+	err = err ? err : make_vhdx_image(child, "base");
+	err = err ? err : use_vhdx_image(child);
+	unlink(base);
+	unlink(child);
+	rmdir(directory);
 	return err;
 }
 
@@ -513,6 +573,7 @@ SCENARIO(dial_nobody)
 SCENARIO(make_foreign_disk)
 SCENARIO(make_disk_in_layers)
 SCENARIO(make_passing_twin)
+SCENARIO(make_vhdx)
 SCENARIO(make_network)
 SCENARIO(make_integration)
 SCENARIO(make_rpc)
@@ -550,6 +611,7 @@ int main(void)
 		cmocka_unit_test(make_foreign_disk_survives_each_failure),
 		cmocka_unit_test(make_disk_in_layers_survives_each_failure),
 		cmocka_unit_test(make_passing_twin_survives_each_failure),
+		cmocka_unit_test(make_vhdx_survives_each_failure),
 		cmocka_unit_test(make_network_survives_each_failure),
 		cmocka_unit_test(make_integration_survives_each_failure),
 		cmocka_unit_test(make_rpc_survives_each_failure),
