@@ -133,6 +133,7 @@ static void log_finish_quiesce(struct vhdx *vhdx)
 
 	log->stage = VHDX_IDLE;
 	log->is_quiescing = false;
+	log->wants_commit = false;
 	loop_cancel(vhdx->block.loop, &log->kick);
 	block_quiesced(&vhdx->block);
 }

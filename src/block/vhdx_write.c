@@ -75,6 +75,9 @@ static int step_allocate(struct vhdx *vhdx, struct block_request *whole,
 	bool over_parent = vhdx->parent && vhdx_state(*entry) == VHDX_NOT_PRESENT;
 	int err;
 
+	if (vhdx->log.broken) {
+		return vhdx->log.broken;
+	}
 	if (*entry & VHDX_FREEING) {
 		/* What it had before is still on its way out. */
 		vhdx_log_want(vhdx);

@@ -292,6 +292,120 @@ static void long_chains_are_refused(void **state)
 	}
 }
 
+static uint16_t put_wide(uint8_t *to, const char *text)
+{
+	uint16_t bytes = 0;
+
+	for (; *text; text++) {
+		bytes_put_le16(to + bytes, (uint8_t)*text);
+		bytes = (uint16_t)(bytes + 2);
+	}
+	return bytes;
+}
+
+/* In place of the locator of a child: its parent's state under this key, and one path. */
+static void put_locator(const char *path, const char *parent, const char *key, const char *value,
+			const char *linkage_key)
+{
+	static const struct guid type = VHDX_LOCATOR_VHDX;
+	const char *texts[4] = { linkage_key, NULL, key, value };
+	struct vhdx_locator_header head = { .type = type, .count = 2 };
+	char guid[GUID_STRING_BYTES], linkage[GUID_STRING_BYTES + 2];
+	struct vhdx_locator_entry entries[2];
+	struct vhdx_header header;
+	uint8_t item[1024] = { 0 };
+	uint16_t bytes[4];
+	uint32_t at = sizeof(head) + sizeof(entries), offsets[4];
+
+	rig_peek(parent, VHDX_HEADER_AT(1), &header, sizeof(header));
+	snprintf(linkage, sizeof(linkage), "{%s}", guid_format(&header.data_write, guid));
+	texts[1] = linkage;
+	for (int i = 0; i < 4; i++) {
+		offsets[i] = at;
+		bytes[i] = put_wide(item + at, texts[i]);
+		at += bytes[i];
+	}
+	for (int i = 0; i < 2; i++) {
+		entries[i] = (struct vhdx_locator_entry){ offsets[2 * i], offsets[2 * i + 1],
+							  bytes[2 * i], bytes[2 * i + 1] };
+	}
+	memcpy(item, &head, sizeof(head));
+	memcpy(item + sizeof(head), entries, sizeof(entries));
+	rig_poke(path, RIG_ITEMS_AT + 48, item, sizeof(item));
+	rig_poke(path, RIG_METADATA_AT + 32 + 5 * 32 + 20, &at, 4);
+}
+
+/* As Hyper-V writes them: what can be found here is. */
+static void windows_paths_lead_to_the_parent(void **state)
+{
+	static const struct {
+		const char *key, *value;
+		int err;
+	} paths[] = {
+		{ "relative_path", ".\\vhdx-dir\\parent.vhdx", 0 },
+		{ "relative_path", "vhdx-dir\\..\\vhdx-dir\\parent.vhdx", 0 },
+		{ "absolute_win32_path", "\\\\?\\C:\\nowhere\\vhdx-beside.vhdx", 0 },
+		{ "absolute_win32_path", "D:\\vhdx-beside.vhdx", 0 },
+		{ "volume_path",
+		  "\\\\?\\Volume{26a21bda-a627-11d7-9931-806e6f6e6963}\\x\\vhdx-beside.vhdx", 0 },
+		{ "relative_path", "..\\lost.vhdx", -ENOENT },
+		{ "unheard_of", "vhdx-beside.vhdx", -ENOENT },
+	};
+	struct block *block;
+
+	(void)mkdir("vhdx-dir", 0777);
+	rig_create_image("vhdx-dir/parent.vhdx", IMAGE_DYNAMIC, BYTES, BLOCK, NULL);
+	put("vhdx-dir/parent.vhdx", MIB, 512, 4);
+	rig_create_image(PATH, IMAGE_DIFFERENCING, 0, BLOCK, "vhdx-dir/parent.vhdx");
+	unlink("vhdx-beside.vhdx");
+	assert_int_equal(link("vhdx-dir/parent.vhdx", "vhdx-beside.vhdx"), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+		put_locator(PATH, "vhdx-dir/parent.vhdx", paths[i].key, paths[i].value,
+			    i % 2 ? "parent_linkage" : "parent_linkage2");
+		if (paths[i].err) {
+			assert_int_equal(rig_try_open(PATH, true, &block), paths[i].err);
+		} else {
+			expect(PATH, MIB, 512, 4);
+		}
+	}
+	put_locator(PATH, "vhdx-dir/parent.vhdx", "x", "y", "no_linkage");
+	assert_int_equal(rig_try_open(PATH, true, &block), -EINVAL);
+	unlink("vhdx-dir/parent.vhdx");
+	unlink("vhdx-beside.vhdx");
+	rmdir("vhdx-dir");
+	unlink(PATH);
+}
+
+/* A child whose sector bitmap is only in the log: laid over, and the file stays as it is. */
+static void read_only_replays_in_memory(void **state)
+{
+	struct block_fail *fail;
+	struct block_sync *sync;
+	uint32_t crc;
+
+	rig_create_image("vhdx-a.vhdx", IMAGE_DYNAMIC, BYTES, BLOCK, NULL);
+	put("vhdx-a.vhdx", MIB, 4096, 1);
+	rig_create_image(PATH, IMAGE_DIFFERENCING, 0, BLOCK, "vhdx-a.vhdx");
+	sync = rig_open_failing(PATH, &fail);
+	block_fail_at(fail, BLOCK_WRITE, 4 * MIB, -EIO); /* where the bitmap is */
+	rig_fill(buf, 512, 2);
+	assert_int_equal(block_sync_write(sync, MIB + 512, buf, 512), 0);
+	assert_int_equal(block_sync_flush(sync), 0);
+	rig_close_image(sync);
+	crc = file_crc(PATH);
+	expect(PATH, MIB + 512, 512, 2);
+	expect(PATH, MIB, 512, 1);
+	assert_int_equal(file_crc(PATH), crc);
+	sync = rig_open_image(PATH, false);
+	rig_close_image(sync);
+	assert_int_not_equal(file_crc(PATH), crc);
+	expect(PATH, MIB + 512, 512, 2);
+	expect(PATH, MIB, 512, 1);
+	rig_check_clean(PATH);
+	unlink(PATH);
+	unlink("vhdx-a.vhdx");
+}
+
 /* ---- making, examining, shrinking ---------------------------------------------------------------- */
 
 static void create_refuses_nonsense_and_leaves_nothing(void **state)
@@ -388,6 +502,8 @@ int main(void)
 		cmocka_unit_test(children_read_through_their_parents),
 		cmocka_unit_test(discarded_sectors_of_a_child_hide_the_parent),
 		cmocka_unit_test(a_changed_or_lost_parent_is_refused),
+		cmocka_unit_test(windows_paths_lead_to_the_parent),
+		cmocka_unit_test(read_only_replays_in_memory),
 		cmocka_unit_test(cycles_are_refused),
 		cmocka_unit_test(long_chains_are_refused),
 		cmocka_unit_test(create_refuses_nonsense_and_leaves_nothing),
