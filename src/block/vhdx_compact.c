@@ -225,6 +225,16 @@ static int compact_commit(struct compact *compact)
 	return err;
 }
 
+/* A piece of a block to its new place; holes stay holes. */
+static int compact_put(struct compact *compact, uint64_t to)
+{
+	struct block *file = compact->vhdx->block.lower;
+	bool hole = block_info(file)->can_discard && is_zero(compact->buf, COMPACT_PIECE_BYTES);
+
+	return compact_io(compact, file, hole ? BLOCK_DISCARD : BLOCK_WRITE, to, compact->buf,
+			  COMPACT_PIECE_BYTES);
+}
+
 static int compact_move(struct compact *compact, const struct place *place, uint64_t to)
 {
 	struct vhdx *vhdx = compact->vhdx;
@@ -235,9 +245,7 @@ static int compact_move(struct compact *compact, const struct place *place, uint
 	for (uint64_t at = 0; at < bytes && !err; at += COMPACT_PIECE_BYTES) {
 		err = compact_io(compact, vhdx->block.lower, BLOCK_READ, place->offset + at,
 				 compact->buf, COMPACT_PIECE_BYTES);
-		err = err ? err
-			  : compact_io(compact, vhdx->block.lower, BLOCK_WRITE, to + at,
-				       compact->buf, COMPACT_PIECE_BYTES);
+		err = err ? err : compact_put(compact, to + at);
 	}
 	if (err) {
 		return err;
@@ -272,9 +280,11 @@ static int compact_move_all(struct compact *compact)
 
 /* ---- all ----------------------------------------------------------------------------------------- */
 
-static int compact_run(struct compact *compact)
+int vhdx_compact_started(struct block_sync *sync, const struct image_progress *progress)
 {
-	struct vhdx *vhdx = compact->vhdx;
+	struct vhdx *vhdx = vhdx_find(block_sync_block(sync));
+	struct compact all = { .vhdx = vhdx, .sync = sync, .progress = progress };
+	struct compact *compact = &all;
 	int err = -ENOMEM;
 
 	compact->total = 2 * vhdx->geometry.blocks;
@@ -297,7 +307,8 @@ int vhdx_compact(const char *path, const struct image_progress *progress, uint64
 		 struct diag *reterr)
 {
 	struct block_config config = { .kind = BLOCK_VHDX, .path = path };
-	struct compact compact = { .progress = progress };
+	struct block_sync *sync;
+	struct vhdx *vhdx;
 	uint64_t before, after;
 	struct block *block;
 	int err = block_open(&config, &block, reterr);
@@ -305,25 +316,25 @@ int vhdx_compact(const char *path, const struct image_progress *progress, uint64
 	if (err) {
 		return err;
 	}
-	compact.vhdx = vhdx_find(block);
-	if (compact.vhdx->geometry.is_fixed) {
+	vhdx = vhdx_find(block);
+	if (vhdx->geometry.is_fixed) {
 		block_close(block);
 		return diag_set(reterr, -EOPNOTSUPP,
 				"image %.200s is fixed, which cannot be compacted: convert it to a "
 				"dynamic one",
 				path);
 	}
-	before = block_info(compact.vhdx->block.lower)->bytes;
-	err = block_sync_create(block, &compact.sync, reterr);
+	before = block_info(vhdx->block.lower)->bytes;
+	err = block_sync_create(block, &sync, reterr);
 	if (!err) {
-		err = compact_run(&compact);
+		err = vhdx_compact_started(sync, progress);
 		if (err) {
 			diag_set(reterr, err, "image %.200s cannot be compacted: %s", path,
 				 strerror(-err));
 		}
-		block_sync_destroy(compact.sync);
+		block_sync_destroy(sync);
 	}
-	after = block_info(compact.vhdx->block.lower)->bytes;
+	after = block_info(vhdx->block.lower)->bytes;
 	block_close(block);
 	if (!err) {
 		*ret_bytes = before > after ? before - after : 0;

@@ -487,3 +487,5 @@ MUST_CHECK int vhdx_check(const char *path, bool repair, struct image_report *re
 			  const struct image_progress *progress, struct diag *reterr);
 MUST_CHECK int vhdx_compact(const char *path, const struct image_progress *progress,
 			    uint64_t *ret_bytes, struct diag *reterr);
+/* The same with an image that is open and started. */
+MUST_CHECK int vhdx_compact_started(struct block_sync *sync, const struct image_progress *progress);

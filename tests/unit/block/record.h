@@ -49,7 +49,18 @@ struct record {
 	struct record_op *ops;
 	size_t count, room;
 	struct list done; /* completed below, not told yet */
+	bool at_once;     /* they need no pump */
 };
+
+static inline void record_tell(struct record *record, struct record_request *request)
+{
+	if (request->index != ~(size_t)0 && request->result == 0) {
+		record->ops[request->index].done = (*record->time)++;
+	}
+	record->block.info.bytes = record->block.lower->info.bytes;
+	block_complete(request->whole, request->result);
+	free(request);
+}
 
 static inline void record_on_done(struct block_request *lower, int result)
 {
@@ -57,7 +68,11 @@ static inline void record_on_done(struct block_request *lower, int result)
 	struct record *record = container_of(request->whole->at, struct record, block);
 
 	request->result = result;
-	list_append(&record->done, &request->link);
+	if (record->at_once) {
+		record_tell(record, request);
+	} else {
+		list_append(&record->done, &request->link);
+	}
 }
 
 static inline size_t record_add(struct record *record, const struct block_request *whole)
@@ -126,12 +141,7 @@ static inline bool record_pump(struct record *record, uint64_t *seed)
 	}
 	request = list_entry(it, struct record_request, link);
 	list_remove(&request->link);
-	if (request->index != ~(size_t)0 && request->result == 0) {
-		record->ops[request->index].done = (*record->time)++;
-	}
-	record->block.info.bytes = record->block.lower->info.bytes;
-	block_complete(request->whole, request->result);
-	free(request);
+	record_tell(record, request);
 	return true;
 }
 
@@ -143,7 +153,8 @@ static inline void record_close(struct block *block)
 	check(list_is_empty(&record->done));
 }
 
-static inline void record_init(struct record *record, struct block *lower_take, uint64_t *time)
+/* Between an image and its file, once more; what was recorded before stays. */
+static inline void record_attach(struct record *record, struct block *lower_take)
 {
 	static const struct block_ops ops = {
 		.name = "record",
@@ -151,12 +162,11 @@ static inline void record_init(struct record *record, struct block *lower_take, 
 		.close = record_close,
 	};
 
-	memset(record, 0, sizeof(*record));
+	memset(&record->block, 0, sizeof(record->block));
 	block_init(&record->block, &ops);
 	list_init(&record->done);
 	record->block.lower = lower_take;
 	record->block.info = lower_take->info;
-	record->time = time;
 }
 
 static inline void record_fini(struct record *record)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Power cuts. A guest writes, discards and flushes at random; all that reaches the file is recorded, and
+ * Power cuts. A guest writes, discards and flushes at random, and then the image is compacted; all that reaches the file is recorded, and
  * played again up to a random moment, torn as a disk may tear it. Each time the image opens, holds what
  * was flushed, holds nothing that was never written, and check finds nothing. QEMU judges a sample: what
  * we have replayed is in order, and what it replays by itself holds the same.
@@ -17,7 +17,7 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-#include "block/sync.h"
+#include "block/vhdx_internal.h"
 #include "unit/block/record.h"
 
 #define SEEDS         8
@@ -49,7 +49,7 @@ struct slot {
 };
 
 struct crash {
-	uint64_t seed, time;
+	uint64_t seed, time, compacting; /* the latter: since when */
 	bool has_parent;
 	int fd, parent, start; /* memfds: the image, its parent, the image before all */
 	char path[64], parent_path[64];
@@ -180,7 +180,7 @@ static void crash_create(struct crash *crash, uint64_t seed)
 	crash->start = make_fd("start", path);
 	crash->parent = make_fd("parent", crash->parent_path);
 	crash->changes = calloc(OPS + 1, sizeof(*crash->changes));
-	crash->flushes = calloc(OPS + 1, sizeof(*crash->flushes));
+	crash->flushes = calloc(OPS + 2, sizeof(*crash->flushes));
 	crash->last = calloc(SECTORS, sizeof(*crash->last));
 	crash->read_buf = aligned_alloc(4096, MIB);
 	assert_true(crash->changes && crash->flushes && crash->last && crash->read_buf);
@@ -317,20 +317,41 @@ static void run_guest(struct crash *crash)
 	} while (busy);
 }
 
-static void crash_run(struct crash *crash)
+static void open_recorded(struct crash *crash)
 {
 	struct block_config config = { .kind = BLOCK_RAW, .path = crash->path, .growable = true };
 	struct block *raw;
 
-	running = crash;
 	assert_int_equal(block_raw_open(&config, &raw, &diag), 0);
 	/* Opening is in sequence, and changes nothing here: recorded from then on. */
 	config.kind = BLOCK_VHDX;
 	if (block_vhdx_open(&config, raw, &crash->image, &diag)) {
 		fail_msg("%s", diag.text);
 	}
-	record_init(&crash->record, crash->image->lower, &crash->time);
+	record_attach(&crash->record, crash->image->lower);
 	crash->image->lower = &crash->record.block;
+}
+
+/* Closed, all is promised; then compact moves it about, and promises no less. */
+static void run_compact(struct crash *crash)
+{
+	struct block_sync *sync;
+
+	crash->flushes[crash->flush_count++] = (struct flush){ crash->time, crash->time };
+	crash->compacting = ++crash->time;
+	crash->record.at_once = true;
+	open_recorded(crash);
+	assert_int_equal(block_sync_create(crash->image, &sync, &diag), 0);
+	assert_int_equal(vhdx_compact_started(sync, NULL), 0);
+	block_sync_destroy(sync);
+	block_close(crash->image);
+}
+
+static void crash_run(struct crash *crash)
+{
+	running = crash;
+	crash->record.time = &crash->time;
+	open_recorded(crash);
 	assert_int_equal(loop_create("test", &crash->loop, &diag), 0);
 	assert_int_equal(block_start(crash->image, crash->loop), 0);
 	run_guest(crash);
@@ -341,6 +362,7 @@ static void crash_run(struct crash *crash)
 	}
 	block_close(crash->image);
 	loop_destroy(crash->loop);
+	run_compact(crash);
 }
 
 /* ---- after the cut ------------------------------------------------------------------------------- */
@@ -503,7 +525,9 @@ static void flushed_data_survive_power_cuts(void **state)
 		crash_create(&crash, seed);
 		crash_run(&crash);
 		for (unsigned long i = 0; i < (cuts + SEEDS - 1) / SEEDS; i++) {
-			uint64_t cut = record_random(&crash.seed) % (crash.time + 1);
+			/* One in four while it is compacted. */
+			uint64_t from = i % 4 == 1 ? crash.compacting : 0;
+			uint64_t cut = from + record_random(&crash.seed) % (crash.time + 1 - from);
 			bool by_qemu = qemu && !crash.has_parent && i % JUDGED_EACH == 0;
 
 			cut_once(&crash, cut, i, by_qemu);
