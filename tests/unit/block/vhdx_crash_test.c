@@ -133,7 +133,7 @@ static void make_image(const struct image_create_config *config, int fd)
 static struct block_sync *open_sync(const char *path, struct block **ret)
 {
 	struct block_config config = { .kind = BLOCK_VHDX, .path = path };
-	struct block_sync *sync;
+	struct block_sync *sync = NULL;
 
 	if (block_open(&config, ret, &diag) || block_sync_create(*ret, &sync, &diag)) {
 		fail_msg("%s", diag.text);
