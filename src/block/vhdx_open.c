@@ -208,7 +208,7 @@ static void open_fill_info(struct vhdx *vhdx)
 	info->rotational = file->rotational;
 	info->can_discard = !info->read_only && file->can_discard;
 	info->can_write_zeroes = !info->read_only && file->can_write_zeroes;
-	info->can_resize = !info->read_only;
+	info->can_resize = !info->read_only && !geometry->is_fixed;
 	guid_format(&geometry->page83, info->identity);
 	vhdx->block.is_direct = vhdx->block.lower->is_direct;
 }
