@@ -20,6 +20,8 @@
 #include "base/fault.h"
 #include "base/num.h"
 #include "block/block_impl.h"
+#include "block/block.h"
+#include "block/image.h"
 #include "block/layers.h"
 #include "block/nbd_internal.h"
 #include "block/qos.h"
@@ -377,6 +379,41 @@ static int make_vhdx(void)
 	unlink(base);
 	unlink(child);
 	rmdir(directory);
+/* An image and its child: made, opened, examined, compacted. */
+static int make_vhd_chain(void)
+{
+	char parent[] = "/tmp/fault-test-XXXXXX", child[sizeof(parent) + 4];
+	struct image_create_config create = {
+		.kind = BLOCK_VHD,
+		.path = parent,
+		.bytes = 1 * MIB,
+		.block_bytes = 64 * 1024,
+	};
+	struct block_config config = { .kind = BLOCK_VHD, .path = child };
+	struct image_report report = { 0 };
+	struct block *block = NULL;
+	struct diag diag;
+	uint64_t given;
+	int fd = mkstemp(parent);
+
+	assert_true(fd >= 0);
+	close(fd);
+	unlink(parent);
+	snprintf(child, sizeof(child), "%s.vhd", parent);
+	int err = image_create(&create, &diag);
+
+	create.path = child;
+	create.layout = IMAGE_DIFFERENCING;
+	create.bytes = 0;
+	create.parent_path = parent;
+	create.parent_kind = BLOCK_VHD;
+	err = err ? err : image_create(&create, &diag);
+	err = err ? err : block_open(&config, &block, &diag);
+	block_close(block);
+	err = err ? err : image_check(child, BLOCK_VHD, false, &report, NULL, &diag);
+	err = err ? err : image_compact(child, BLOCK_VHD, NULL, &given, &diag);
+	unlink(child);
+	unlink(parent);
 	return err;
 }
 
@@ -574,6 +611,7 @@ SCENARIO(make_foreign_disk)
 SCENARIO(make_disk_in_layers)
 SCENARIO(make_passing_twin)
 SCENARIO(make_vhdx)
+SCENARIO(make_vhd_chain)
 SCENARIO(make_network)
 SCENARIO(make_integration)
 SCENARIO(make_rpc)
@@ -612,6 +650,7 @@ int main(void)
 		cmocka_unit_test(make_disk_in_layers_survives_each_failure),
 		cmocka_unit_test(make_passing_twin_survives_each_failure),
 		cmocka_unit_test(make_vhdx_survives_each_failure),
+		cmocka_unit_test(make_vhd_chain_survives_each_failure),
 		cmocka_unit_test(make_network_survives_each_failure),
 		cmocka_unit_test(make_integration_survives_each_failure),
 		cmocka_unit_test(make_rpc_survives_each_failure),

@@ -85,7 +85,7 @@ if command -v jq >/dev/null; then
 	[ "$(disk map --json a.vhd | jq -r '.[0].kind')" = zero ] || bad "map --json"
 fi
 expect 1 "does not exist" info none.vhd
-expect 1 "format=raw" info -f auto <(:)
+expect 1 "neither a file" info /dev/null
 cp r.img r.vhd
 expect 1 "named like vhd" info r.vhd
 cp a.vhd a.img
@@ -130,8 +130,7 @@ expect 1 "has only" resize --shrink x.vhd -1T
 expect 1 "multiple" resize x.vhd 1000000001
 cp x.vhd g.vhd
 expect 0 "" resize g.vhd +100M
-expect 0 "" resize g.vhd 20979712
-expect 1 "say --shrink" resize g.vhd 20979712 2>/dev/null || true
+expect 1 "say --shrink" resize g.vhd 20979712
 expect 0 "" resize --shrink g.vhd 20979712
 expect 0 "errors" check g.vhd
 expect 0 "" convert g.vhd g.img
@@ -175,7 +174,7 @@ elif [ $status -ne 0 ]; then
 	bad "an interrupted convert ended with $status"
 fi
 find . -name '.stopped*' | grep -q . && bad "an interrupted convert left its file"
-if [ "$(id -u)" -eq 0 ] && mkdir full && mount -t tmpfs -o size=4M tmpfs full 2>/dev/null; then
+if [ "$(id -u)" -eq 0 ] && mkdir full && mount -t tmpfs -o size=2M tmpfs full 2>/dev/null; then
 	"$tabique" disk convert data.img full/x.vhd 2>full.txt
 	status=$?
 	[ $status -eq 2 ] || bad "a full disk gave $status: $(cat full.txt)"
