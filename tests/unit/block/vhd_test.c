@@ -355,6 +355,98 @@ static void requests_at_once_share_new_blocks(void **state)
 	unlink(path);
 }
 
+/* More blocks that are partly here than there are bitmaps in memory. */
+static void bitmaps_come_and_go(void **state)
+{
+	enum { SMALL = 4096, COUNT = 10000 };
+	const char *base = access("/dev/shm", W_OK) == 0 ? "/dev/shm/vhd-test-a.vhd" : path;
+	const char *child = access("/dev/shm", W_OK) == 0 ? "/dev/shm/vhd-test-b.vhd" : child_path;
+	struct image_create_config config = {
+		.kind = BLOCK_VHD,
+		.path = base,
+		.bytes = (uint64_t)SMALL * COUNT,
+		.block_bytes = SMALL,
+		.parent_kind = BLOCK_VHD,
+	};
+	uint8_t sector[512], block[SMALL];
+	struct disk disk;
+	struct diag diag;
+
+	unlink(base);
+	unlink(child);
+	assert_int_equal(image_create(&config, &diag), 0);
+	config.layout = IMAGE_DIFFERENCING;
+	config.path = child;
+	config.parent_path = base;
+	config.bytes = 0;
+	assert_int_equal(image_create(&config, &diag), 0);
+	disk = disk_open(child, false);
+	for (uint32_t i = 0; i < COUNT; i++) {
+		memset(sector, (int)(i % 251) + 1, sizeof(sector));
+		assert_int_equal(block_sync_write(disk.sync, (uint64_t)i * SMALL + i % 8 * 512,
+						  sector, sizeof(sector)),
+				 0);
+	}
+	for (int pass = 0; pass < 2; pass++) {
+		for (uint32_t i = 0; i < COUNT; i++) {
+			assert_int_equal(block_sync_read(disk.sync, (uint64_t)i * SMALL, block,
+							 sizeof(block)),
+					 0);
+			memset(sector, (int)(i % 251) + 1, sizeof(sector));
+			assert_memory_equal(block + i % 8 * 512, sector, sizeof(sector));
+			assert_true(bytes_is_zero(block, i % 8 * 512));
+			assert_true(bytes_is_zero(block + (i % 8 + 1) * 512, (7 - i % 8) * 512));
+		}
+		disk_close(&disk);
+		expect_clean(child);
+		disk = disk_open(child, true);
+	}
+	disk_close(&disk);
+	unlink(child);
+	unlink(base);
+}
+
+/* The file's storage fails now and then: who asked is told, and what was written is not forgotten. */
+static void errors_are_told_and_forgotten(void **state)
+{
+	static const enum block_op ops[] = { BLOCK_FLUSH, BLOCK_WRITE };
+	struct block_config config = { .kind = BLOCK_RAW, .path = path, .growable = true };
+	struct block_fail *fail;
+	struct block *block;
+	struct disk disk;
+	struct diag diag;
+
+	memset(model, 0, sizeof(model));
+	for (int i = 0; i < 60; i++) {
+		uint64_t at = (uint64_t)(i % 30) * BLOCK_BYTES * 2;
+		int err = 0;
+
+		if (i % 30 == 0) {
+			make(path, IMAGE_DYNAMIC, DISK_BYTES, NULL);
+			memset(model, 0, sizeof(model));
+		}
+		config.kind = BLOCK_RAW;
+		assert_int_equal(block_open(&config, &block, &diag), 0);
+		assert_int_equal(block_fail_create(block, &fail), 0);
+		config.kind = BLOCK_VHD;
+		assert_int_equal(
+			block_vhd_open(&config, block_fail_block(fail), &disk.block, &diag), 0);
+		assert_int_equal(block_sync_create(disk.block, &disk.sync, &diag), 0);
+		memset(model + at, i + 1, 4096);
+		assert_int_equal(block_sync_write(disk.sync, at, model + at, 4096), 0);
+		block_fail_nth(fail, ops[i / 30], 1 + (unsigned int)i % 3, -EIO);
+		err = block_sync_flush(disk.sync);
+		assert_true(err == 0 || err == -EIO);
+		assert_true(i / 30 || i % 3 != 0 || err == -EIO); /* the first flush is ours */
+		block_fail_nth(fail, ops[i / 30], 0, 0);
+		assert_int_equal(block_sync_flush(disk.sync), 0);
+		disk_close(&disk);
+		expect_clean(path);
+	}
+	expect_content(path, model, DISK_BYTES);
+	unlink(path);
+}
+
 /* ---- sizes ------------------------------------------------------------------------------------- */
 
 static void resize_to(const char *name, uint64_t bytes)
@@ -731,6 +823,8 @@ int main(void)
 		cmocka_unit_test(a_fixed_disk_keeps_what_it_is_given),
 		cmocka_unit_test(a_chain_keeps_what_each_is_given),
 		cmocka_unit_test(requests_at_once_share_new_blocks),
+		cmocka_unit_test(bitmaps_come_and_go),
+		cmocka_unit_test(errors_are_told_and_forgotten),
 		cmocka_unit_test(a_disk_changes_its_size),
 		cmocka_unit_test(a_child_keeps_its_parents_size),
 		cmocka_unit_test(compacting_gives_back_what_is_empty),
