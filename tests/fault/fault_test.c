@@ -321,6 +321,9 @@ static int make_passing_twin(void)
 	block_close(block);
 	close(fd);
 	unlink(path);
+	return err;
+}
+
 static int make_vhdx_image(const char *path, const char *parent)
 {
 	struct image_create_config config = {
@@ -379,6 +382,9 @@ static int make_vhdx(void)
 	unlink(base);
 	unlink(child);
 	rmdir(directory);
+	return err;
+}
+
 /* An image and its child: made, opened, examined, compacted. */
 static int make_vhd_chain(void)
 {
