@@ -76,15 +76,15 @@ static int info_open(const struct info_options *options, struct image_probe *for
 
 static void on_fact(void *ctx, const char *name, const char *value)
 {
-	json_t *layers = ctx, *layer;
+	json_t *layers = ctx, *layer, *text;
 
 	if (strcmp(name, "layer") == 0 || json_array_size(layers) == 0) {
 		json_array_append_new(layers, json_object());
 	}
 	layer = json_array_get(layers, json_array_size(layers) - 1);
 	/* A path need not be UTF-8; JSON must. */
-	json_object_set_new(layer, name,
-			    json_string(value) ? json_string(value) : json_string("(not UTF-8)"));
+	text = json_string(value);
+	json_object_set_new(layer, name, text ? text : json_string("(not UTF-8)"));
 }
 
 static json_t *info_of(struct block *block)
