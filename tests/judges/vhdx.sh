@@ -5,7 +5,7 @@
 # the same. QEMU knows no parents: chains are compared with the raw file alone. Exit 77 without qemu-img.
 set -eu
 
-tool=$1
+tool=$(realpath "$1")
 for program in qemu-img qemu-io; do
 	command -v "$program" >/dev/null || {
 		echo "vhdx.sh: $program is not installed (tools/setup test)"
