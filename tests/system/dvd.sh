@@ -34,7 +34,7 @@ inside 'mount -t iso9660 -o ro $spare /root' && fail 'something is in the empty 
 echo "ok: the empty drive is empty"
 
 # From the guest; then another from here.
-inside 'eject $cd' || fail "eject: $answer"
+inside '/bin/eject $cd' || fail "eject: $answer"
 inside 'mount -t iso9660 -o ro $cd /root' && fail 'the disc is still in the drive'
 check_true 'another disc' ctl disk change id=cd "path=$work/2.iso" >/dev/null
 inside 'tries=0; until read_disc $cd 2>/dev/null || [ $tries = 30 ]; do usleep 200000; tries=$((tries + 1)); done'

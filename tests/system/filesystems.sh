@@ -22,7 +22,7 @@ for fs in ext4 xfs btrfs; do
 	btrfs) make='mkfs.btrfs -q -f' look='btrfs check' ;;
 	esac
 	inside "modprobe $fs; $make \$d && mount -t $fs \$d /root" 120 || fail "mkfs.$fs: $answer"
-	inside 'guest-io fill /root/file 16 5 && cp -r /bin /root/ && sync && fstrim /root && (cd /bin && sha256sum *) >/tmp/sums 2>/dev/null; umount /root' 120 || fail "$fs: $answer"
+	inside 'guest-io fill /root/file 16 5 && cp -r /bin /root/ && sync && /bin/fstrim /root && (cd /bin && sha256sum *) >/tmp/sums 2>/dev/null; umount /root' 120 || fail "$fs: $answer"
 	inside "mount -t $fs \$d /root && guest-io verify /root/file 16 5 && (cd /root/bin && sha256sum -c -s /tmp/sums) && echo same; umount /root" 120
 	check "$fs: what was written" 'guest-io: verified 16 MB ok same' "$(xargs <<<"$answer")"
 	inside "$look \$d" 120 || fail "$fs: its own checker: $answer"

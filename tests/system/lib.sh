@@ -16,7 +16,8 @@
 #
 #   obedient OPTIONS...           starts it; ready when this returns
 #   inside COMMAND [SECONDS]      a line of shell there; its status; $answer is
-#                                 what it said
+#                                 what it said. The shell prefers busybox's own:
+#                                 /bin/NAME is the tool of that name
 #   dismiss                       its end, in order
 #
 # Before `guest`: flavour=generic|cloud, cpus, memory, append, tools=yes for the
@@ -293,10 +294,12 @@ allocated() {
 	echo $(($(stat -c %b "$1") * 512))
 }
 
-# image_is_sound FILE: say the product's own checker and QEMU's, where it has one.
+# image_is_sound FILE: say the product's own checker and QEMU's, where they have one.
 image_is_sound() {
 	let_go "$1"
-	check_true "our check of $(basename "$1")" "$tabique" disk check "$1" >/dev/null
+	case $1 in
+	*.vhdx | *.vhd) check_true "our check of $(basename "$1")" "$tabique" disk check "$1" >/dev/null ;;
+	esac
 	case $1 in
 	*.vhdx | *.qcow2) check_true "QEMU's check of $(basename "$1")" qemu-img check -q "$1" ;;
 	esac

@@ -12,7 +12,7 @@ cpus=2 tools=yes
 make_disk 64
 truncate -s 64M "$work/second.img"
 obedient --io-threads 2 --disk "path=$disk" --disk "path=$work/second.img"
-inside 'first=$(disk-at 0) second=$(disk-at 1); lsscsi' ||
+inside 'first=$(disk-at 0) second=$(disk-at 1); /bin/lsscsi' ||
 	fail "no disks: $answer"
 echo "$answer"
 inside "dmesg | grep -c 'Added storvsc'; ls /sys/bus/vmbus/devices/*/channels | grep -c '^[0-9]'" || true

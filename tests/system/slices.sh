@@ -21,8 +21,8 @@ done
 d=$(disk-at 0)
 echo "size: $(blockdev --getsize64 $d)"
 guest-io fill $d 16 9
-blkdiscard $d
-blkdiscard -z $d
+/bin/blkdiscard $d
+/bin/blkdiscard -z $d
 # The sector behind the end, the one at the end of all, and a transfer over the end.
 printf '%-4096s' x >/tmp/x
 sg_raw -s 512 -i /tmp/x $d 2a 0 00 00 80 00 0 0 1 0 2>&1 | grep -qi 'out of range' && echo 'behind: refused'

@@ -17,15 +17,15 @@ for file in "$work/disk.img" "$work/disk.vhdx"; do
 	inside "d=\$(disk-at $lun)" || fail "$answer"
 	inside 'guest-io fill $d 64 1' || fail "$answer"
 	check_less "$name, filled: what is not allocated" $(((64 << 20) - $(allocated "$file"))) 1
-	inside 'blkdiscard -o 0 -l 48M $d && head -c 48M $d | tr -d "\0" | wc -c'
+	inside '/bin/blkdiscard -o 0 -l 48M $d && dd if=$d bs=1M count=48 2>/dev/null | tr -d "\0" | wc -c'
 	check "$name: bytes that are not zero after a discard" 0 "$answer"
 	check_less "$name: allocated after it" "$(allocated "$file")" $((26 << 20))
-	inside 'blkdiscard -z -o 48M -l 16M $d && head -c 64M $d | tr -d "\0" | wc -c'
+	inside '/bin/blkdiscard -z -o 48M -l 16M $d && dd if=$d bs=1M count=64 2>/dev/null | tr -d "\0" | wc -c'
 	check "$name: bytes that are not zero after zeroing" 0 "$answer"
 
-	inside 'blkdiscard -f $d; mkfs.ext4 -q $d && mount -t ext4 $d /root && guest-io fill /root/keep 4 2 && guest-io fill /root/big 64 3' || fail "$answer"
+	inside '/bin/blkdiscard -f $d; mkfs.ext4 -q $d && mount -t ext4 $d /root && guest-io fill /root/keep 4 2 && guest-io fill /root/big 64 3' || fail "$answer"
 	full=$(allocated "$file")
-	inside 'rm /root/big; sync; fstrim -v /root; umount /root'
+	inside 'rm /root/big; sync; /bin/fstrim -v /root; umount /root'
 	echo "$name: $answer"
 	check_less "$name: allocated after fstrim, of $full" "$(allocated "$file")" $((full - (56 << 20)))
 	inside 'mount -t ext4 $d /root && guest-io verify /root/keep 4 2; umount /root; e2fsck -fn $d >/dev/null 2>&1; echo "fsck: $?"'
