@@ -21,7 +21,8 @@ static json_t *value_of(const char *text)
 	if (json_is_integer(value)) {
 		snprintf(again, sizeof(again), "%lld", (long long)json_integer_value(value));
 	}
-	if ((again[0] && strcmp(again, text) == 0) || json_is_boolean(value) || json_is_null(value)) {
+	if ((again[0] && strcmp(again, text) == 0) || json_is_boolean(value) ||
+	    json_is_null(value)) {
 		return value;
 	}
 	json_decref(value);

@@ -58,20 +58,47 @@ wrong 1 'path' --kernel "$kernel" --disk readonly=on
 wrong 1 'colour' --kernel "$kernel" --disk path=disk.img,colour=red
 wrong 1 'readonly' --kernel "$kernel" --disk path=disk.img,readonly=maybe
 wrong 1 'disk.img' --kernel "$kernel" --disk path=disk.img --disk path=disk.img
-wrong 1 'banana' --kernel "$kernel" --disk path=disk.img,format=banana
-wrong 1 'sector' --kernel "$kernel" --disk path=disk.img,sector=513
-wrong 1 'iops' --kernel "$kernel" --disk path=disk.img,iops=many
-wrong 1 'gold' --kernel "$kernel" --disk path=disk.img,policy=gold
-wrong 1 'explode' --kernel "$kernel" --disk path=disk.img,fault=explode
-wrong 1 'offset' --kernel "$kernel" --disk path=disk.img,offset=banana,size=1M
-wrong 1 'on-error' --kernel "$kernel" --disk path=disk.img,on-error=panic
-wrong 1 'wwn' --kernel "$kernel" --disk path=disk.img,wwn=nonsense
-wrong 1 'lun' --kernel "$kernel" --disk path=disk.img,lun=1 --disk path=other.img,lun=1
-wrong 1 'one' --kernel "$kernel" --disk path=disk.img,id=one --disk path=other.img,id=one
+
+# Disks' words.
+disk() { # disk PATTERN WORDS: after path=disk.img
+	wrong 1 "$1" --kernel "$kernel" --disk "path=disk.img,$2"
+}
+disk 'floppy' format=floppy
+disk 'format=raw' format=vhdx,size=1M
+disk 'sector.*2048' sector=2048
+disk 'lun.*64' lun=64
+disk 'controller.*4' controller=4
+disk 'id.*a/b' id=a/b
+disk 'on-error.*ignore' on-error=ignore
+disk 'write-cache.*yes' write-cache=yes
+disk 'iops.*many' iops=many
+disk 'bandwidth.*fast' bandwidth=fast
+disk 'no policy "gold"' policy=gold
+disk 'wwn.*12|"12"' wwn=12
+disk 'fault.*explode' fault=explode
+disk 'disk.img' offset=12M,size=8M
+disk 'disk.img|512' offset=100,size=1M
+wrong 1 'null disk needs a size' --kernel "$kernel" --disk format=null
+wrong 1 'null' --kernel "$kernel" --disk path=null:big
+wrong 1 'lun 3' --kernel "$kernel" --disk path=null:1M,lun=3 --disk path=null:1M,lun=3
+wrong 1 '"same"' --kernel "$kernel" --disk path=null:1M,id=same --disk path=null:1M,id=same
+wrong 1 'disk.img.vhdx' --kernel "$kernel" --disk path=disk.img.vhdx
+wrong 1 'missing.iso' --kernel "$kernel" --dvd path=missing.iso
+wrong 1 'read-only' --kernel "$kernel" --dvd path=disk.img,readonly=off
+wrong 1 'empty' --kernel "$kernel" --dvd empty,path=disk.img
+wrong 1 'name' --kernel "$kernel" --policy iops=5
+wrong 1 'unknown key "readonly"' --kernel "$kernel" --policy name=gold,readonly=on
+wrong 1 'gold.*twice' --kernel "$kernel" --policy name=gold --policy name=gold
+# A header where a raw disk should begin: its guest may have written it.
+printf vhdxfile | dd of=disguised.img conv=notrunc status=none
+truncate -s 16M disguised.img
+wrong 1 'disguised.img' --kernel "$kernel" --disk path=disguised.img
+# A name that says what the bytes do not.
+cp disk.img plain.vhdx
+wrong 1 'plain.vhdx' --kernel "$kernel" --disk path=plain.vhdx
 wrong 1 'looks.img.*format=' --kernel "$kernel" --disk path=looks.img
 wrong 1 'noise.vhdx' --kernel "$kernel" --disk path=noise.vhdx
 wrong 1 'cut.vhdx' --kernel "$kernel" --disk path=cut.vhdx
-wrong 1 'missing' --kernel "$kernel" --dvd path=missing.iso
 wrong 1 'nobody' --kernel "$kernel" --disk 'path=nbd+unix:///?socket=nobody'
 wrong 1 'memory' --kernel "$kernel" --memory 0
 wrong 1 'lots' --kernel "$kernel" --memory lots

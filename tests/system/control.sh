@@ -26,6 +26,31 @@ check processors 1 "$(jq -r .cpus <<<"$status")"
 check memory $((512 * 1048576)) "$(jq -r .memory_bytes <<<"$status")"
 check_true 'inspect is JSON' jq -e '.vmbus and .partition' <<<"$(ctl inspect)" >/dev/null
 
+# Disks while it runs; what a guest makes of them is scsi.sh's and hot-plug.sh's.
+check 'disks' disk0 "$(ctl disk list | jq -r '[.list[].id] | join(" ")')"
+truncate -s 8M "$work/more.img"
+check 'a further disk' more "$(ctl disk add "path=$work/more.img" id=more iops=500 | jq -r .id)"
+check 'its address' 1 "$(ctl disk list | jq -r '.list[] | select(.id == "more").lun')"
+check 'its limit' 500 "$(ctl disk qos id=more | jq -r .iops)"
+check 'a larger size' $((16 * 1048576)) "$(ctl disk resize id=more size=16M | jq -r .bytes)"
+check 'no smaller one by mistake' 1 "$(ctl disk resize id=more size=1M 2>/dev/null >&2; echo $?)"
+check 'an empty drive' dvd0 "$(ctl dvd add | jq -r .id)"
+truncate -s 1M "$work/disc.iso"
+check_true 'a disc' ctl disk change id=dvd0 "path=$work/disc.iso" >/dev/null
+check_true 'an eject' ctl disk eject id=dvd0 force=true >/dev/null
+check 'a policy' 100 "$(ctl policy add name=gold iops=100 | jq -r .iops)"
+check 'policies' gold "$(ctl policy list | jq -r '.policies[0].name')"
+for verb in 'disk remove' 'disk remove id=nobody' 'disk add' 'disk add path=/nowhere' 'disk add path=x colour=red'; do
+	# shellcheck disable=SC2086  # words
+	ctl $verb >"$work/out" 2>"$work/err"
+	check "status of '$verb'" 1 $?
+	check "lines about '$verb'" 1 "$(wc -l <"$work/err")"
+done
+check_true 'the drive goes' ctl disk remove id=dvd0 >/dev/null
+check_true 'the disk goes' ctl disk remove id=more >/dev/null
+check 'disks afterwards' disk0 "$(ctl disk list | jq -r '[.list[].id] | join(" ")')"
+check 'nothing to try again' running "$(ctl disk retry | jq -r .state)"
+
 check 'pause' paused "$(ctl pause | jq -r .state)"
 check 'state when paused' paused "$(ctl status | jq -r .state)"
 sleep 0.5

@@ -46,8 +46,15 @@ static void reply_kept(void *arg)
 
 static void words_become_a_request(void **state)
 {
-	char *words[] = { "x=7", "name=a=b", "on=true", "empty=", "text=\"7\"", "id=7",
-			  "wwn=50000000000000e1", "serial=1.50", "big=99999999999999999999" };
+	char *words[] = { "x=7",
+			  "name=a=b",
+			  "on=true",
+			  "empty=",
+			  "text=\"7\"",
+			  "id=7",
+			  "wwn=50000000000000e1",
+			  "serial=1.50",
+			  "big=99999999999999999999" };
 	struct diag diag;
 	json_t *request;
 
