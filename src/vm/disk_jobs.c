@@ -84,11 +84,12 @@ static int insert_next(struct vm_disk *disk, struct diag *reterr)
 {
 	int err = scsi_disk_set_medium(disk->scsi, block_info(disk->next.ends[0].block), reterr);
 
+	free(steal(disk->config.path));
 	if (err) {
 		vm_medium_close(&disk->next);
+		free(steal(disk->next_path));
 		return err;
 	}
-	free(disk->config.path);
 	disk->config.path = steal(disk->next_path);
 	disk->medium = disk->next;
 	disk->next.count = 0;
@@ -216,6 +217,7 @@ int vm_disks_change(struct vm_disks *disks, const char *id, const char *path, bo
 	if (err) {
 		free(steal(disk->next_path));
 		disk->job = VM_DISK_IDLE;
+		disk->done = NULL;
 		return err;
 	}
 	vm_disk_stop_ends(disk);

@@ -767,6 +767,19 @@ static void discs_come_and_go(void **state)
 	expect_event(&rig, VSTOR_ENUMERATE_BUS);
 	skip_attentions(&rig, 1, &p);
 	assert_int_equal(p.srb.scsi_status, SCSI_STATUS_GOOD);
+	/* Refused last: nothing of it is left for the end. */
+	refuse(&rig, "three.iso", "{'verb':'disk change','id':'dvd0','path':'%s/three.iso'}",
+	       rig.dir);
+	rig_destroy(&rig);
+}
+
+static void what_is_no_drive_has_no_disc(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	rig_boot(&rig, "");
+	do_verb(&rig, "{'verb':'dvd add'}");
 	refuse(&rig, "no DVD drive", "{'verb':'disk eject','id':'disk0'}");
 	refuse(&rig, "DVD drive", "{'verb':'disk resize','id':'dvd0','size':'4M'}");
 	do_verb(&rig, "{'verb':'disk remove','id':'dvd0'}");
@@ -930,6 +943,7 @@ int main(void)
 		cmocka_unit_test(a_channel_that_closes_gives_up_what_is_held),
 		cmocka_unit_test(a_reset_forgets_what_is_held),
 		cmocka_unit_test(discs_come_and_go),
+		cmocka_unit_test(what_is_no_drive_has_no_disc),
 		cmocka_unit_test(a_locked_drive_opens_by_force_only),
 		cmocka_unit_test(limits_change_while_the_guest_runs),
 		cmocka_unit_test(the_end_answers_who_waits_for_a_removal),
