@@ -54,7 +54,9 @@ static int find_policy(struct vm_disks *disks, const char *name, struct vm_polic
 		}
 	}
 	return diag_set(reterr, -ENOENT,
-			"there is no policy \"%s\": make it with --policy name=%s,...", name, name);
+			"there is no policy \"%s\": make it with --policy name=%s,..., or `policy "
+			"add` while the VM runs",
+			name, name);
 }
 
 int vm_disks_add_policy(struct vm_disks *disks, const struct vm_policy_config *config,

@@ -407,6 +407,69 @@ static void a_disk_comes_and_goes_while_the_guest_runs(void **state)
 	rig_destroy(&rig);
 }
 
+static bool has_sub(void *arg)
+{
+	return fake_guest_find_offer(arg, &scsi_type, 1);
+}
+
+/* The second queue, with its own ends of the disks on its own thread. */
+static struct fake_channel *open_sub(struct rig *rig)
+{
+	struct packet p = { .header = { .operation = VSTOR_CREATE_SUB_CHANNELS },
+			    .sub_channels = 1 };
+
+	assert_int_equal(ask(&rig->m, &p), VSTOR_STATUS_SUCCESS);
+	assert_true(fake_guest_wait(rig->m.guest, has_sub, rig->m.guest));
+	return fake_channel_open(rig->m.guest, &scsi_type, 1, RING_BYTES);
+}
+
+static void disks_come_and_go_on_every_queue(void **state)
+{
+	struct fake_channel *primary, *sub;
+	struct buffer a, b;
+	struct packet p;
+	struct rig rig;
+	uint64_t id[2];
+
+	(void)state;
+	rig_boot(&rig, "");
+	primary = rig.m.channel;
+	sub = open_sub(&rig);
+	for (uint32_t i = 0; i < 5; i++) {
+		do_verb(&rig,
+			"{'verb':'disk add','path':'%s/b.img','format':'raw','disk':'b',"
+			"'fault':'delay:20ms:write'}",
+			rig.dir);
+		expect_event(&rig, VSTOR_ENUMERATE_BUS);
+		converse(&rig, 1, i);
+		rig.m.channel = sub;
+		converse(&rig, 1, 20 + i);
+		converse(&rig, 0, 40 + i);
+		/* Removed with a write in flight on each: both are answered. */
+		buffer_create(&rig.m, &a, 0, 8192);
+		buffer_create(&rig.m, &b, 0, 8192);
+		rw_init(&p, SCSI_OP_WRITE_10, 64, 8192, false);
+		p.srb.lun = 1;
+		id[1] = send_srb(&rig.m, &p, &b);
+		rig.m.channel = primary;
+		id[0] = send_srb(&rig.m, &p, &a);
+		do_verb(&rig, "{'verb':'disk remove','id':'b'}");
+		rig.m.channel = sub;
+		expect_srb(&rig.m, id[1], &p);
+		rig.m.channel = primary;
+		/* The removal is announced before or after the write's end. */
+		static struct fake_packet packets[2];
+
+		fake_channel_receive(primary, &packets[0]);
+		fake_channel_receive(primary, &packets[1]);
+		assert_true(packets[0].transaction_id == id[0] ||
+			    packets[1].transaction_id == id[0]);
+		expect_no_unit(&rig, 1);
+	}
+	fake_channel_close(sub);
+	rig_destroy(&rig);
+}
+
 static void a_controller_is_made_when_a_disk_names_it(void **state)
 {
 	struct fake_channel *first;
@@ -849,6 +912,13 @@ static void limits_change_while_the_guest_runs(void **state)
 
 /* ---- the end ---- */
 
+static bool was_asked(void *arg)
+{
+	struct rig *rig = arg;
+
+	return rpc_server_open_requests(rig->server) > 0 || has_line(rig);
+}
+
 /* The VM ends while a write and this verb are under way: whoever waits gets an answer. */
 static void end_during(const char *verb, const char *words, bool dvd)
 {
@@ -869,10 +939,7 @@ static void end_during(const char *verb, const char *words, bool dvd)
 	} else {
 		ask_verb(&rig, "{'verb':'%s','id':'disk0'%s}", verb, words);
 	}
-	/* Enough for the server to read it, not for the job to end. */
-	for (int i = 0; i < 20 && rpc_server_open_requests(rig.server) == 0; i++) {
-		loop_turn(rig.vm.control);
-	}
+	assert_true(fake_guest_wait(rig.m.guest, was_asked, &rig));
 	rig_end(&rig);
 	object = answer(&rig);
 	if (!json_is_true(json_object_get(object, "ok"))) {
@@ -928,6 +995,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_disk_comes_and_goes_while_the_guest_runs),
+		cmocka_unit_test(disks_come_and_go_on_every_queue),
 		cmocka_unit_test(a_controller_is_made_when_a_disk_names_it),
 		cmocka_unit_test(what_cannot_be_added_leaves_nothing),
 		cmocka_unit_test(a_disk_that_is_half_built_is_closed),

@@ -49,6 +49,19 @@ done
 check_true 'the drive goes' ctl disk remove id=dvd0 >/dev/null
 check_true 'the disk goes' ctl disk remove id=more >/dev/null
 check 'disks afterwards' disk0 "$(ctl disk list | jq -r '[.list[].id] | join(" ")')"
+
+# A disk whose first read fails: the guest, which looks at it, is paused until somebody says "again".
+check 'a sick disk' sick "$(ctl disk add path=null:8M id=sick on-error=stop fault=fail:read:nth=1:ENOSPC | jq -r .id)"
+for _ in {1..100}; do
+	[ "$(ctl status | jq -r .state)" = running ] || break
+	sleep 0.2
+done
+check 'why it is paused' 'disk sick: No space left on device' "$(ctl status | jq -r .reason)"
+check 'tried again' running "$(ctl disk retry id=sick | jq -r .state)"
+check 'no reason any more' null "$(ctl status | jq -r .reason)"
+before=$(said tick)
+wait_for "^tick: $((before + 3))\$"
+check_true 'it goes, too' ctl disk remove id=sick >/dev/null
 check 'nothing to try again' running "$(ctl disk retry | jq -r .state)"
 
 check 'pause' paused "$(ctl pause | jq -r .state)"
