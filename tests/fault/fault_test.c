@@ -528,7 +528,7 @@ static bool is_revoked(void *arg)
 	return revoked;
 }
 
-/* ---- disks of a VM that is nothing but its loops and its bus; see tests/guest/vm_disks_test.c ---- */
+/* ---- disks of a VM that is nothing but its loops and its bus; see tests/guest/vm_rig.h ---- */
 
 struct loop *vm_io_loop(struct vm *vm, size_t n)
 {
