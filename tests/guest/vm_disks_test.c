@@ -234,6 +234,20 @@ static void a_slice_keeps_its_size(void **state)
 	rig_destroy(&rig);
 }
 
+/* Who asks for a size hears of it; the guest has nothing to wait for. */
+static void a_resize_that_fails_pauses_nobody(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	rig_boot(&rig, ",'on-error':'stop','fault':'fail:all:ENOSPC'");
+	refuse(&rig, "the host has no room", "{'verb':'disk resize','id':'disk0','size':'16M'}");
+	fake_guest_settle(rig.m.guest);
+	assert_int_equal(rig.vm.state, VM_RUNNING);
+	assert_int_equal(disk_number(&rig, "disk0", "held"), 0);
+	rig_destroy(&rig);
+}
+
 /* ---- errors of the host ---- */
 
 static void boot_with_full_disk(struct rig *rig, const char *fault)
@@ -621,6 +635,7 @@ int main(void)
 		cmocka_unit_test(verbs_without_a_disk_say_so),
 		cmocka_unit_test(the_guest_sees_a_new_size),
 		cmocka_unit_test(a_slice_keeps_its_size),
+		cmocka_unit_test(a_resize_that_fails_pauses_nobody),
 		cmocka_unit_test(a_failed_write_waits_for_a_retry),
 		cmocka_unit_test(what_fails_again_pauses_again),
 		cmocka_unit_test(a_users_pause_outlives_a_retry),
