@@ -55,14 +55,15 @@ static const struct block_ops null_ops = {
 
 static int null_twin(struct block *block, struct block **ret)
 {
-	struct block *twin = fault_alloc(1, sizeof(*twin));
+	struct block_null *twin = fault_alloc(1, sizeof(*twin));
 
 	if (!twin) {
 		return -ENOMEM;
 	}
-	block_init(twin, &null_ops);
-	block_copy_info(&twin->info, &block->info);
-	*ret = twin;
+	block_init(&twin->block, &null_ops);
+	block_copy_info(&twin->block.info, &block->info);
+	twin->no_data = container_of(block, struct block_null, block)->no_data;
+	*ret = &twin->block;
 	return 0;
 }
 

@@ -86,7 +86,7 @@ void scsi_disk_destroy(struct scsi_disk *disk)
 
 int scsi_disk_set_medium(struct scsi_disk *disk, const struct block_info *info, struct diag *reterr)
 {
-	uint32_t bytes = info->logical_block_bytes;
+	uint32_t bytes = info->logical_block_bytes, before, after;
 	uint32_t bytes_max = disk->type == SCSI_DVD ? SCSI_DVD_BLOCK_BYTES : DISK_BLOCK_BYTES_MAX;
 
 	check(atomic_load(&disk->attached) == 0); /* U1 */
@@ -100,11 +100,16 @@ int scsi_disk_set_medium(struct scsi_disk *disk, const struct block_info *info, 
 				disk->type == SCSI_DVD ? "disc" : "disk");
 	}
 	disk->medium = *info;
-	scsi_flags_set(disk, SCSI_STATE_MEDIUM);
-	if (disk->type == SCSI_DVD) {
-		scsi_flags_clear(disk, SCSI_STATE_EJECTED | SCSI_STATE_TRAY_OPEN | SCSI_EVENT_ALL);
-		scsi_flags_set(disk, SCSI_UA_MEDIUM | SCSI_EVENT_NEW_MEDIUM);
+	if (disk->type == SCSI_DISK) {
+		scsi_flags_set(disk, SCSI_STATE_MEDIUM);
+		return 0;
 	}
+	/* In one step: a queue that ejects the disc as soon as it is there must not be undone. */
+	before = scsi_flags(disk);
+	do {
+		after = before & ~(SCSI_STATE_EJECTED | SCSI_STATE_TRAY_OPEN | SCSI_EVENT_ALL);
+		after |= SCSI_STATE_MEDIUM | SCSI_UA_MEDIUM | SCSI_EVENT_NEW_MEDIUM;
+	} while (!atomic_compare_exchange_weak(&disk->flags, &before, after));
 	return 0;
 }
 
