@@ -298,7 +298,10 @@ allocated() {
 image_is_sound() {
 	let_go "$1"
 	case $1 in
-	*.vhdx | *.vhd) check_true "our check of $(basename "$1")" "$tabique" disk check "$1" >/dev/null ;;
+	*.vhdx | *.vhd)
+		"$tabique" disk check "$1" >"$work/check" 2>&1 || fail "our check of $1: $(cat "$work/check")"
+		echo "ok: our check of $(basename "$1")"
+		;;
 	esac
 	case $1 in
 	*.vhdx | *.qcow2) check_true "QEMU's check of $(basename "$1")" qemu-img check -q "$1" ;;
