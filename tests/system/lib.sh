@@ -299,7 +299,12 @@ image_is_sound() {
 	let_go "$1"
 	case $1 in
 	*.vhdx | *.vhd)
-		"$tabique" disk check "$1" >"$work/check" 2>&1 || fail "our check of $1: $(cat "$work/check")"
+		# 4: no error, but space that nobody refers to, as after a discard.
+		"$tabique" disk check "$1" >"$work/check" 2>&1
+		case $? in
+		0 | 4) ;;
+		*) fail "our check of $1: $(cat "$work/check")" ;;
+		esac
 		echo "ok: our check of $(basename "$1")"
 		;;
 	esac
