@@ -204,12 +204,22 @@ static void on_job_done(void *ctx, int result)
 	free(wait);
 }
 
-/* NULL: the reply has been completed. */
-static struct wait *begin_wait(struct vm *vm, struct rpc_reply *reply, const char *id,
-			       const char *what)
+/* A client that waits from now on; NULL: it has been told why not. id and words are the request's. */
+static struct wait *begin_wait(struct vm *vm, const json_t *request, struct rpc_reply *reply,
+			       const char *what, struct words *words)
 {
-	struct wait *wait = fault_alloc(1, sizeof(*wait));
+	const char *id;
+	struct diag diag;
+	struct wait *wait;
 
+	if (refuse_now(vm, reply)) {
+		return NULL;
+	}
+	if (parse(request, &id, words, &diag)) {
+		rpc_reply_error(reply, "%s", diag.text);
+		return NULL;
+	}
+	wait = fault_alloc(1, sizeof(*wait));
 	if (!wait) {
 		rpc_reply_error(reply, "no memory");
 		return NULL;
@@ -234,20 +244,12 @@ void vm_verb_disk_remove(void *ctx, const json_t *request, struct rpc_reply *rep
 {
 	struct vm *vm = ctx;
 	struct words words = { .known = " " };
-	const char *id;
+	struct wait *wait = begin_wait(vm, request, reply, "removed", &words);
 	struct diag diag;
-	struct wait *wait;
 
-	if (refuse_now(vm, reply)) {
-		return;
-	}
-	if (parse(request, &id, &words, &diag)) {
-		rpc_reply_error(reply, "%s", diag.text);
-		return;
-	}
-	wait = begin_wait(vm, reply, id, "removed");
 	if (wait) {
-		check_begun(wait, vm_disks_remove(vm->disks, id, on_job_done, wait, &diag), &diag);
+		check_begun(wait, vm_disks_remove(vm->disks, wait->id, on_job_done, wait, &diag),
+			    &diag);
 	}
 }
 
@@ -272,23 +274,17 @@ void vm_verb_disk_resize(void *ctx, const json_t *request, struct rpc_reply *rep
 {
 	struct vm *vm = ctx;
 	struct words words = { .known = " size shrink " };
-	const char *id;
+	struct wait *wait = begin_wait(vm, request, reply, "resized", &words);
 	struct diag diag;
-	struct wait *wait;
+	int err;
 
-	if (refuse_now(vm, reply)) {
-		return;
-	}
-	if (parse(request, &id, &words, &diag) || check_shrink(vm, id, &words, &diag)) {
-		rpc_reply_error(reply, "%s", diag.text);
-		return;
-	}
-	wait = begin_wait(vm, reply, id, "resized");
 	if (wait) {
 		wait->tells_size = true;
-		check_begun(wait,
-			    vm_disks_resize(vm->disks, id, words.bytes, on_job_done, wait, &diag),
-			    &diag);
+		err = check_shrink(vm, wait->id, &words, &diag);
+		err = err ? err
+			  : vm_disks_resize(vm->disks, wait->id, words.bytes, on_job_done, wait,
+					    &diag);
+		check_begun(wait, err, &diag);
 	}
 }
 
@@ -296,22 +292,14 @@ void vm_verb_disk_eject(void *ctx, const json_t *request, struct rpc_reply *repl
 {
 	struct vm *vm = ctx;
 	struct words words = { .known = " force " };
-	const char *id;
+	struct wait *wait = begin_wait(vm, request, reply, "ejected", &words);
 	struct diag diag;
-	struct wait *wait;
 
-	if (refuse_now(vm, reply)) {
-		return;
-	}
-	if (parse(request, &id, &words, &diag)) {
-		rpc_reply_error(reply, "%s", diag.text);
-		return;
-	}
-	wait = begin_wait(vm, reply, id, "ejected");
 	if (wait) {
-		check_begun(wait,
-			    vm_disks_eject(vm->disks, id, words.force, on_job_done, wait, &diag),
-			    &diag);
+		check_begun(
+			wait,
+			vm_disks_eject(vm->disks, wait->id, words.force, on_job_done, wait, &diag),
+			&diag);
 	}
 }
 
@@ -319,27 +307,18 @@ void vm_verb_disk_change(void *ctx, const json_t *request, struct rpc_reply *rep
 {
 	struct vm *vm = ctx;
 	struct words words = { .known = " path force " };
-	const char *id;
+	struct wait *wait = begin_wait(vm, request, reply, "changed", &words);
 	struct diag diag;
-	struct wait *wait;
+	int err = 0;
 
-	if (refuse_now(vm, reply)) {
-		return;
-	}
-	if (parse(request, &id, &words, &diag)) {
-		rpc_reply_error(reply, "%s", diag.text);
-		return;
-	}
-	if (!words.path) {
-		rpc_reply_error(reply, "disk change names no disc: give path=FILE");
-		return;
-	}
-	wait = begin_wait(vm, reply, id, "changed");
 	if (wait) {
-		check_begun(wait,
-			    vm_disks_change(vm->disks, id, words.path, words.force, on_job_done,
-					    wait, &diag),
-			    &diag);
+		if (!words.path) {
+			err = diag_set(&diag, -EINVAL, "disk change names no disc: give path=FILE");
+		}
+		err = err ? err
+			  : vm_disks_change(vm->disks, wait->id, words.path, words.force,
+					    on_job_done, wait, &diag);
+		check_begun(wait, err, &diag);
 	}
 }
 
