@@ -160,10 +160,13 @@ static void the_alarm_rings_at_its_second(void **state)
 	cmos_write(&f, 5, 0xff);
 	cmos_read(&f, C);
 	cmos_write(&f, B, 0x22);
-	rig_turn(&f.rig, 2100);
+	/* It rings 1 to 2 s from now; a busy host may let us see it a second late, never early. */
+	for (int i = 0; i < 500 && !f.rig.level; i++) {
+		rig_turn(&f.rig, 10);
+	}
 	assert_true(f.rig.level);
 	assert_int_equal(cmos_read(&f, C) & 0xa0, 0xa0);
-	assert_int_equal(bcd(cmos_read(&f, 0)) - seconds, 0);
+	assert_true((bcd(cmos_read(&f, 0)) - seconds + 60) % 60 <= 1);
 	fixture_fini(&f);
 }
 
