@@ -210,19 +210,22 @@ static bool vhd_read_run(struct vhd *vhd, struct block_request *whole, const str
 	return true;
 }
 
+/* Whether the run's block has its place; if not, the whole waits for it or has ended. */
+static bool vhd_place_run(struct vhd *vhd, struct block_request *whole, struct vhd_run *run)
+{
+	int err = run->is_placed ? 0 : vhd_place_block(vhd, whole, run);
+
+	if (err && err != -EINPROGRESS) {
+		whole->result = whole->result ? whole->result : err;
+		vhd_whole_end(vhd, whole, err);
+	}
+	return err == 0;
+}
+
 static bool vhd_write_run(struct vhd *vhd, struct block_request *whole, struct vhd_run *run)
 {
-	if (!run->is_placed) {
-		int err = vhd_place_block(vhd, whole, run);
-
-		if (err == -EINPROGRESS) {
-			return false;
-		}
-		if (err) {
-			whole->result = whole->result ? whole->result : err;
-			vhd_whole_end(vhd, whole, err);
-			return false;
-		}
+	if (!vhd_place_run(vhd, whole, run)) {
+		return false;
 	}
 	return vhd_submit_run(vhd, whole, run, run->bytes);
 }
@@ -236,17 +239,8 @@ static bool vhd_clear_run(struct vhd *vhd, struct block_request *whole, struct v
 		block_whole_skip(whole, run->bytes);
 		return true;
 	}
-	if (!run->is_placed) {
-		int err = vhd_place_block(vhd, whole, run);
-
-		if (err == -EINPROGRESS) {
-			return false;
-		}
-		if (err) {
-			whole->result = whole->result ? whole->result : err;
-			vhd_whole_end(vhd, whole, err);
-			return false;
-		}
+	if (!vhd_place_run(vhd, whole, run)) {
+		return false;
 	}
 	there = vhd_file_has(vhd, vhd_data_at(vhd, run->block) + run->offset_bytes, run->bytes);
 	if (there > 0) {

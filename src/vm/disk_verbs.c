@@ -402,6 +402,17 @@ static json_t *limits_answer(const struct qos_limits *limits)
 			 (json_int_t)limits->bytes_burst);
 }
 
+/* What is in force now, or why not. */
+static void answer_limits(struct rpc_reply *reply, int err, const struct diag *diag,
+			  const struct qos_limits *limits)
+{
+	if (err) {
+		rpc_reply_error(reply, "%s", diag->text);
+	} else {
+		rpc_reply_ok_take(reply, limits_answer(limits));
+	}
+}
+
 #define LIMIT_KEYS "iops, iops-burst, bandwidth and bandwidth-burst"
 
 static int set_limit(void *ctx, const char *option, const char *key, const char *value,
@@ -429,11 +440,7 @@ void vm_verb_disk_qos(void *ctx, const json_t *request, struct rpc_reply *reply)
 	err = err ? err : vm_disks_qos(vm->disks, id, &limits, &diag);
 	err = err ? err : each_word(request, true, set_limit, &limits, &diag);
 	err = err ? err : vm_disks_set_qos(vm->disks, id, &limits, &diag);
-	if (err) {
-		rpc_reply_error(reply, "%s", diag.text);
-	} else {
-		rpc_reply_ok_take(reply, limits_answer(&limits));
-	}
+	answer_limits(reply, err, &diag, &limits);
 }
 
 static int set_policy_word(void *ctx, const char *option, const char *key, const char *value,
@@ -461,11 +468,7 @@ void vm_verb_policy_add(void *ctx, const json_t *request, struct rpc_reply *repl
 
 	err = err ? err : each_word(request, false, set_policy_word, &config, &diag);
 	err = err ? err : vm_disks_add_policy(vm->disks, &config, &diag);
-	if (err) {
-		rpc_reply_error(reply, "%s", diag.text);
-	} else {
-		rpc_reply_ok_take(reply, limits_answer(&config.qos));
-	}
+	answer_limits(reply, err, &diag, &config.qos);
 }
 
 /* As `disk qos`. */
@@ -479,11 +482,7 @@ void vm_verb_policy_set(void *ctx, const json_t *request, struct rpc_reply *repl
 	err = err ? err : vm_disks_policy(vm->disks, config.name, &config.qos, &diag);
 	err = err ? err : each_word(request, false, set_policy_word, &config, &diag);
 	err = err ? err : vm_disks_set_policy(vm->disks, config.name, &config.qos, &diag);
-	if (err) {
-		rpc_reply_error(reply, "%s", diag.text);
-	} else {
-		rpc_reply_ok_take(reply, limits_answer(&config.qos));
-	}
+	answer_limits(reply, err, &diag, &config.qos);
 }
 
 /* ---- for people ------------------------------------------------------------------------------------ */
