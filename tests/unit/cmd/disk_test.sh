@@ -5,7 +5,7 @@
 # judge of what they make. No guest, no KVM.
 
 set -u
-tabique=$1
+tabique=$(realpath "$1") # meson may give a relative one
 dir=$(mktemp -d "${TMPDIR:-/tmp}/tabique-disk-XXXXXX")
 [ -w /dev/shm ] && rmdir "$dir" && dir=$(mktemp -d /dev/shm/tabique-disk-XXXXXX)
 trap 'rm -rf "$dir"' EXIT
