@@ -49,6 +49,10 @@ struct loop {
 	uint64_t idle_since_ns;
 	bool ring_enabled;
 	bool has_waited; /* entries of the round before are not submitted yet */
+	bool is_holding; /* they are not, because others are about to come */
+	bool is_urgent;  /* somebody waits for one that is queued */
+	bool has_requests; /* one that is queued has a completion to come */
+	unsigned int hold_entries; /* loop_hold_submissions(), in this round; 0: not asked for */
 	uint64_t fixed_files_used;
 
 	/* any thread */
@@ -381,8 +385,11 @@ static void submit(struct loop *loop)
 	if (!loop->ring_enabled || io_uring_sq_ready(&loop->ring) == 0) {
 		return;
 	}
-	int submitted = io_uring_submit(&loop->ring);
+	/* What is done within the call, as on a RAM disk, is then seen without another one. */
+	int submitted = loop->has_requests ? io_uring_submit_and_get_events(&loop->ring)
+					   : io_uring_submit(&loop->ring);
 
+	loop->is_urgent = loop->has_requests = false;
 	counter_add(&loop->enters, 1);
 	if (submitted > 0) {
 		counter_add(&loop->submissions, (uint64_t)submitted);
@@ -407,6 +414,7 @@ static struct io_uring_sqe *next_sqe(struct loop *loop, uintptr_t user_data)
 struct io_uring_sqe *loop_sqe(struct loop *loop, struct loop_request *request)
 {
 	check(((uintptr_t)request & TAG_MASK) == 0);
+	loop->has_requests = true;
 	return next_sqe(loop, (uintptr_t)request | TAG_REQUEST);
 }
 
@@ -415,9 +423,18 @@ void loop_signal_eventfd(struct loop *loop, int fd)
 	static const uint64_t one = 1;
 	struct io_uring_sqe *sqe = next_sqe(loop, TAG_IGNORE);
 
+	loop->is_urgent = true;
 	io_uring_prep_write(sqe, fd, &one, sizeof(one), 0);
 	sqe->user_data = TAG_IGNORE;
 	io_uring_sqe_set_flags(sqe, IOSQE_CQE_SKIP_SUCCESS);
+}
+
+void loop_hold_submissions(struct loop *loop, unsigned int entries)
+{
+	/* Of several who would wait, the least patient decides. */
+	if (loop->hold_entries == 0 || entries < loop->hold_entries) {
+		loop->hold_entries = entries;
+	}
 }
 
 int loop_file_register(struct loop *loop, int fd)
@@ -617,6 +634,11 @@ void loop_set_poll_ns(struct loop *loop, uint64_t ns)
 	loop->poll_ns = ns / 2;
 }
 
+bool loop_spins(const struct loop *loop)
+{
+	return loop->poll_ns_max > 0;
+}
+
 static bool run_pollers(struct loop *loop)
 {
 	bool any = false;
@@ -663,6 +685,13 @@ static bool run_round(struct loop *loop)
  */
 static void submit_or_wait(struct loop *loop)
 {
+	unsigned int queued = io_uring_sq_ready(&loop->ring);
+
+	loop->is_holding = queued > 0 && queued < loop->hold_entries && !loop->is_urgent;
+	loop->hold_entries = 0;
+	if (loop->is_holding) {
+		return;
+	}
 	if (loop->poll_ns >= POLL_NS_FLOOR || loop->has_waited) {
 		submit(loop);
 		loop->has_waited = false;
@@ -724,7 +753,7 @@ static void sleep_for_events(struct loop *loop)
 		ts.tv_nsec = (long long)(left % 1000000000ULL);
 		timeout = &ts;
 	}
-	loop->has_waited = false;
+	loop->has_waited = loop->is_holding = loop->is_urgent = loop->has_requests = false;
 	counter_add(&loop->sleeps, 1);
 	counter_add(&loop->enters, 1);
 	counter_add(&loop->submissions, io_uring_sq_ready(&loop->ring));
@@ -738,6 +767,7 @@ bool loop_turn(struct loop *loop)
 	enable_ring(loop);
 	bool any = run_round(loop);
 
+	loop->hold_entries = 0;
 	submit(loop);
 	(void)io_uring_get_events(&loop->ring);
 	return arm_pollers(loop) || any;
@@ -748,7 +778,7 @@ void loop_run(struct loop *loop)
 	loop->owner = &myself;
 	enable_ring(loop);
 	while (!loop->quit) {
-		if (run_round(loop)) {
+		if (run_round(loop) || loop->is_holding) {
 			submit_or_wait(loop);
 			if (loop->idle_since_ns) {
 				counter_add(&loop->poll_hits, 1);

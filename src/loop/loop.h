@@ -160,6 +160,12 @@ struct io_uring_sqe *loop_sqe(struct loop *loop, struct loop_request *request);
 void loop_signal_eventfd(struct loop *loop, int fd);
 
 /*
+ * What was or will be queued in this round need not be submitted before there are so many entries, or
+ * loop_signal_eventfd() was called, or the loop sleeps: more are about to come. For this round only.
+ */
+void loop_hold_submissions(struct loop *loop, unsigned int entries);
+
+/*
  * Registers a descriptor with the ring ("fixed file"), which saves its look-up on each request.
  * Returns the index for IOSQE_FIXED_FILE, or a negative errno, which is no tragedy: use the
  * descriptor itself then.
@@ -198,6 +204,9 @@ void loop_poller_remove(struct loop *loop, struct loop_poller *poller);
  */
 #define LOOP_POLL_NS_DEFAULT 50000ULL
 void loop_set_poll_ns(struct loop *loop, uint64_t ns);
+
+/* Whether it ever does. */
+bool loop_spins(const struct loop *loop);
 
 /* Counters, monotonic; any thread may read them (each is exact, together they are a snapshot). */
 struct loop_stats {

@@ -37,17 +37,25 @@ static void signal_guest(struct vmbus_channel *channel)
 	}
 }
 
-/* At the end of the round: shows all that was written, and signals once for all of it. */
+/* Shows all that was written, and signals once for all of it. */
+static void show(struct vmbus_channel *channel, bool in_vain)
+{
+	channel->is_urgent = false;
+	coalesce_shown(&channel->coalesce, in_vain);
+	if (vmbus_ring_publish(&channel->out) || channel->must_signal) {
+		channel->must_signal = false;
+		signal_guest(channel);
+	}
+}
+
+/* At the end of a round that wrote something. Answers may wait for others: see gather(). */
 static void on_flush(struct loop_work *work)
 {
 	struct vmbus_channel *channel = container_of(work, struct vmbus_channel, flush);
 
-	if (!channel->is_open) {
-		return;
-	}
-	if (vmbus_ring_publish(&channel->out) || channel->must_signal) {
-		channel->must_signal = false;
-		signal_guest(channel);
+	if (channel->is_open && (channel->is_urgent || channel->must_signal ||
+				 coalesce_is_enough(&channel->coalesce))) {
+		show(channel, false);
 	}
 }
 
@@ -83,6 +91,15 @@ static bool deliver(struct vmbus_channel *channel, const struct vmbus_packet *pa
 	return !channel->is_closing;
 }
 
+static void note_taken(struct vmbus_channel *channel, unsigned int requests)
+{
+	struct coalesce *coalesce = &channel->coalesce;
+
+	if (requests > 0) {
+		coalesce_taken(coalesce, requests, coalesce_is_on(coalesce) ? loop_now_ns() : 0);
+	}
+}
+
 static bool may_read(const struct vmbus_channel *channel)
 {
 	return channel->is_open && !channel->is_closing && !channel->is_dead &&
@@ -92,7 +109,7 @@ static bool may_read(const struct vmbus_channel *channel)
 /* Drains the ring, up to a batch. Whether there was anything. */
 static bool drain(struct vmbus_channel *channel)
 {
-	unsigned int taken = 0;
+	unsigned int taken = 0, requests = 0;
 
 	if (!may_read(channel) || !vmbus_ring_has_packets(&channel->in)) {
 		return false;
@@ -110,6 +127,7 @@ static bool drain(struct vmbus_channel *channel)
 			kill_channel(channel, "guest → host ring broken");
 			break;
 		}
+		requests += packet.wants_completion;
 		if (!deliver(channel, &packet, at)) {
 			taken += !channel->is_stopped;
 			break;
@@ -119,6 +137,7 @@ static bool drain(struct vmbus_channel *channel)
 		return false;
 	}
 	counter_add(&channel->batches, 1);
+	note_taken(channel, requests);
 	if (ops_of(channel)->batch_end && !channel->is_closing) {
 		ops_of(channel)->batch_end(channel->device, channel);
 	}
@@ -145,6 +164,56 @@ static bool look_for_room(struct vmbus_channel *channel)
 	return true;
 }
 
+/*
+ * No more requests come. What was held back from the kernel is submitted in this round; what that
+ * does at once, as a RAM disk, is shown with the rest in the next.
+ */
+static bool end_of_burst(struct vmbus_channel *channel)
+{
+	struct coalesce *coalesce = &channel->coalesce;
+
+	if (!channel->burst_is_over) {
+		channel->burst_is_over = true;
+		return true;
+	}
+	if (coalesce->held == 0) {
+		return false;
+	}
+	show(channel, true);
+	return true;
+}
+
+/*
+ * While more requests are expected, what there is waits for them: answers for the guest, submissions
+ * for the kernel. Whether it does, so that the loop stays awake for it, or has just been let go.
+ */
+static bool gather(struct vmbus_channel *channel)
+{
+	struct coalesce *coalesce = &channel->coalesce;
+
+	if (!coalesce_is_on(coalesce) || coalesce->outstanding + coalesce->held == 0) {
+		return false;
+	}
+	if (!coalesce_expects(coalesce, loop_now_ns())) {
+		return end_of_burst(channel);
+	}
+	channel->burst_is_over = false;
+	if (coalesce->outstanding > coalesce->held) {
+		loop_hold_submissions(channel->loop, coalesce_submissions(coalesce));
+	}
+	return true;
+}
+
+/* What has been gathered, if it is enough. Whether it was. */
+static bool show_gathered(struct vmbus_channel *channel)
+{
+	if (!coalesce_is_on(&channel->coalesce) || !coalesce_is_enough(&channel->coalesce)) {
+		return false;
+	}
+	show(channel, false);
+	return true;
+}
+
 static bool on_poll(struct loop_poller *poller)
 {
 	struct vmbus_channel *channel = container_of(poller, struct vmbus_channel, poller);
@@ -154,21 +223,27 @@ static bool on_poll(struct loop_poller *poller)
 		vmbus_ring_mask(&channel->in);
 		channel->is_masked = true;
 	}
-	bool any = drain(channel);
+	/* Before what the round will submit, so that the guest can start on it at once. */
+	bool any = show_gathered(channel);
 
+	any |= drain(channel);
 	any |= look_for_room(channel);
-	return any;
+	return any | gather(channel);
 }
 
 static bool on_arm(struct loop_poller *poller)
 {
 	struct vmbus_channel *channel = container_of(poller, struct vmbus_channel, poller);
+	bool holds = channel->coalesce.held > 0;
 
+	if (holds) {
+		show(channel, false); /* nobody else looks before the loop wakes */
+	}
 	if (!may_read(channel)) {
-		return false;
+		return holds;
 	}
 	channel->is_masked = false;
-	return vmbus_ring_arm(&channel->in) || look_for_room(channel);
+	return vmbus_ring_arm(&channel->in) || look_for_room(channel) || holds;
 }
 
 static void on_doorbell(struct loop_watch *watch, uint32_t poll_events)
@@ -215,6 +290,9 @@ static int start(struct vmbus_channel *channel)
 	channel->is_open = true;
 	channel->is_closing = channel->is_dead = channel->is_stopped = false;
 	channel->must_signal = channel->is_masked = false;
+	channel->is_urgent = channel->burst_is_over = false;
+	/* A loop that never spins sleeps at once: it has nothing to wait for. */
+	coalesce_init(&channel->coalesce, ops_of(channel)->coalesces && loop_spins(channel->loop));
 	channel->room_wanted = 0;
 	channel->poller.ops = &poller_ops;
 	loop_work_init(&channel->flush, on_flush);
@@ -281,6 +359,9 @@ void vmbus_channel_closed(struct vmbus_channel *channel)
 void channel_set_paused(struct vmbus_channel *channel, bool paused)
 {
 	channel->is_paused = paused;
+	if (channel->is_open && channel->coalesce.held > 0) {
+		show(channel, false); /* a saved ring has all that its device has answered */
+	}
 }
 
 /* ---- for VSPs ---- */
@@ -344,6 +425,7 @@ static bool wait_for_room(struct vmbus_channel *channel, uint64_t bytes)
 	counter_add(&channel->ring_full, 1);
 	/* The guest makes room only from what it has been shown. */
 	loop_defer(channel->loop, &channel->flush);
+	coalesce_shown(&channel->coalesce, false);
 	if (vmbus_ring_publish(&channel->out)) {
 		channel->must_signal = true;
 	}
@@ -375,6 +457,11 @@ int vmbus_channel_send(struct vmbus_channel *channel, const struct vmbus_send *s
 	if (!err) {
 		counter_add(&channel->packets_out, 1);
 		loop_defer(channel->loop, &channel->flush);
+		if (send->type == VMBUS_PACKET_COMPLETION) {
+			coalesce_answered(&channel->coalesce);
+		} else {
+			channel->is_urgent = true;
+		}
 	}
 	return err;
 }
@@ -454,6 +541,8 @@ void channel_inspect(struct vmbus_channel *channel, struct inspect *at)
 	inspect_u64(at, "packets_in", counter_read(&channel->packets_in));
 	inspect_u64(at, "packets_out", counter_read(&channel->packets_out));
 	inspect_u64(at, "batches", counter_read(&channel->batches));
+	inspect_u64(at, "answers_together", channel->coalesce.target);
+	inspect_u64(at, "held_in_vain", channel->coalesce.in_vain);
 	inspect_u64(at, "doorbells", counter_read(&channel->doorbells));
 	inspect_u64(at, "interrupts", counter_read(&channel->interrupts));
 	inspect_u64(at, "ring_full", counter_read(&channel->ring_full));

@@ -67,6 +67,12 @@ struct vmbus_device_ops {
 	uint32_t packet_bytes_max;
 
 	/*
+	 * Completions may wait for others while requests still come (vmbus/coalesce.h), and so may
+	 * what the device submits to the loop meanwhile.
+	 */
+	bool coalesces;
+
+	/*
 	 * The guest opened a channel. user_data: 120 bytes from OPEN_CHANNEL. 0, or a negative errno:
 	 * the guest gets a failure and the channel stays closed.
 	 */
@@ -179,7 +185,7 @@ struct vmbus_send {
  * Puts a packet into the host → guest ring. 0; -EAGAIN when there is no room: writable() is called
  * when the guest has made some (the caller keeps what it wanted to send); -E2BIG when it would not
  * even fit an empty ring; -EPIPE when the channel is dead or closed. The guest is told once, at the
- * end of the loop's round, and only if it wants to be.
+ * end of the loop's round (completions: see coalesces), and only if it wants to be.
  */
 MUST_CHECK int vmbus_channel_send(struct vmbus_channel *channel, const struct vmbus_send *send);
 

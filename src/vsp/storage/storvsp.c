@@ -210,6 +210,7 @@ static void storvsp_inspect(struct vmbus_device *device, struct inspect *at)
 static const struct vmbus_device_ops storvsp_ops = {
 	.name = "storvsp",
 	.packet_bytes_max = STORVSP_PACKET_BYTES_MAX,
+	.coalesces = true,
 	.open = storvsp_open,
 	.packet = storvsp_packet,
 	.writable = storvsp_writable,

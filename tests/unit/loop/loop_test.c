@@ -257,6 +257,98 @@ static void a_poller_is_armed_before_sleep(void **state)
 	loop_destroy(loop);
 }
 
+/* Queues an entry in each of its rounds, and waits with them until there are four. */
+struct holder {
+	struct loop_poller poller;
+	struct loop_request request;
+	struct loop *loop;
+	int left, fd;
+	_Atomic(int) done;
+	bool signals;
+	uint64_t value;
+};
+
+static void on_held(struct loop_request *request, int result)
+{
+	container_of(request, struct holder, request)->done += result == 8;
+}
+
+static bool holder_poll(struct loop_poller *poller)
+{
+	struct holder *h = container_of(poller, struct holder, poller);
+
+	if (h->left == 0) {
+		return false;
+	}
+	h->left--;
+	io_uring_prep_write(loop_sqe(h->loop, &h->request), h->fd, &h->value, sizeof(h->value), 0);
+	if (h->signals) {
+		loop_signal_eventfd(h->loop, h->fd);
+	}
+	loop_hold_submissions(h->loop, 4);
+	return true;
+}
+
+static bool holder_arm(struct loop_poller *poller)
+{
+	(void)poller;
+	return false;
+}
+
+static void add_holder(void *arg)
+{
+	struct holder *h = arg;
+
+	loop_poller_add(h->loop, &h->poller);
+}
+
+static void remove_holder(void *arg)
+{
+	struct holder *h = arg;
+
+	loop_poller_remove(h->loop, &h->poller);
+}
+
+/* The io_uring_enter calls that this many entries take, one queued in each round. */
+static uint64_t enters_for(struct holder *h, int entries)
+{
+	static const struct loop_poller_ops ops = { holder_poll, holder_arm };
+	struct loop *loop = make_loop();
+	struct loop_stats before, after;
+	struct diag diag;
+
+	h->poller.ops = &ops;
+	h->request.fn = on_held;
+	h->loop = loop;
+	h->fd = eventfd(0, EFD_NONBLOCK);
+	h->value = 1;
+	h->left = entries;
+	assert_int_equal(loop_start_thread(loop, &diag), 0);
+	usleep(20000); /* asleep */
+	loop_read_stats(loop, &before);
+	loop_call(loop, add_holder, h);
+	for (int i = 0; i < 1000 && h->done < entries; i++) {
+		usleep(10000);
+	}
+	loop_call(loop, remove_holder, h);
+	loop_stop_thread(loop);
+	loop_read_stats(loop, &after);
+	assert_int_equal(h->done, entries);
+	close(h->fd);
+	loop_destroy(loop);
+	return after.enters - before.enters;
+}
+
+static void held_submissions_share_a_call(void **state)
+{
+	struct holder held = { 0 }, urgent = { .signals = true };
+
+	/* 10 times four, and the last three when nothing more is held; some more to sleep. */
+	assert_in_range(enters_for(&held, 43), 10, 20);
+	/* Who signals does not wait. */
+	assert_true(enters_for(&urgent, 43) >= 43);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -268,6 +360,7 @@ int main(void)
 		cmocka_unit_test(a_call_runs_on_the_loops_thread_and_waits),
 		cmocka_unit_test(posts_from_many_threads_all_arrive),
 		cmocka_unit_test(a_poller_is_armed_before_sleep),
+		cmocka_unit_test(held_submissions_share_a_call),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
