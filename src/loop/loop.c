@@ -48,10 +48,10 @@ struct loop {
 	uint64_t poll_ns_max, poll_ns; /* the longest window, and the present one */
 	uint64_t idle_since_ns;
 	bool ring_enabled;
-	bool has_waited; /* entries of the round before are not submitted yet */
-	bool is_holding; /* they are not, because others are about to come */
-	bool is_urgent;  /* somebody waits for one that is queued */
-	bool has_requests; /* one that is queued has a completion to come */
+	bool has_waited;           /* entries of the round before are not submitted yet */
+	bool is_holding;           /* they are not, because others are about to come */
+	bool is_urgent;            /* somebody waits for one that is queued */
+	bool has_requests;         /* one that is queued has a completion to come */
 	unsigned int hold_entries; /* loop_hold_submissions(), in this round; 0: not asked for */
 	uint64_t fixed_files_used;
 
@@ -100,11 +100,11 @@ static int ring_init(struct io_uring *ring)
 	return err;
 }
 
-static bool has_spare_processor(void)
+unsigned int loop_processors(void)
 {
 	cpu_set_t set;
 
-	return sched_getaffinity(0, sizeof(set), &set) == 0 && CPU_COUNT(&set) > 1;
+	return sched_getaffinity(0, sizeof(set), &set) == 0 ? (unsigned int)CPU_COUNT(&set) : 1;
 }
 
 static void on_wake(struct loop_watch *watch, uint32_t poll_events)
@@ -138,7 +138,7 @@ int loop_create(const char *name, struct loop **ret, struct diag *reterr)
 	loop->queue_tail = &loop->queue;
 	loop->name = name;
 	loop->owner = &myself;
-	loop->poll_ns_max = has_spare_processor() ? LOOP_POLL_NS_DEFAULT : 0;
+	loop->poll_ns_max = loop_processors() > 1 ? LOOP_POLL_NS_DEFAULT : 0;
 	loop->poll_ns = loop->poll_ns_max / 2;
 	/* Without a table of fixed files loop_file_register() says so, and all still works. */
 	if (io_uring_register_files_sparse(&loop->ring, FIXED_FILES)) {

@@ -200,13 +200,17 @@ void loop_poller_remove(struct loop *loop, struct loop_poller *poller);
 /*
  * The longest time that the loop looks at its pollers in vain before it sleeps; it adapts below
  * that. Default LOOP_POLL_NS_DEFAULT where the process may use more than one processor, else 0:
- * spinning would only take the time away from whom we wait for.
+ * spinning would only take the time away from whom we wait for (who knows how many threads there
+ * are to be compares them with loop_processors()).
  */
 #define LOOP_POLL_NS_DEFAULT 50000ULL
 void loop_set_poll_ns(struct loop *loop, uint64_t ns);
 
 /* Whether it ever does. */
 bool loop_spins(const struct loop *loop);
+
+/* The processors that this process may use; at least 1. Any thread. */
+unsigned int loop_processors(void);
 
 /* Counters, monotonic; any thread may read them (each is exact, together they are a snapshot). */
 struct loop_stats {

@@ -357,12 +357,24 @@ static int status_of(int err)
 	}
 }
 
+/*
+ * Each virtual processor and each I/O loop may want one of the host's for itself. Where there are
+ * fewer, a loop that looks for work keeps a guest from making any.
+ */
+static bool loops_may_spin(const struct vm *vm)
+{
+	return vm->config->cpus + vm->config->io_threads <= loop_processors();
+}
+
 static int create_loops(struct vm *vm, struct diag *reterr)
 {
 	int err = loop_create("tabique", &vm->control, reterr);
 
 	while (!err && vm->io_count < vm->config->io_threads) {
 		err = loop_create("tabique-io", &vm->io[vm->io_count], reterr);
+		if (!err && !loops_may_spin(vm)) {
+			loop_set_poll_ns(vm->io[vm->io_count], 0);
+		}
 		vm->io_count += !err;
 	}
 	return err;

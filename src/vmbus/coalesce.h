@@ -52,10 +52,10 @@ struct coalesce {
 	uint32_t probe_after; /* …after one that found no more */
 	uint32_t retry_after; /* …after target was lowered */
 	uint32_t blind;       /* showings since the last hold */
-	uint64_t gap_ns;     /* between two requests, on average */
-	uint64_t arrival_ns; /* the last request, CLOCK_MONOTONIC; 0: not known */
-	uint64_t hold_ns;    /* the first look since answers were last shown; 0: none yet */
-	uint64_t in_vain;    /* holds that ended so; for people */
+	uint64_t gap_ns;      /* between two requests, on average */
+	uint64_t arrival_ns;  /* the last request, CLOCK_MONOTONIC; 0: not known */
+	uint64_t hold_ns;     /* the first look since answers were last shown; 0: none yet */
+	uint64_t in_vain;     /* holds that ended so; for people */
 };
 
 /* Not allowed: every answer at once, for ever. */
