@@ -669,6 +669,7 @@ static bool run_round(struct loop *loop)
 {
 	bool any = false;
 
+	loop->hold_entries = 0;
 	counter_add(&loop->rounds, 1);
 	take_posted(loop);
 	any |= reap(loop);
@@ -688,7 +689,6 @@ static void submit_or_wait(struct loop *loop)
 	unsigned int queued = io_uring_sq_ready(&loop->ring);
 
 	loop->is_holding = queued > 0 && queued < loop->hold_entries && !loop->is_urgent;
-	loop->hold_entries = 0;
 	if (loop->is_holding) {
 		return;
 	}
@@ -767,7 +767,6 @@ bool loop_turn(struct loop *loop)
 	enable_ring(loop);
 	bool any = run_round(loop);
 
-	loop->hold_entries = 0;
 	submit(loop);
 	(void)io_uring_get_events(&loop->ring);
 	return arm_pollers(loop) || any;

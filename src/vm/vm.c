@@ -369,10 +369,11 @@ static bool loops_may_spin(const struct vm *vm)
 static int create_loops(struct vm *vm, struct diag *reterr)
 {
 	int err = loop_create("tabique", &vm->control, reterr);
+	bool may_spin = loops_may_spin(vm);
 
 	while (!err && vm->io_count < vm->config->io_threads) {
 		err = loop_create("tabique-io", &vm->io[vm->io_count], reterr);
-		if (!err && !loops_may_spin(vm)) {
+		if (!err && !may_spin) {
 			loop_set_poll_ns(vm->io[vm->io_count], 0);
 		}
 		vm->io_count += !err;

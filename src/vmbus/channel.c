@@ -37,12 +37,21 @@ static void signal_guest(struct vmbus_channel *channel)
 	}
 }
 
-/* Shows all that was written, and signals once for all of it. */
-static void show(struct vmbus_channel *channel, bool in_vain)
+/* Lets the guest see all that was written; must_signal is set if it has to be told. */
+static void publish(struct vmbus_channel *channel, bool in_vain)
 {
 	channel->is_urgent = false;
 	coalesce_shown(&channel->coalesce, in_vain);
-	if (vmbus_ring_publish(&channel->out) || channel->must_signal) {
+	if (vmbus_ring_publish(&channel->out)) {
+		channel->must_signal = true;
+	}
+}
+
+/* Publishes, and signals once for all of it. */
+static void show(struct vmbus_channel *channel, bool in_vain)
+{
+	publish(channel, in_vain);
+	if (channel->must_signal) {
 		channel->must_signal = false;
 		signal_guest(channel);
 	}
@@ -425,10 +434,7 @@ static bool wait_for_room(struct vmbus_channel *channel, uint64_t bytes)
 	counter_add(&channel->ring_full, 1);
 	/* The guest makes room only from what it has been shown. */
 	loop_defer(channel->loop, &channel->flush);
-	coalesce_shown(&channel->coalesce, false);
-	if (vmbus_ring_publish(&channel->out)) {
-		channel->must_signal = true;
-	}
+	publish(channel, false);
 	if (vmbus_ring_wait_room(&channel->out, bytes)) {
 		return true;
 	}

@@ -87,7 +87,7 @@ static void learn_failure(struct coalesce *coalesce)
 
 	coalesce->in_vain++;
 	if (held < coalesce->target) {
-		coalesce->target = held > half ? held : half;
+		coalesce->target = (uint32_t)num_max(held, half);
 		coalesce->retry_after = rarer(coalesce->retry_after);
 		coalesce->probe_in = coalesce->retry_after;
 	} else { /* only a probe gets here: there is not more than this */

@@ -7,7 +7,7 @@
  * interrupt for each few. Who gathers for a fixed time, or to a fixed number, makes a guest with one
  * request wait for others that never come. So this looks at what the guest does:
  *
- *   target   answers that leave together. 1: each at once, and nothing here costs anything.
+ *   target   answers that leave together. 1: each at once, but for a rare probe.
  *   hold     answers are ready, fewer than target, and the guest is in a burst of requests: they
  *            wait. A hold ends with target answers; or in vain, at the end of the burst: no
  *            request for GAPS_TO_WAIT times as long as they were apart of late. What was ready by
@@ -36,7 +36,7 @@
 /* No answer waits longer for others, whatever the guest does. */
 #define COALESCE_HOLD_NS_MAX 2000000ULL
 
-/* The fewest holds between two probes, when those before were in vain, come to this. */
+/* Holds from one probe to the next grow to this when those before were in vain. */
 #define COALESCE_PROBE_MAX   256U
 
 /* So many showings without a hold, and one is tried. */
@@ -51,7 +51,7 @@ struct coalesce {
 	uint32_t probe_in;    /* holds until the next probe… */
 	uint32_t probe_after; /* …after one that found no more */
 	uint32_t retry_after; /* …after target was lowered */
-	uint32_t blind;       /* showings since the last hold */
+	uint32_t blind;       /* showings while it is off, until COALESCE_BLIND */
 	uint64_t gap_ns;      /* between two requests, on average */
 	uint64_t arrival_ns;  /* the last request, CLOCK_MONOTONIC; 0: not known */
 	uint64_t hold_ns;     /* the first look since answers were last shown; 0: none yet */
