@@ -505,7 +505,8 @@ void loop_watch_stop(struct loop_watch *watch)
 	watch->op = NULL;
 	struct io_uring_sqe *sqe = next_sqe(watch->loop, TAG_IGNORE);
 
-	io_uring_prep_poll_remove(sqe, (uintptr_t)op | TAG_WATCH);
+	/* Not a poll's own removal: that fails (-EALREADY) while an event is on its way to us. */
+	io_uring_prep_cancel64(sqe, (uintptr_t)op | TAG_WATCH, 0);
 	sqe->user_data = TAG_IGNORE;
 	/* The descriptor may be closed as soon as we return: the kernel must have heard of it. */
 	submit(watch->loop);

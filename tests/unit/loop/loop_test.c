@@ -136,6 +136,27 @@ static void an_eventfd_that_is_never_read_gives_an_edge_per_write(void **state)
 	loop_destroy(loop);
 }
 
+/* The event has reached the kernel, and not yet us. */
+static void a_watch_stopped_between_an_event_and_its_edge_stays_stopped(void **state)
+{
+	struct loop *loop = make_loop();
+	struct probe p = { 0 };
+	int fd = eventfd(0, EFD_NONBLOCK);
+	uint64_t one = 1;
+
+	assert_int_equal(loop_watch_start(loop, &p.watch, fd, POLLIN, on_edge), 0);
+	turn_some(loop);
+	assert_int_equal(write(fd, &one, sizeof(one)), sizeof(one));
+	loop_watch_stop(&p.watch);
+	turn_some(loop);
+	assert_int_equal(p.edges, 0);
+	assert_int_equal(write(fd, &one, sizeof(one)), sizeof(one));
+	assert_false(loop_turn(loop)); /* nobody is woken by it any more */
+	assert_false(loop_turn(loop));
+	close(fd);
+	loop_destroy(loop);
+}
+
 static void an_eventfd_is_signalled_and_requests_complete(void **state)
 {
 	struct loop *loop = make_loop();
@@ -356,6 +377,7 @@ int main(void)
 		cmocka_unit_test(deferred_work_can_be_cancelled),
 		cmocka_unit_test(timers_fire_in_order_and_can_be_cancelled),
 		cmocka_unit_test(an_eventfd_that_is_never_read_gives_an_edge_per_write),
+		cmocka_unit_test(a_watch_stopped_between_an_event_and_its_edge_stays_stopped),
 		cmocka_unit_test(an_eventfd_is_signalled_and_requests_complete),
 		cmocka_unit_test(a_call_runs_on_the_loops_thread_and_waits),
 		cmocka_unit_test(posts_from_many_threads_all_arrive),
