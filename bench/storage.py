@@ -7,10 +7,11 @@ A phase is named DISK.OPERATION-DEPTH-JOBS; results are kept by phase and queues
 """
 
 BYTES = {'read': '4 KB random read', 'write': '4 KB random write', 'mixed': '4 KB mixed 70/30',
+         'busyread': '4 KB random read beside busy processors',
          'seqread': '128 KB read', 'seqwrite': '128 KB write'}
 FULL = ([f'{op}-{depth}-{jobs}' for op in ('read', 'write') for depth in (1, 8, 32, 128)
          for jobs in (1, 4)] +
-        ['mixed-32-1', 'mixed-32-4', 'seqread-8-1', 'seqwrite-8-1'])
+        ['busyread-1-1', 'mixed-32-1', 'mixed-32-4', 'seqread-8-1', 'seqwrite-8-1'])
 IMAGE = ['read-1-1', 'read-32-1', 'write-32-1', 'seqread-8-1', 'seqwrite-8-1']
 
 # {queues: {disk: [load]}}
@@ -18,7 +19,7 @@ SHORT_LOADS = {1: {'brd': ['read-1-1', 'read-32-1', 'write-32-1', 'seqread-8-1']
                    'null': ['read-32-1'],
                    'raw': ['read-32-1', 'write-32-1'],
                    'vhdx': ['read-32-1', 'write-32-1']},
-               2: {'brd': ['read-32-4']}}
+               2: {'brd': ['read-32-1', 'read-32-4']}}
 FULL_LOADS = {1: {'brd': FULL, 'null': FULL, 'raw': IMAGE, 'vhdx': IMAGE},
               2: {'brd': FULL, 'null': FULL},
               4: {'brd': FULL, 'null': FULL}}

@@ -19,6 +19,7 @@
 #include "base/counter.h"
 #include "base/fault.h"
 #include "base/num.h"
+#include "loop/patience.h"
 
 #define SQ_ENTRIES    256
 #define CQ_ENTRIES    2048
@@ -47,6 +48,8 @@ struct loop {
 	struct loop_watch wake_watch;
 	uint64_t poll_ns_max, poll_ns; /* the longest window, and the present one */
 	uint64_t idle_since_ns;
+	struct patience_group *sharing; /* its processor: loop_share_processor() */
+	uint32_t work;                  /* since it last slept: loop_note_work() */
 	bool ring_enabled;
 	bool has_waited;           /* entries of the round before are not submitted yet */
 	bool is_holding;           /* they are not, because others are about to come */
@@ -64,6 +67,7 @@ struct loop {
 	int wake_fd;
 	pthread_t thread;
 	bool has_thread;
+	atomic_bool is_patient;
 	counter_u64 rounds, sleeps, enters, submissions, poll_hits;
 };
 
@@ -635,6 +639,17 @@ void loop_set_poll_ns(struct loop *loop, uint64_t ns)
 	loop->poll_ns = ns / 2;
 }
 
+void loop_share_processor(struct loop *loop, struct patience_group *group)
+{
+	loop_set_poll_ns(loop, 0);
+	loop->sharing = group;
+}
+
+void loop_note_work(struct loop *loop, unsigned int count)
+{
+	loop->work += count;
+}
+
 bool loop_spins(const struct loop *loop)
 {
 	return loop->poll_ns_max > 0;
@@ -740,6 +755,33 @@ static void adapt_window(struct loop *loop, uint64_t slept_ns)
 	}
 }
 
+/* Who is woken under SCHED_BATCH does not take the processor from anybody. */
+static void be_patient(struct loop *loop, bool is_patient)
+{
+	static const struct sched_param none = { 0 };
+	int policy = sched_getscheduler(0);
+
+	if (policy != SCHED_OTHER && policy != SCHED_BATCH) {
+		loop->sharing = NULL; /* somebody knows better, and said so with chrt(1) */
+		return;
+	}
+	(void)sched_setscheduler(0, is_patient ? SCHED_BATCH : SCHED_OTHER, &none);
+	atomic_store_explicit(&loop->is_patient, is_patient, memory_order_relaxed);
+}
+
+static void adapt_patience(struct loop *loop, uint64_t now_ns)
+{
+	if (!loop->sharing) {
+		return;
+	}
+	bool is_patient = patience_group_sleeps(loop->sharing, loop->work, now_ns);
+
+	loop->work = 0;
+	if (is_patient != atomic_load_explicit(&loop->is_patient, memory_order_relaxed)) {
+		be_patient(loop, is_patient);
+	}
+}
+
 static void sleep_for_events(struct loop *loop)
 {
 	struct loop_timer *timer = list_first(&loop->timers, struct loop_timer, link);
@@ -754,6 +796,7 @@ static void sleep_for_events(struct loop *loop)
 		ts.tv_nsec = (long long)(left % 1000000000ULL);
 		timeout = &ts;
 	}
+	adapt_patience(loop, before);
 	loop->has_waited = loop->is_holding = loop->is_urgent = loop->has_requests = false;
 	counter_add(&loop->sleeps, 1);
 	counter_add(&loop->enters, 1);
@@ -806,5 +849,6 @@ void loop_read_stats(const struct loop *loop, struct loop_stats *ret)
 		.enters = counter_read(&loop->enters),
 		.submissions = counter_read(&loop->submissions),
 		.poll_hits = counter_read(&loop->poll_hits),
+		.is_patient = atomic_load_explicit(&loop->is_patient, memory_order_relaxed),
 	};
 }

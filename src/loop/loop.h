@@ -206,7 +206,18 @@ void loop_poller_remove(struct loop *loop, struct loop_poller *poller);
 #define LOOP_POLL_NS_DEFAULT 50000ULL
 void loop_set_poll_ns(struct loop *loop, uint64_t ns);
 
-/* Whether it ever does. */
+/*
+ * This loop has no processor of its own: it never spins, and finds out, with the others of its group,
+ * whether more gets done when a wake-up interrupts whoever runs there or when it waits for him
+ * (loop/patience.h). The group is borrowed until loop_destroy(). Before the thread runs.
+ */
+struct patience_group;
+void loop_share_processor(struct loop *loop, struct patience_group *group);
+
+/* What they go by: requests, frames, what counts as work done. From a poller. */
+void loop_note_work(struct loop *loop, unsigned int count);
+
+/* Whether it ever spins. */
 bool loop_spins(const struct loop *loop);
 
 /* The processors that this process may use; at least 1. Any thread. */
@@ -219,5 +230,6 @@ struct loop_stats {
 	uint64_t enters;      /* io_uring_enter calls */
 	uint64_t submissions; /* entries submitted */
 	uint64_t poll_hits;   /* work found while polling before sleep */
+	bool is_patient;      /* at present; no counter: loop_share_processor() */
 };
 void loop_read_stats(const struct loop *loop, struct loop_stats *ret);

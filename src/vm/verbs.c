@@ -55,6 +55,7 @@ static void inspect_loop(struct inspect *at, const char *name, const struct loop
 	inspect_u64(&item, "enters", stats.enters);
 	inspect_u64(&item, "submissions", stats.submissions);
 	inspect_u64(&item, "poll_hits", stats.poll_hits);
+	inspect_bool(&item, "patient", stats.is_patient);
 }
 
 static void on_inspect(void *ctx, const json_t *request, struct rpc_reply *reply)

@@ -371,10 +371,11 @@ static int create_loops(struct vm *vm, struct diag *reterr)
 	int err = loop_create("tabique", &vm->control, reterr);
 	bool may_spin = loops_may_spin(vm);
 
+	patience_group_init(&vm->patience);
 	while (!err && vm->io_count < vm->config->io_threads) {
 		err = loop_create("tabique-io", &vm->io[vm->io_count], reterr);
 		if (!err && !may_spin) {
-			loop_set_poll_ns(vm->io[vm->io_count], 0);
+			loop_share_processor(vm->io[vm->io_count], &vm->patience);
 		}
 		vm->io_count += !err;
 	}

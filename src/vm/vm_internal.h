@@ -14,6 +14,7 @@
 #include "console/serial.h"
 #include "dev/inspect.h"
 #include "loop/loop.h"
+#include "loop/patience.h"
 #include "mem/mem.h"
 #include "net/net.h"
 #include "partition/partition.h"
@@ -40,6 +41,7 @@ struct vm {
 	struct loop *control;
 	struct loop *io[VM_IO_THREADS_MAX];
 	uint32_t io_count;
+	struct patience_group patience; /* theirs, where processors are few */
 	bool nets_stopped;
 
 	struct mem *mem;

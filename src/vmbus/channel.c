@@ -146,6 +146,7 @@ static bool drain(struct vmbus_channel *channel)
 		return false;
 	}
 	counter_add(&channel->batches, 1);
+	loop_note_work(channel->loop, taken);
 	note_taken(channel, requests);
 	if (ops_of(channel)->batch_end && !channel->is_closing) {
 		ops_of(channel)->batch_end(channel->device, channel);
