@@ -17,6 +17,7 @@
 #include "base/num.h"
 #include "block/block_impl.h"
 
+#define PAGE_BYTES       4096U
 #define PROBE_HEAD_BYTES 512
 #define PROBE_TAIL_BYTES 512
 
@@ -199,6 +200,19 @@ static const struct image_probe *probe_by_header(const struct probe_bytes *bytes
 	return NULL;
 }
 
+/*
+ * What was read to look at it leaves the page cache: a file with one page there has the kernel look for
+ * more at every direct request.
+ */
+static void probe_forget(int fd, uint64_t bytes)
+{
+	(void)posix_fadvise(fd, 0, PAGE_BYTES, POSIX_FADV_DONTNEED);
+	if (bytes > PAGE_BYTES) {
+		(void)posix_fadvise(fd, (off_t)num_align_down(bytes - 1, PAGE_BYTES), 0,
+				    POSIX_FADV_DONTNEED);
+	}
+}
+
 /* Never waits: a FIFO is not opened, and a device's size is asked of it. */
 static int probe_read(const char *path, struct probe_bytes *ret)
 {
@@ -221,14 +235,17 @@ static int probe_read(const char *path, struct probe_bytes *ret)
 	if (S_ISBLK(st.st_mode) && ioctl(fd, BLKGETSIZE64, &bytes) < 0) {
 		return -errno;
 	}
-	if (pread(fd, ret->head, sizeof(ret->head), 0) < 0) {
-		return -errno;
+	/* No read-ahead. */
+	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+	int err = 0;
+
+	if (pread(fd, ret->head, sizeof(ret->head), 0) < 0 ||
+	    (bytes >= sizeof(ret->tail) &&
+	     pread(fd, ret->tail, sizeof(ret->tail), (off_t)(bytes - sizeof(ret->tail))) < 0)) {
+		err = -errno;
 	}
-	if (bytes >= sizeof(ret->tail) &&
-	    pread(fd, ret->tail, sizeof(ret->tail), (off_t)(bytes - sizeof(ret->tail))) < 0) {
-		return -errno;
-	}
-	return 0;
+	probe_forget(fd, bytes);
+	return err;
 }
 
 static int probe_error(const char *path, int err, struct diag *reterr)

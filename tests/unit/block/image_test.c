@@ -2,6 +2,7 @@
 /* Which format a file is of; making, examining and compacting raw images. */
 #include "unit/block/rig.h"
 
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "base/bytes.h"
@@ -121,6 +122,48 @@ static void probing_says_why_it_cannot(void **state)
 	assert_int_equal(image_probe("image-test-short", &probe, &diag), 0);
 	assert_int_equal(probe.kind, BLOCK_RAW);
 	unlink("image-test-short");
+}
+
+#define PAGES 64
+
+/* How many pages of the file are cached. */
+static unsigned int cached_pages(int fd)
+{
+	void *map = mmap(NULL, PAGES * 4096, PROT_READ, MAP_SHARED, fd, 0);
+	unsigned char in_core[PAGES];
+	unsigned int count = 0;
+
+	assert_ptr_not_equal(map, MAP_FAILED);
+	assert_int_equal(mincore(map, PAGES * 4096, in_core), 0);
+	munmap(map, PAGES * 4096);
+	for (unsigned int i = 0; i < PAGES; i++) {
+		count += in_core[i] & 1;
+	}
+	return count;
+}
+
+static void probing_leaves_nothing_in_the_page_cache(void **state)
+{
+	const char *path = "image-test-cached.img";
+	struct image_probe probe;
+	struct diag diag;
+	char byte = 1;
+	int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
+
+	assert_true(fd >= 0);
+	assert_int_equal(ftruncate(fd, PAGES * 4096 - 512), 0);
+	assert_int_equal(pwrite(fd, &byte, 1, 5000), 1);
+	assert_int_equal(fsync(fd), 0);
+	assert_int_equal(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED), 0);
+	if (cached_pages(fd) > 0) {
+		unlink(path);
+		close(fd);
+		skip(); /* a file system of memory: all of it is cache */
+	}
+	assert_int_equal(image_probe(path, &probe, &diag), 0);
+	assert_int_equal(cached_pages(fd), 0);
+	unlink(path);
+	close(fd);
 }
 
 static void formats_are_known_by_name(void **state)
@@ -302,6 +345,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(name_and_header_must_agree),
 		cmocka_unit_test(probing_says_why_it_cannot),
+		cmocka_unit_test(probing_leaves_nothing_in_the_page_cache),
 		cmocka_unit_test(formats_are_known_by_name),
 		cmocka_unit_test(raw_images_are_made_whole_or_not_at_all),
 		cmocka_unit_test(zeroes_in_a_raw_image_become_holes),
