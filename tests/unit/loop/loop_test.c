@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 
 #include "base/num.h"
 #include "loop/loop.h"
+#include "loop/patience.h"
 
 struct probe {
 	struct loop_work work;
@@ -370,6 +372,59 @@ static void held_submissions_share_a_call(void **state)
 	assert_true(enters_for(&urgent, 43) >= 43);
 }
 
+static void get_policy(void *arg)
+{
+	*(int *)arg = sched_getscheduler(0);
+}
+
+/* After the loop has gone to sleep, all of it later than what the caller did. */
+static int policy_of(struct loop *loop)
+{
+	struct loop_stats before, stats;
+	int policy;
+
+	loop_read_stats(loop, &before);
+	do {
+		loop_call(loop, get_policy, &policy);
+		loop_read_stats(loop, &stats);
+	} while (stats.sleeps < before.sleeps + 2);
+	loop_call(loop, get_policy, &policy);
+	return policy;
+}
+
+static void be_idle(void *arg)
+{
+	static const struct sched_param none = { 0 };
+
+	assert_int_equal(sched_setscheduler(0, SCHED_IDLE, &none), 0);
+}
+
+static void a_patient_loop_interrupts_nobody(void **state)
+{
+	struct loop *loop = make_loop();
+	struct patience_group group;
+	struct loop_stats stats;
+	struct diag diag;
+
+	patience_group_init(&group);
+	loop_share_processor(loop, &group);
+	assert_false(loop_spins(loop));
+	assert_int_equal(loop_start_thread(loop, &diag), 0);
+	assert_int_equal(policy_of(loop), SCHED_OTHER);
+	atomic_store(&group.is_patient, true);
+	assert_int_equal(policy_of(loop), SCHED_BATCH);
+	loop_read_stats(loop, &stats);
+	assert_true(stats.is_patient);
+	atomic_store(&group.is_patient, false);
+	assert_int_equal(policy_of(loop), SCHED_OTHER);
+	/* Who has given it another policy keeps it. */
+	loop_call(loop, be_idle, NULL);
+	atomic_store(&group.is_patient, true);
+	assert_int_equal(policy_of(loop), SCHED_IDLE);
+	loop_stop_thread(loop);
+	loop_destroy(loop);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -383,6 +438,7 @@ int main(void)
 		cmocka_unit_test(posts_from_many_threads_all_arrive),
 		cmocka_unit_test(a_poller_is_armed_before_sleep),
 		cmocka_unit_test(held_submissions_share_a_call),
+		cmocka_unit_test(a_patient_loop_interrupts_nobody),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
