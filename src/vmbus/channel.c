@@ -175,43 +175,32 @@ static bool look_for_room(struct vmbus_channel *channel)
 }
 
 /*
- * No more requests come. What was held back from the kernel is submitted in this round; what that
- * does at once, as a RAM disk, is shown with the rest in the next.
- */
-static bool end_of_burst(struct vmbus_channel *channel)
-{
-	struct coalesce *coalesce = &channel->coalesce;
-
-	if (!channel->burst_is_over) {
-		channel->burst_is_over = true;
-		return true;
-	}
-	if (coalesce->held == 0) {
-		return false;
-	}
-	show(channel, true);
-	return true;
-}
-
-/*
  * While more requests are expected, what there is waits for them: answers for the guest, submissions
- * for the kernel. Whether it does, so that the loop stays awake for it, or has just been let go.
+ * for the kernel. When no more come, what was held back is submitted in this round; what that does at
+ * once, as a RAM disk, is shown with the rest in the next. Whether the loop is to stay awake.
  */
 static bool gather(struct vmbus_channel *channel)
 {
 	struct coalesce *coalesce = &channel->coalesce;
 
-	if (!coalesce_is_on(coalesce) || coalesce->outstanding + coalesce->held == 0) {
+	if (!coalesce_is_on(coalesce)) {
 		return false;
 	}
-	if (!coalesce_expects(coalesce, loop_now_ns())) {
-		return end_of_burst(channel);
+	switch (coalesce_advise(coalesce, loop_now_ns())) {
+	case COALESCE_GO_ON:
+		return false;
+	case COALESCE_WAIT:
+		if (coalesce->outstanding > coalesce->held) {
+			loop_hold_submissions(channel->loop, coalesce_submissions(coalesce));
+		}
+		return true;
+	case COALESCE_SUBMIT:
+		return true;
+	case COALESCE_SHOW:
+		show(channel, true);
+		return true;
 	}
-	channel->burst_is_over = false;
-	if (coalesce->outstanding > coalesce->held) {
-		loop_hold_submissions(channel->loop, coalesce_submissions(coalesce));
-	}
-	return true;
+	return false;
 }
 
 /* What has been gathered, if it is enough. Whether it was. */
@@ -300,7 +289,7 @@ static int start(struct vmbus_channel *channel)
 	channel->is_open = true;
 	channel->is_closing = channel->is_dead = channel->is_stopped = false;
 	channel->must_signal = channel->is_masked = false;
-	channel->is_urgent = channel->burst_is_over = false;
+	channel->is_urgent = false;
 	/* A loop that never spins sleeps at once: it has nothing to wait for. */
 	coalesce_init(&channel->coalesce, ops_of(channel)->coalesces && loop_spins(channel->loop));
 	channel->room_wanted = 0;

@@ -53,7 +53,6 @@ struct vmbus_channel {
 	struct loop_timer room_timer; /* for guests that do not promise to signal room */
 	bool must_signal;
 	bool is_urgent;     /* what was written is no answer, and does not wait for others */
-	bool burst_is_over; /* no more requests are expected in this hold */
 	struct coalesce coalesce;
 	struct log_rate log_rate;
 

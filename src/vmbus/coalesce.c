@@ -46,11 +46,9 @@ void coalesce_taken(struct coalesce *coalesce, uint32_t count, uint64_t now_ns)
 	}
 }
 
-bool coalesce_expects(struct coalesce *coalesce, uint64_t now_ns)
+/* Whether the burst goes on: more requests are to come soon. */
+static bool expects_more(struct coalesce *coalesce, uint64_t now_ns)
 {
-	if (!coalesce_is_on(coalesce)) {
-		return false;
-	}
 	if (coalesce->hold_ns == 0) {
 		coalesce->hold_ns = now_ns;
 	}
@@ -59,6 +57,22 @@ bool coalesce_expects(struct coalesce *coalesce, uint64_t now_ns)
 	}
 	return now_ns - coalesce->hold_ns <= COALESCE_HOLD_NS_MAX &&
 	       now_ns - coalesce->arrival_ns <= GAPS_TO_WAIT * coalesce->gap_ns;
+}
+
+enum coalesce_advice coalesce_advise(struct coalesce *coalesce, uint64_t now_ns)
+{
+	if (coalesce->outstanding + coalesce->held == 0) {
+		return COALESCE_GO_ON;
+	}
+	if (expects_more(coalesce, now_ns)) {
+		coalesce->is_over = false;
+		return COALESCE_WAIT;
+	}
+	if (!coalesce->is_over) {
+		coalesce->is_over = true;
+		return COALESCE_SUBMIT;
+	}
+	return coalesce->held > 0 ? COALESCE_SHOW : COALESCE_GO_ON;
 }
 
 static uint32_t at_most(uint32_t target)

@@ -45,6 +45,7 @@
 struct coalesce {
 	bool is_allowed;
 	bool is_probing;
+	bool is_over;         /* the burst: no more requests are expected */
 	uint32_t target;      /* answers; at least 1 */
 	uint32_t outstanding; /* requests taken whose answers have not been shown */
 	uint32_t held;        /* answers that are ready, of these */
@@ -88,8 +89,16 @@ static inline void coalesce_answered(struct coalesce *coalesce)
 	coalesce->held++;
 }
 
-/* Whether the burst goes on: more requests are to come soon. False when it is off. */
-bool coalesce_expects(struct coalesce *coalesce, uint64_t now_ns);
+/* What to do with what is there when a round's requests have been taken. */
+enum coalesce_advice {
+	COALESCE_GO_ON, /* nothing: it is off, or there is nothing to wait for */
+	COALESCE_WAIT,  /* more requests are to come soon: answers and submissions wait for them */
+	COALESCE_SUBMIT, /* the burst is over: what was not submitted is, and may be answered at once */
+	COALESCE_SHOW, /* it is over, and what is ready is shown, in vain */
+};
+
+/* Only when it is on. */
+enum coalesce_advice coalesce_advise(struct coalesce *coalesce, uint64_t now_ns);
 
 /* All answers that were ready are shown: enough, or in vain at a burst's end, or for another reason. */
 void coalesce_shown(struct coalesce *coalesce, bool in_vain);

@@ -28,7 +28,6 @@ struct world {
 	uint64_t at_device[256]; /* when each will be answered */
 	unsigned int in_flight;
 	uint64_t ready_ns; /* the oldest answer that is held */
-	bool burst_is_over;
 
 	/* what came of it */
 	uint64_t shown, interrupts, held_ns_max;
@@ -90,13 +89,9 @@ static void step(struct world *world)
 	reap(world);
 	if (coalesce->held > 0 && coalesce_is_enough(coalesce)) {
 		show(world, false);
-	} else if (coalesce_is_on(coalesce) && coalesce->outstanding > 0) {
-		bool over = !coalesce_expects(coalesce, world->now_ns);
-
-		if (over && world->burst_is_over && coalesce->held > 0) {
-			show(world, true);
-		}
-		world->burst_is_over = over;
+	} else if (coalesce_is_on(coalesce) &&
+		   coalesce_advise(coalesce, world->now_ns) == COALESCE_SHOW) {
+		show(world, true);
 	}
 	world->now_ns += STEP_NS;
 }
