@@ -52,7 +52,7 @@ struct vmbus_channel {
 	struct loop_work flush;
 	struct loop_timer room_timer; /* for guests that do not promise to signal room */
 	bool must_signal;
-	bool is_urgent;     /* what was written is no answer, and does not wait for others */
+	bool is_urgent; /* what was written is no answer, and does not wait for others */
 	struct coalesce coalesce;
 	struct log_rate log_rate;
 
