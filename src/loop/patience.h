@@ -62,7 +62,7 @@ struct patience {
 	uint64_t since_ns;    /* its beginning, CLOCK_MONOTONIC; 0: none yet */
 	uint64_t work;        /* done in it */
 	uint64_t rate[3];     /* of the last trial's epochs, work per second */
-	uint64_t changes;     /* of the usual manner; for people */
+	uint64_t changes;     /* of the usual manner; for tests */
 };
 
 void patience_init(struct patience *patience);

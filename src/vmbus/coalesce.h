@@ -91,10 +91,10 @@ static inline void coalesce_answered(struct coalesce *coalesce)
 
 /* What to do with what is there when a round's requests have been taken. */
 enum coalesce_advice {
-	COALESCE_GO_ON, /* nothing: it is off, or there is nothing to wait for */
-	COALESCE_WAIT,  /* more requests are to come soon: answers and submissions wait for them */
-	COALESCE_SUBMIT, /* the burst is over: what was not submitted is, and may be answered at once */
-	COALESCE_SHOW, /* it is over, and what is ready is shown, in vain */
+	COALESCE_GO_ON,  /* nothing: nobody waits for anything */
+	COALESCE_WAIT,   /* more requests are to come soon: answers and submissions wait for them */
+	COALESCE_SUBMIT, /* none are: what was held back is submitted, and may be answered at once */
+	COALESCE_SHOW,   /* none are, and what is ready is shown, in vain */
 };
 
 /* Only when it is on. */

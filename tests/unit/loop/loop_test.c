@@ -116,22 +116,36 @@ static void timers_fire_in_order_and_can_be_cancelled(void **state)
 	loop_destroy(loop);
 }
 
+/* An eventfd that the loop watches for p, and has begun to. */
+static int watched_eventfd(struct loop *loop, struct probe *p)
+{
+	int fd = eventfd(0, EFD_NONBLOCK);
+
+	assert_int_equal(loop_watch_start(loop, &p->watch, fd, POLLIN, on_edge), 0);
+	turn_some(loop);
+	return fd;
+}
+
+static void signal_eventfd(int fd)
+{
+	uint64_t one = 1;
+
+	assert_int_equal(write(fd, &one, sizeof(one)), sizeof(one));
+}
+
 static void an_eventfd_that_is_never_read_gives_an_edge_per_write(void **state)
 {
 	struct loop *loop = make_loop();
 	struct probe p = { 0 };
-	int fd = eventfd(0, EFD_NONBLOCK);
-	uint64_t one = 1;
+	int fd = watched_eventfd(loop, &p);
 
-	assert_int_equal(loop_watch_start(loop, &p.watch, fd, POLLIN, on_edge), 0);
-	turn_some(loop);
 	for (int i = 1; i <= 3; i++) {
-		assert_int_equal(write(fd, &one, sizeof(one)), sizeof(one));
+		signal_eventfd(fd);
 		turn_some(loop);
 		assert_int_equal(p.edges, i);
 	}
 	loop_watch_stop(&p.watch);
-	assert_int_equal(write(fd, &one, sizeof(one)), sizeof(one));
+	signal_eventfd(fd);
 	turn_some(loop);
 	assert_int_equal(p.edges, 3);
 	close(fd);
@@ -143,16 +157,13 @@ static void a_watch_stopped_between_an_event_and_its_edge_stays_stopped(void **s
 {
 	struct loop *loop = make_loop();
 	struct probe p = { 0 };
-	int fd = eventfd(0, EFD_NONBLOCK);
-	uint64_t one = 1;
+	int fd = watched_eventfd(loop, &p);
 
-	assert_int_equal(loop_watch_start(loop, &p.watch, fd, POLLIN, on_edge), 0);
-	turn_some(loop);
-	assert_int_equal(write(fd, &one, sizeof(one)), sizeof(one));
+	signal_eventfd(fd);
 	loop_watch_stop(&p.watch);
 	turn_some(loop);
 	assert_int_equal(p.edges, 0);
-	assert_int_equal(write(fd, &one, sizeof(one)), sizeof(one));
+	signal_eventfd(fd);
 	assert_false(loop_turn(loop)); /* nobody is woken by it any more */
 	assert_false(loop_turn(loop));
 	close(fd);
