@@ -18,6 +18,16 @@ struct loop *net_loop(const struct net *net)
 	return net->loop;
 }
 
+int net_twin(struct net *net, struct loop *loop, struct net **ret)
+{
+	return net->ops->twin ? net->ops->twin(net, loop, ret) : -EOPNOTSUPP;
+}
+
+unsigned int net_ends_max(const struct net *net)
+{
+	return net->ops->ends_max ? net->ops->ends_max : 1;
+}
+
 int net_attach(struct net *net, struct net_front *front, const struct net_front_config *config)
 {
 	loop_check_here(net->loop);
@@ -68,6 +78,13 @@ void net_destroy(struct net *net)
 	net->ops->destroy(net);
 }
 
+void net_count_sent(struct net *net, const struct net_frame *frame)
+{
+	net->counters.sent_frames++;
+	net->counters.sent_bytes += frame->bytes;
+	net->counters.sent_large += (frame->flags & NET_FRAME_LSO) != 0;
+}
+
 int net_send(struct net *net, const struct net_frame *frame)
 {
 	int err;
@@ -82,10 +99,40 @@ int net_send(struct net *net, const struct net_frame *frame)
 		net->counters.send_waits++;
 		return err;
 	}
-	net->counters.sent_frames++;
-	net->counters.sent_bytes += frame->bytes;
-	net->counters.sent_large += (frame->flags & NET_FRAME_LSO) != 0;
+	net_count_sent(net, frame);
 	return 0;
+}
+
+static int send_each(struct net *net, struct net_frame *frames, unsigned int count,
+		     unsigned int *ret_taken)
+{
+	unsigned int i;
+	int err = 0;
+
+	for (i = 0; i < count; i++) {
+		err = net_send(net, &frames[i]);
+		if (err == -EAGAIN) {
+			break;
+		}
+	}
+	*ret_taken = i;
+	return i < count ? -EAGAIN : 0;
+}
+
+int net_send_many(struct net *net, struct net_frame *frames, unsigned int count,
+		  unsigned int *ret_taken)
+{
+	int err;
+
+	check(count <= NET_SEND_MANY_MAX);
+	if (!net->ops->send_many) {
+		return send_each(net, frames, count, ret_taken);
+	}
+	err = net->ops->send_many(net, frames, count, ret_taken);
+	check(err == 0 || err == -EAGAIN);
+	check(*ret_taken <= count && (err != 0) == (*ret_taken < count));
+	net->counters.send_waits += err != 0;
+	return err;
 }
 
 void net_batch_end(struct net *net)

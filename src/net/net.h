@@ -7,7 +7,9 @@
  *   front                                 back        offloads travel as metadata: what is not
  *            front->deliver() ◄─────────              done yet (send), what is known (deliver)
  *
- * A back end serves one front end. Both live on one loop, and so every call here is made on it.
+ * An end of a back end serves one front end. Both live on one loop, and so every call here is made on
+ * it. A NIC with several queues has a front end, an end and a loop for each: the first end is made
+ * with the back end, the others are its twins (net_twin()). Only a lane (below) crosses loops.
  *
  * Invariants:
  *   N1  A frame belongs to the caller again when net_send() or deliver() has returned: who wants to
@@ -16,6 +18,8 @@
  *       from the loop, never from inside net_send(), net_room() or net_configure().
  *   N3  No room is a value, -EAGAIN, and it is not a loss: the receiver says when there is room
  *       again (writable(), net_room()), and the sender keeps the frame until then.
+ *   N4  A back end's kernel I/O may read a frame's pages, which can be a guest's, and never writes
+ *       into memory that is a guest's: who dies in the middle leaves nothing behind that writes there.
  *
  *   owner   vm (one per --net)   thread  its loop; before the loop runs, who creates it
  */
@@ -60,6 +64,13 @@ enum {
 	NET_FRAME_COALESCED = 1U << 4,
 	/* vlan_tci holds a tag that is not in the frame */
 	NET_FRAME_VLAN = 1U << 5,
+	/*
+	 * iov[0] is memory that nobody else writes: the checked copy of the frame's headers, so that
+	 * what was checked is what is delivered
+	 */
+	NET_FRAME_HEAD = 1U << 6,
+	/* hash is the flow's (Toeplitz, as the front end's net_rss asks for) */
+	NET_FRAME_HASH = 1U << 7,
 };
 
 /* An Ethernet frame without its check sequence. */
@@ -73,6 +84,27 @@ struct net_frame {
 	uint8_t l4;        /* enum net_l4 */
 	uint16_t vlan_tci;
 	uint32_t mss;
+	uint32_t hash;
+};
+
+#define NET_RSS_KEY_BYTES     40
+#define NET_RSS_TABLE_ENTRIES 128
+/* net_rss.hash_types: which headers are hashed; addresses alone where the ports' type is missing */
+#define NET_RSS_IPV4          (1U << 0)
+#define NET_RSS_TCP_IPV4      (1U << 1)
+#define NET_RSS_IPV6          (1U << 2)
+#define NET_RSS_TCP_IPV6      (1U << 3)
+#define NET_RSS_UDP_IPV4      (1U << 4)
+#define NET_RSS_UDP_IPV6      (1U << 5)
+
+/* Which of a front end's queues a frame is for: table[hash % table_entries]. */
+struct net_rss {
+	bool is_on;             /* otherwise queue 0 */
+	uint16_t queues;        /* each entry is smaller */
+	uint16_t table_entries; /* a power of two, at most NET_RSS_TABLE_ENTRIES */
+	uint32_t hash_types;
+	uint8_t key[NET_RSS_KEY_BYTES];
+	uint16_t table[NET_RSS_TABLE_ENTRIES];
 };
 
 /* What a front end can take and how it wants to be addressed. */
@@ -80,7 +112,10 @@ struct net_front_config {
 	uint8_t mac[NET_MAC_BYTES];
 	uint32_t mtu;
 	uint32_t coalesce_bytes_max; /* the longest coalesced frame; 0: none, please */
+	struct net_rss rss;
 };
+
+struct net_lane;
 
 struct net_front_ops {
 	/* A frame for the guest. 0 (also when it was filtered out or lost), or -EAGAIN: see N3. */
@@ -94,6 +129,18 @@ struct net_front_ops {
 
 	/* net_link_is_up() has changed. */
 	void (*link_changed)(struct net_front *front);
+
+	/*
+	 * Optional, all four: a way into this front end for frames from another loop, without a copy
+	 * in between. create and cut on the front end's loop, deliver and flush on `from`.
+	 */
+	int (*lane_create)(struct net_front *front, struct loop *from, struct net_lane **ret);
+	/* No frame enters any more; done is posted on the front's loop when `from` has let go of it. */
+	void (*lane_cut)(struct net_lane *lane, struct loop_work *done);
+	/* 0: copied; -ENOBUFS: the front end has granted no room, the frame is lost (caller counts). */
+	int (*lane_deliver)(struct net_lane *lane, const struct net_frame *frame);
+	/* No more for now: the front end's loop is told. */
+	void (*lane_flush)(struct net_lane *lane);
 };
 
 /* Embedded in a front end. */
@@ -105,6 +152,16 @@ struct net_front {
 
 /* The loop that the back end lives on. */
 struct loop *net_loop(const struct net *net);
+
+/*
+ * A further end of the same back end, for another queue on another loop (or the same). It is stopped
+ * and destroyed like the first, before it. -EOPNOTSUPP: the back end has one end only, and so the NIC
+ * gets one queue; -ENOMEM and other errnos of the host. Before the loop runs, or on it.
+ */
+MUST_CHECK int net_twin(struct net *net, struct loop *loop, struct net **ret);
+
+/* How many ends it can have, the first included; 1: net_twin() never works. */
+unsigned int net_ends_max(const struct net *net);
 
 /* Connects the one front end, borrowed until net_detach(). -EBUSY when there is one. */
 MUST_CHECK int net_attach(struct net *net, struct net_front *front,
@@ -132,6 +189,16 @@ void net_destroy(struct net *net);
  * -EBADMSG: no frame at all (shorter than a header, longer than NET_FRAME_BYTES_MAX).
  */
 MUST_CHECK int net_send(struct net *net, const struct net_frame *frame);
+
+/*
+ * Frames in order, of one packet mostly. *ret_taken of them, from the first, are done with as
+ * net_send() says; 0 when that is all of them, -EAGAIN: see N3. A frame that is none (-EBADMSG of
+ * net_send()) counts as taken, and is lost. Each frame's iov[-1] is the back end's to write during the
+ * call (for NET_FRAME_HEAD): the caller leaves that room.
+ */
+#define NET_SEND_MANY_MAX 64U
+MUST_CHECK int net_send_many(struct net *net, struct net_frame *frames, unsigned int count,
+			     unsigned int *ret_taken);
 
 /* No more frames for now: send what was put off. */
 void net_batch_end(struct net *net);

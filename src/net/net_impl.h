@@ -11,6 +11,12 @@ struct net_ops {
 
 	/* net_send(), length checked. 0, or -EAGAIN and later net_now_writable(). */
 	int (*send)(struct net *net, const struct net_frame *frame);
+	/* Optional: net_send_many(), lengths not checked. Without it send() is called for each. */
+	int (*send_many)(struct net *net, struct net_frame *frames, unsigned int count,
+			 unsigned int *ret_taken);
+	/* Optional, with ends_max: net_twin(). */
+	int (*twin)(struct net *net, struct loop *loop, struct net **ret);
+	unsigned int ends_max; /* 0 is 1 */
 	/* Optional. */
 	void (*batch_end)(struct net *net);
 	void (*room)(struct net *net);
@@ -33,6 +39,9 @@ struct net {
 	bool link_up;
 	struct net_counters counters;
 };
+
+/* A frame taken of a batch, counted as net_send() counts: for send_many(). */
+void net_count_sent(struct net *net, const struct net_frame *frame);
 
 void net_init(struct net *net, const struct net_ops *ops, struct loop *loop);
 
