@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * An interface of the host, shared with it (a packet socket): what is sent here leaves by the
+ * interface, and all that arrives there arrives here too, whoever it is for. Checksums and large
+ * segments go both ways undone where the interface can (virtio_net_hdr). The ends share what arrives
+ * by a hash of its flow. The link is up while the interface is up and running; removed, it is down
+ * until one of that name is there again (with several ends this needs the right to open sockets).
+ *
+ *   owner   as net.h says   thread  each end's loop; life (create, twin) before the loops run, or on
+ *           the first end's
+ *   spec    packet(7)
+ */
+#pragma once
+
+#include "net/net.h"
+
+#define NET_PACKET_ENDS_MAX 16U
+
+struct net_packet_config {
+	const char *name;    /* of the interface */
+	const int *fds_take; /* of net_packet_open(), one per end; taken over (also on failure) */
+	unsigned int ends;   /* 1 to NET_PACKET_ENDS_MAX: the first end and its twins */
+	int link_fd_take; /* of linkwatch_open() in the interface's network namespace; -1: opens one */
+};
+
+/*
+ * Opens a socket per end on the interface. 0, or an errno with a sentence: -ENODEV, -EPERM (needs
+ * CAP_NET_RAW), -ENETDOWN (several ends on an interface that is down), -EINVAL (no Ethernet).
+ */
+MUST_CHECK int net_packet_open(const char *name, unsigned int ends, int *ret_fds,
+			       struct diag *reterr);
+
+/* 0 or a negative errno with a sentence. */
+MUST_CHECK int net_packet_create(struct loop *loop, const struct net_packet_config *config,
+				 struct net **ret, struct diag *reterr);
