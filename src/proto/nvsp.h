@@ -201,6 +201,19 @@ static_assert(sizeof(struct nvsp_subchannel) == 12, "nvsp subchannel");
 
 #define NVSP_SUBCHANNEL_ALLOCATE 1
 
+/*
+ * host → guest, in-band, no answer: which queue the guest is to send on, by the low bits of its flow's
+ * hash. Linux up to 6.0 takes 40 for the offset when the message has 104 bytes or more.
+ */
+#define NVSP_SEND_TABLE_ENTRIES  16U /* Linux takes no other number */
+struct nvsp_send_indirection_table {
+	uint32_t type; /* NVSP_SEND_INDIRECTION_TABLE */
+	uint32_t count;
+	uint32_t offset; /* of the table, from the message's start */
+	uint32_t table[NVSP_SEND_TABLE_ENTRIES];
+};
+static_assert(sizeof(struct nvsp_send_indirection_table) == 76, "nvsp send table");
+
 /* The answer to messages that are known and refused: OID_QUERY_EX. */
 struct nvsp_refusal {
 	uint32_t type;

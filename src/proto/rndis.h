@@ -164,7 +164,10 @@ static_assert(sizeof(struct rndis_ppi) == 12, "rndis per-packet information");
 #define RNDIS_RX_TCP_INVALID     (1U << 7)
 #define RNDIS_RX_IP_INVALID      (1U << 8)
 
-/* RNDIS_PPI_LSO: version 1 has mss, offset and type 0; version 2 also says which IP. */
+/*
+ * RNDIS_PPI_LSO: version 1 (Windows Server 2008; type bit 0) and version 2 alike have mss and offset,
+ * and the guest leaves the checksums out; version 2 also says which IP. Which it is we see in the frame.
+ */
 #define RNDIS_LSO_MSS_MASK       0xfffffU
 #define RNDIS_LSO_L4_SHIFT       20
 #define RNDIS_LSO_L4_MASK        0x3ffU
@@ -225,6 +228,12 @@ static_assert(sizeof(struct rndis_ppi_id) == 4, "rndis packet id");
 #define OID_GEN_XMIT_ERROR              0x00020103U
 #define OID_GEN_RCV_ERROR               0x00020104U
 #define OID_GEN_RCV_NO_BUFFER           0x00020105U
+#define OID_GEN_DIRECTED_FRAMES_XMIT    0x00020202U
+#define OID_GEN_MULTICAST_FRAMES_XMIT   0x00020204U
+#define OID_GEN_BROADCAST_FRAMES_XMIT   0x00020206U
+#define OID_GEN_DIRECTED_FRAMES_RCV     0x00020208U
+#define OID_GEN_MULTICAST_FRAMES_RCV    0x0002020aU
+#define OID_GEN_BROADCAST_FRAMES_RCV    0x0002020cU
 #define OID_GEN_FRIENDLY_NAME           0x00020216U
 #define OID_GEN_BYTES_RCV               0x00020219U
 #define OID_GEN_BYTES_XMIT              0x0002021aU
@@ -353,6 +362,49 @@ struct ndis_rss_capabilities {
 };
 static_assert(sizeof(struct ndis_rss_capabilities) == 20, "rss capabilities");
 #define NDIS_RSS_CAPABILITIES_BYTES 18
+
+/* ndis_rss_capabilities.flags: hash function, and what it can be of. */
+#define NDIS_RSS_CAP_TCP_IPV4       0x100U
+#define NDIS_RSS_CAP_TCP_IPV6       0x200U
+
+/*
+ * OID_GEN_RSS_PARAMETERS, revision 2, aligned as a C compiler does it (Linux does not pack it). Table
+ * (32 bits for each entry: a queue) and key lie at offsets from the start.
+ */
+struct ndis_rss_parameters {
+	struct ndis_object object; /* NDIS_OBJECT_RSS_PARAMETERS */
+	uint16_t flags;            /* NDIS_RSS_* */
+	uint16_t base_cpu;
+	uint32_t hash_info; /* NDIS_HASH_* */
+	uint16_t table_bytes;
+	uint16_t reserved1;
+	uint32_t table_offset;
+	uint16_t key_bytes;
+	uint16_t reserved2;
+	uint32_t key_offset;
+	uint32_t masks_offset, masks_count, mask_bytes; /* of processors: not looked at */
+};
+static_assert(offsetof(struct ndis_rss_parameters, key_offset) == 24, "rss parameters");
+static_assert(sizeof(struct ndis_rss_parameters) == 40, "rss parameters");
+#define NDIS_RSS_PARAMETERS_BYTES_MIN 28U
+#define NDIS_RSS_PARAMETERS_REVISION  2
+
+#define NDIS_RSS_BASE_CPU_UNCHANGED   0x0001U
+#define NDIS_RSS_HASH_INFO_UNCHANGED  0x0002U
+#define NDIS_RSS_TABLE_UNCHANGED      0x0004U
+#define NDIS_RSS_KEY_UNCHANGED        0x0008U
+#define NDIS_RSS_DISABLE              0x0010U
+
+#define NDIS_HASH_FUNCTION_MASK       0xffU
+#define NDIS_HASH_TOEPLITZ            0x01U
+#define NDIS_HASH_IPV4                0x0100U
+#define NDIS_HASH_TCP_IPV4            0x0200U
+#define NDIS_HASH_IPV6                0x0400U
+#define NDIS_HASH_IPV6_EX             0x0800U
+#define NDIS_HASH_TCP_IPV6            0x1000U
+#define NDIS_HASH_TCP_IPV6_EX         0x2000U
+#define NDIS_HASH_UDP_IPV4            0x4000U
+#define NDIS_HASH_UDP_IPV6            0x8000U
 
 /* OID_GEN_LINK_STATE */
 struct ndis_link_state {

@@ -363,20 +363,9 @@ void vm_stop_back_ends(struct vm *vm)
 	vm->nets_stopped = true;
 }
 
-static void pause_on_loop(void *arg)
-{
-	netvsp_pause(arg);
-}
-
-static void resume_on_loop(void *arg)
-{
-	netvsp_resume(arg);
-}
-
 void vm_pause_adapters(struct vm *vm, bool paused)
 {
 	for (size_t i = 0; i < vm->config->net_count; i++) {
-		loop_call(net_loop(vm->nets[i]), paused ? pause_on_loop : resume_on_loop,
-			  vm->netvsps[i]);
+		(paused ? netvsp_pause : netvsp_resume)(vm->netvsps[i]);
 	}
 }

@@ -6,14 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/fault.h"
 #include "base/num.h"
 #include "vsp/net/netvsp_internal.h"
 
-static struct netvsp *from_device(struct vmbus_device *device)
-{
-	return container_of(device, struct netvsp, device);
-}
+#define LINK_BITS_PER_SECOND 10000000000ULL
 
 /* ---- what others are told ---------------------------------------------------------------------- */
 
@@ -22,24 +20,6 @@ bool netvsp_has_rsc(const struct netvsp *nic)
 	return nic->operational && nic->dialect && nic->dialect->rsc && !nic->no_rsc &&
 	       nic->capabilities & NVSP_CAP_RSC && nic->offloads.rsc4 == NDIS_PARAM_ON &&
 	       nic->offloads.rsc6 == NDIS_PARAM_ON;
-}
-
-static struct net_front_config front_config(const struct netvsp *nic)
-{
-	struct net_front_config config = {
-		.mtu = nic->mtu,
-		.coalesce_bytes_max = netvsp_has_rsc(nic) ? NETVSP_COALESCED_MAX : 0,
-	};
-
-	memcpy(config.mac, nic->mac, sizeof(config.mac));
-	return config;
-}
-
-void netvsp_tell_net(struct netvsp *nic)
-{
-	struct net_front_config config = front_config(nic);
-
-	net_configure(nic->net, &config);
 }
 
 void netvsp_tell_link(struct netvsp *nic)
@@ -57,10 +37,24 @@ void netvsp_tell_link(struct netvsp *nic)
 			     NULL, 0));
 }
 
+static void finish_close(struct netvsp *nic);
+
+void netvsp_settled(struct netvsp *nic)
+{
+	if (nic->closing) {
+		finish_close(nic);
+		return;
+	}
+	netvsp_drain_replies(nic);
+	if (nic->queues[0].channel) {
+		vmbus_channel_resume(nic->queues[0].channel);
+	}
+}
+
 /* ---- answers ----------------------------------------------------------------------------------- */
 
 /* D3: sends the completion, or keeps it until the ring has room (I2). */
-static void answer(struct netvsp *nic, const struct vmbus_packet *packet,
+static void answer(struct netvsp_queue *queue, const struct vmbus_packet *packet,
 		   const struct nvsp_message *message)
 {
 	int err;
@@ -68,20 +62,20 @@ static void answer(struct netvsp *nic, const struct vmbus_packet *packet,
 	if (!packet->wants_completion) {
 		return;
 	}
-	err = vmbus_channel_complete(nic->channel, packet->transaction_id, message->bytes,
+	err = vmbus_channel_complete(queue->channel, packet->transaction_id, message->bytes,
 				     message->length);
 	if (err == -EAGAIN) {
-		nic->answer.pending = true;
-		nic->answer.transaction_id = packet->transaction_id;
-		nic->answer.message = *message;
+		queue->answer.pending = true;
+		queue->answer.transaction_id = packet->transaction_id;
+		queue->answer.message = *message;
 	}
 }
 
-static void answer_nothing(struct netvsp *nic, const struct vmbus_packet *packet)
+static void answer_nothing(struct netvsp_queue *queue, const struct vmbus_packet *packet)
 {
 	const struct nvsp_message empty = { .length = 0 };
 
-	answer(nic, packet, &empty);
+	answer(queue, packet, &empty);
 }
 
 /* ---- requests ---------------------------------------------------------------------------------- */
@@ -97,14 +91,15 @@ static int on_init(struct netvsp *nic, const struct vmbus_packet *packet,
 	if (nic->dialect) {
 		return -EPROTO; /* once per connection */
 	}
-	if (!dialect || request->init.version_min > version) {
-		status = version > NVSP_VERSION_61 ? NVSP_STATUS_PROTOCOL_TOO_NEW
-						   : NVSP_STATUS_PROTOCOL_UNSUPPORTED;
+	if (!dialect || version > nic->version_max || request->init.version_min > version) {
+		status = version > nic->version_max ? NVSP_STATUS_PROTOCOL_TOO_NEW
+						    : NVSP_STATUS_PROTOCOL_UNSUPPORTED;
 	} else {
 		nic->dialect = dialect;
+		netvsp_publish(nic);
 	}
 	nvsp_build_init_complete(nic->dialect, version, status, &message);
-	answer(nic, packet, &message);
+	answer(&nic->queues[0], packet, &message);
 	return 0;
 }
 
@@ -122,7 +117,7 @@ static void on_ndis_config(struct netvsp *nic, const struct nvsp_request *reques
 	nic->mtu = (uint32_t)num_max(num_min(mtu, max), NET_MTU_DEFAULT);
 	nic->lookahead = nic->mtu;
 	nic->capabilities = request->ndis_config.capabilities;
-	netvsp_tell_net(nic);
+	netvsp_publish(nic);
 }
 
 static int on_recv_buf(struct netvsp *nic, const struct vmbus_packet *packet,
@@ -131,10 +126,14 @@ static int on_recv_buf(struct netvsp *nic, const struct vmbus_packet *packet,
 	int err = netvsp_recv_open(nic, request->buffer.gpadl, request->buffer.id, 0);
 	struct nvsp_message message;
 
+	if (!err) {
+		netvsp_pools_split(nic); /* sub-channels from before a revoke */
+		netvsp_publish(nic);
+	}
 	nvsp_build_recv_buf_complete(nic->dialect, err ? NVSP_STATUS_FAIL : NVSP_STATUS_SUCCESS,
 				     err ? 0 : nic->recv.piece_bytes, err ? 0 : nic->recv.pieces,
 				     &message);
-	answer(nic, packet, &message);
+	answer(&nic->queues[0], packet, &message);
 	return err ? -EBADMSG : 0;
 }
 
@@ -144,54 +143,70 @@ static int on_send_buf(struct netvsp *nic, const struct vmbus_packet *packet,
 	int err = netvsp_send_open(nic, request->buffer.gpadl, request->buffer.id);
 	struct nvsp_message message;
 
+	if (!err) {
+		netvsp_publish(nic);
+	}
 	nvsp_build_send_buf_complete(nic->dialect, err ? NVSP_STATUS_FAIL : NVSP_STATUS_SUCCESS,
 				     err ? 0 : NETVSP_SECTION_BYTES, &message);
-	answer(nic, packet, &message);
+	answer(&nic->queues[0], packet, &message);
 	return err ? -EBADMSG : 0;
 }
 
+/*
+ * -EAGAIN: a queue has the buffer in its view yet (I5). The packet stays in the ring, and is taken when
+ * all have let go: so a saved state needs to know nothing of it.
+ */
 static int on_revoke(struct netvsp *nic, const struct vmbus_packet *packet,
 		     const struct nvsp_request *request)
 {
 	bool is_recv = request->type == NVSP_REVOKE_RECV_BUF;
 	const struct netvsp_buffer *buffer = is_recv ? &nic->recv.buffer : &nic->send.buffer;
+	bool *is_going = is_recv ? &nic->recv_is_going : &nic->send_is_going;
 	bool is_there = buffer->gpadl && buffer->id == request->revoke.id;
 
+	if (is_there && !*is_going) {
+		*is_going = true;
+		netvsp_publish(nic);
+		if (nic->is_publishing) {
+			return -EAGAIN;
+		}
+	}
 	if (is_there && is_recv) {
 		netvsp_recv_close(nic);
 	} else if (is_there) {
 		netvsp_send_close(nic);
 	}
-	answer_nothing(nic, packet);
+	answer_nothing(&nic->queues[0], packet);
 	return is_there ? 0 : -EBADMSG;
 }
 
-static int on_rndis(struct netvsp *nic, const struct vmbus_packet *packet,
+static int on_rndis(struct netvsp_queue *queue, const struct vmbus_packet *packet,
 		    const struct nvsp_request *request)
 {
 	struct nvsp_message message;
 	uint32_t status = NVSP_STATUS_FAIL;
-	int err = netvsp_tx(nic, packet, request, &status);
+	int err = netvsp_tx(queue, packet, request, &status);
 
 	if (err == -EAGAIN) {
 		return err;
 	}
 	nvsp_build_rndis_complete(status, &message);
-	answer(nic, packet, &message);
+	answer(queue, packet, &message);
 	return err;
 }
 
+/* Once per opening: what is granted is what is offered. */
 static int on_subchannel(struct netvsp *nic, const struct vmbus_packet *packet,
 			 const struct nvsp_request *request)
 {
 	struct nvsp_message message;
-	bool is_known = request->subchannel.op == NVSP_SUBCHANNEL_ALLOCATE;
+	bool is_fine = request->subchannel.op == NVSP_SUBCHANNEL_ALLOCATE && nic->granted == 0;
+	unsigned int count = is_fine ? netvsp_grant(nic, request->subchannel.count) : 0;
 
-	/* None granted: the guest goes on with the channel that it has. */
-	nvsp_build_subchannel(nic->dialect, is_known ? NVSP_STATUS_SUCCESS : NVSP_STATUS_FAIL, 0,
+	nvsp_build_subchannel(nic->dialect, is_fine ? NVSP_STATUS_SUCCESS : NVSP_STATUS_FAIL, count,
 			      &message);
-	answer(nic, packet, &message);
-	return is_known ? 0 : -EBADMSG;
+	answer(&nic->queues[0], packet, &message);
+	return is_fine ? 0 : -EBADMSG;
 }
 
 static int on_unsupported(struct netvsp *nic, const struct vmbus_packet *packet, uint32_t type)
@@ -200,57 +215,75 @@ static int on_unsupported(struct netvsp *nic, const struct vmbus_packet *packet,
 
 	if (type == NVSP_OID_QUERY_EX) {
 		nvsp_build_refusal(nic->dialect, NVSP_OID_QUERY_EX_COMPLETE, &message);
-		answer(nic, packet, &message);
+		answer(&nic->queues[0], packet, &message);
 	} else {
-		answer_nothing(nic, packet);
+		answer_nothing(&nic->queues[0], packet);
 	}
 	return -EOPNOTSUPP;
 }
 
-static int on_request(struct netvsp *nic, const struct vmbus_packet *packet)
+/* The primary's. */
+static int on_control(struct netvsp *nic, const struct vmbus_packet *packet,
+		      const struct nvsp_request *request)
 {
-	struct nvsp_request request = { 0 };
-	int err = nvsp_parse(packet->payload, packet->payload_bytes, nic->dialect, &request);
+	int err;
 
-	if (err == -EOPNOTSUPP) {
-		return on_unsupported(nic, packet, request.type);
-	}
-	if (err) {
-		answer_nothing(nic, packet);
-		return -EBADMSG;
-	}
-	switch (request.type) {
-	case NVSP_SEND_RNDIS:
-		return on_rndis(nic, packet, &request);
+	switch (request->type) {
 	case NVSP_INIT:
-		err = on_init(nic, packet, &request);
+		err = on_init(nic, packet, request);
 		if (err) {
-			answer_nothing(nic, packet);
+			answer_nothing(&nic->queues[0], packet);
 		}
 		return err ? -EBADMSG : 0;
 	case NVSP_SEND_RECV_BUF:
-		return on_recv_buf(nic, packet, &request);
+		return on_recv_buf(nic, packet, request);
 	case NVSP_SEND_SEND_BUF:
-		return on_send_buf(nic, packet, &request);
+		return on_send_buf(nic, packet, request);
 	case NVSP_REVOKE_RECV_BUF:
 	case NVSP_REVOKE_SEND_BUF:
-		return on_revoke(nic, packet, &request);
+		return on_revoke(nic, packet, request);
 	case NVSP_SUBCHANNEL:
-		return on_subchannel(nic, packet, &request);
+		return on_subchannel(nic, packet, request);
 	case NVSP_SEND_NDIS_VERSION:
-		nic->ndis_major = request.ndis_version.major;
-		nic->ndis_minor = request.ndis_version.minor;
+		nic->ndis_major = request->ndis_version.major;
+		nic->ndis_minor = request->ndis_version.minor;
+		netvsp_publish(nic);
 		break;
 	case NVSP_SEND_NDIS_CONFIG:
-		on_ndis_config(nic, &request);
+		on_ndis_config(nic, request);
 		break;
 	case NVSP_SWITCH_DATA_PATH: /* there is no VF: synthetic it is and stays */
 	case NVSP_SEND_RNDIS_COMPLETE:
 	default:
 		break;
 	}
-	answer_nothing(nic, packet);
+	answer_nothing(&nic->queues[0], packet);
 	return 0;
+}
+
+static int on_request(struct netvsp_queue *queue, const struct vmbus_packet *packet)
+{
+	struct netvsp *nic = queue->nic;
+	struct nvsp_request request = { 0 };
+	bool is_primary = queue->index == 0;
+	int err = nvsp_parse(packet->payload, packet->payload_bytes,
+			     is_primary ? nic->dialect : queue->view->dialect, &request);
+
+	if (!err && request.type == NVSP_SEND_RNDIS &&
+	    (!is_primary || !nic->is_publishing || request.rndis.channel == NVSP_RNDIS_DATA)) {
+		return on_rndis(queue, packet, &request);
+	}
+	if (is_primary && nic->is_publishing) {
+		return -EAGAIN; /* netvsp_settled() reads on */
+	}
+	if (is_primary && err == -EOPNOTSUPP) {
+		return on_unsupported(nic, packet, request.type);
+	}
+	if (!is_primary || err) {
+		answer_nothing(queue, packet); /* sub-channels carry frames */
+		return -EBADMSG;
+	}
+	return on_control(nic, packet, &request);
 }
 
 /* ---- the device's table ------------------------------------------------------------------------ */
@@ -258,156 +291,106 @@ static int on_request(struct netvsp *nic, const struct vmbus_packet *packet)
 static int netvsp_open(struct vmbus_device *device, struct vmbus_channel *channel,
 		       const uint8_t *user_data)
 {
-	struct netvsp *nic = from_device(device);
-
 	(void)user_data;
-	if (vmbus_channel_index(channel) != 0) {
+	if (vmbus_channel_index(channel) >= netvsp_of(device)->queue_count) {
 		return -EOPNOTSUPP;
 	}
-	check(!nic->channel);
-	nic->channel = channel;
+	netvsp_queue_open(netvsp_queue_of(device, channel), channel);
 	return 0;
+}
+
+static int netvsp_restored(struct vmbus_device *device, struct vmbus_channel *channel)
+{
+	return netvsp_open(device, channel, NULL);
 }
 
 void netvsp_forget(struct netvsp *nic)
 {
-	netvsp_recv_close(nic);
-	netvsp_send_close(nic);
-	nic->channel = NULL;
+	nic->recv_is_going = nic->recv.buffer.gpadl != NULL;
+	nic->send_is_going = nic->send.buffer.gpadl != NULL;
 	nic->dialect = NULL;
 	nic->ndis_major = nic->ndis_minor = 0;
 	nic->capabilities = 0;
 	nic->mtu = NET_MTU_DEFAULT;
-	nic->answer.pending = false;
-	nic->tx_done = 0;
+	nic->granted = 0;
+	nic->table_told = false;
+	nic->replies_first = nic->replies_count = 0;
 	netvsp_rndis_reset(nic);
-	netvsp_tell_net(nic);
+}
+
+/* The back ends borrow nothing beyond a call: where no queue knows the buffers, nobody touches them. */
+static void finish_close(struct netvsp *nic)
+{
+	struct vmbus_channel *channel = nic->closing;
+
+	nic->closing = NULL;
+	netvsp_recv_close(nic);
+	netvsp_send_close(nic);
+	vmbus_channel_closed(channel);
 }
 
 static void netvsp_close(struct vmbus_device *device, struct vmbus_channel *channel)
 {
-	/* The back end borrows nothing beyond a call: nothing of ours touches the guest any more. */
-	netvsp_forget(from_device(device));
-	vmbus_channel_closed(channel);
+	struct netvsp_queue *queue = netvsp_queue_of(device, channel);
+	struct netvsp *nic = queue->nic;
+
+	netvsp_queue_close(queue);
+	if (queue->index > 0) {
+		vmbus_channel_closed(channel);
+		return;
+	}
+	netvsp_forget(nic);
+	nic->closing = channel;
+	netvsp_publish(nic);
+	if (!nic->is_publishing) {
+		finish_close(nic);
+	}
 }
 
 static int netvsp_packet(struct vmbus_device *device, struct vmbus_channel *channel,
 			 const struct vmbus_packet *packet)
 {
-	struct netvsp *nic = from_device(device);
+	struct netvsp_queue *queue = netvsp_queue_of(device, channel);
 
-	(void)channel;
-	if (nic->answer.pending) {
+	if (queue->answer.pending) {
 		return -EAGAIN;
 	}
 	switch (packet->type) {
 	case VMBUS_PACKET_COMPLETION:
-		return netvsp_rx_complete(nic, packet->transaction_id);
+		return netvsp_rx_complete(queue, packet->transaction_id);
 	case VMBUS_PACKET_INBAND:
 	case VMBUS_PACKET_GPA_DIRECT:
-		return on_request(nic, packet);
+		return on_request(queue, packet);
 	default:
-		answer_nothing(nic, packet);
+		answer_nothing(queue, packet);
 		return -EBADMSG;
 	}
 }
 
 static void netvsp_batch_end(struct vmbus_device *device, struct vmbus_channel *channel)
 {
-	(void)channel;
-	net_batch_end(from_device(device)->net);
+	net_batch_end(netvsp_queue_of(device, channel)->net);
 }
 
 static void netvsp_writable(struct vmbus_device *device, struct vmbus_channel *channel)
 {
-	struct netvsp *nic = from_device(device);
+	struct netvsp_queue *queue = netvsp_queue_of(device, channel);
 
-	if (nic->answer.pending) {
-		int err = vmbus_channel_complete(channel, nic->answer.transaction_id,
-						 nic->answer.message.bytes,
-						 nic->answer.message.length);
+	if (queue->answer.pending) {
+		int err = vmbus_channel_complete(channel, queue->answer.transaction_id,
+						 queue->answer.message.bytes,
+						 queue->answer.message.length);
 
 		if (err == -EAGAIN) {
 			return;
 		}
-		nic->answer.pending = false;
+		queue->answer.pending = false;
 		vmbus_channel_resume(channel);
 	}
-	netvsp_rx_writable(nic);
-}
-
-/* ---- inspect ----------------------------------------------------------------------------------- */
-
-static void put_fact(void *ctx, const char *name, uint64_t value)
-{
-	inspect_u64(ctx, name, value);
-}
-
-static void put_mac(struct inspect *at, const char *name, const uint8_t *mac)
-{
-	inspect_format(at, name, "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3],
-		       mac[4], mac[5]);
-}
-
-static void inspect_net(const struct netvsp *nic, struct inspect *at)
-{
-	struct inspect back = inspect_child(at, "backend");
-	const struct net_counters *n = net_counters(nic->net);
-
-	inspect_string(&back, "kind", net_kind(nic->net));
-	inspect_u64(&back, "sent_frames", n->sent_frames);
-	inspect_u64(&back, "sent_bytes", n->sent_bytes);
-	inspect_u64(&back, "sent_large", n->sent_large);
-	inspect_u64(&back, "delivered_frames", n->delivered_frames);
-	inspect_u64(&back, "delivered_bytes", n->delivered_bytes);
-	inspect_u64(&back, "delivered_large", n->delivered_large);
-	inspect_u64(&back, "send_lost", n->send_lost);
-	inspect_u64(&back, "deliver_lost", n->deliver_lost);
-	inspect_u64(&back, "send_waits", n->send_waits);
-	inspect_u64(&back, "deliver_waits", n->deliver_waits);
-	net_facts(nic->net, put_fact, &back);
-}
-
-static void inspect_counters(const struct netvsp *nic, struct inspect *at)
-{
-	inspect_u64(at, "tx_frames", nic->counters.tx_frames);
-	inspect_u64(at, "tx_bytes", nic->counters.tx_bytes);
-	inspect_u64(at, "tx_large", nic->counters.tx_large);
-	inspect_u64(at, "tx_packets", nic->counters.tx_packets);
-	inspect_u64(at, "tx_refused", nic->counters.tx_refused);
-	inspect_u64(at, "tx_waits", nic->counters.tx_waits);
-	inspect_u64(at, "rx_frames", nic->counters.rx_frames);
-	inspect_u64(at, "rx_bytes", nic->counters.rx_bytes);
-	inspect_u64(at, "rx_large", nic->counters.rx_large);
-	inspect_u64(at, "rx_packets", nic->counters.rx_packets);
-	inspect_u64(at, "rx_filtered", nic->counters.rx_filtered);
-	inspect_u64(at, "rx_lost", nic->counters.rx_lost);
-	inspect_u64(at, "rx_waits", nic->counters.rx_waits);
-	inspect_u64(at, "control", nic->counters.control);
-	inspect_u64(at, "control_lost", nic->counters.control_lost);
-	inspect_u64(at, "unknown_oids", nic->counters.unknown_oids);
-	inspect_u64(at, "bad_completions", nic->counters.bad_completions);
-}
-
-static void netvsp_inspect(struct vmbus_device *device, struct inspect *at)
-{
-	const struct netvsp *nic = from_device(device);
-
-	inspect_string(at, "name", nic->name);
-	put_mac(at, "mac", nic->mac);
-	inspect_bool(at, "link", netvsp_link(nic));
-	inspect_string(at, "nvsp", nic->dialect ? nic->dialect->name : "none");
-	inspect_format(at, "ndis", "%u.%u", nic->ndis_major, nic->ndis_minor);
-	inspect_bool(at, "operational", nic->operational);
-	inspect_u64(at, "mtu", nic->mtu);
-	inspect_format(at, "filter", "0x%x", nic->filter);
-	inspect_bool(at, "rsc", netvsp_has_rsc(nic));
-	inspect_u64(at, "recv_piece_bytes", nic->recv.piece_bytes);
-	inspect_u64(at, "recv_pieces", nic->recv.pieces);
-	inspect_u64(at, "recv_free", nic->recv.free_count);
-	inspect_u64(at, "send_sections", nic->send.sections);
-	inspect_counters(nic, at);
-	inspect_net(nic, at);
+	if (queue->index == 0) {
+		netvsp_tell_table(queue->nic);
+	}
+	netvsp_rx_writable(queue);
 }
 
 static const struct vmbus_device_ops netvsp_ops = {
@@ -420,7 +403,9 @@ static const struct vmbus_device_ops netvsp_ops = {
 	.close = netvsp_close,
 	.save = netvsp_save,
 	.load = netvsp_load,
+	.restored = netvsp_restored,
 	.inspect = netvsp_inspect,
+	.inspect_channel = netvsp_inspect_channel,
 };
 
 /* ---- life -------------------------------------------------------------------------------------- */
@@ -457,10 +442,95 @@ static int choose_mac(const struct netvsp_config *config, struct netvsp *nic, st
 	return 0;
 }
 
-int netvsp_create(const struct netvsp_config *config, struct netvsp **ret, struct diag *reterr)
+static int make_queues(const struct netvsp_config *config, struct netvsp *nic)
+{
+	nic->queue_count = 1 + config->twin_count;
+	check(nic->queue_count <= NETVSP_QUEUES_MAX);
+	nic->queues = fault_alloc(nic->queue_count, sizeof(*nic->queues));
+	if (!nic->queues) {
+		return -ENOMEM;
+	}
+	for (unsigned int i = 0; i < nic->queue_count; i++) {
+		netvsp_queue_init(nic, i, i ? config->twins[i - 1] : config->net);
+		if (i > 0) {
+			nic->sub_loops[i - 1] = nic->queues[i].loop;
+		}
+	}
+	nic->published = &nic->views[0];
+	netvsp_publish_now(nic);
+	return 0;
+}
+
+struct attachment {
+	struct netvsp_queue *queue;
+	int err;
+};
+
+static void attach_on_loop(void *arg)
+{
+	struct attachment *attachment = arg;
+	struct netvsp_queue *queue = attachment->queue;
+
+	queue->told = queue->view->config;
+	attachment->err = net_attach(queue->net, &queue->front, &queue->told);
+}
+
+static void detach_on_loop(void *arg)
+{
+	struct netvsp_queue *queue = arg;
+
+	loop_cancel(queue->loop, &queue->adopt);
+	if (queue->index == 0) {
+		loop_cancel(queue->loop, &queue->nic->acked);
+		loop_cancel(queue->loop, &queue->nic->sub_opened);
+	}
+	net_detach(queue->net);
+}
+
+/* The sub-channels first: what they have posted to the primary's loop is taken back there. */
+static void detach(struct netvsp *nic, unsigned int count)
+{
+	while (count-- > 0) {
+		loop_call(nic->queues[count].loop, detach_on_loop, &nic->queues[count]);
+	}
+}
+
+static int attach(struct netvsp *nic)
+{
+	for (unsigned int i = 0; i < nic->queue_count; i++) {
+		struct attachment attachment = { .queue = &nic->queues[i] };
+
+		loop_call(nic->queues[i].loop, attach_on_loop, &attachment);
+		if (attachment.err) {
+			detach(nic, i);
+			return attachment.err;
+		}
+	}
+	return 0;
+}
+
+static void nic_free(struct netvsp *nic)
+{
+	free(nic->queues);
+	free(nic);
+}
+
+static void make_device(struct netvsp *nic)
 {
 	static const struct guid interface = NVSP_INTERFACE;
 	char instance[NETVSP_NAME_BYTES_MAX + 16];
+
+	snprintf(instance, sizeof(instance), "net/%s", nic->name);
+	nic->device = (struct vmbus_device){ .ops = &netvsp_ops,
+					     .offer = { .interface_type = interface },
+					     .loop = net_loop(nic->net),
+					     .sub_loops = nic->sub_loops,
+					     .sub_channels_max = nic->queue_count - 1 };
+	guid_from_name(instance, &nic->device.offer.interface_instance);
+}
+
+int netvsp_create(const struct netvsp_config *config, struct netvsp **ret, struct diag *reterr)
+{
 	struct netvsp *nic;
 	int err;
 
@@ -474,27 +544,26 @@ int netvsp_create(const struct netvsp_config *config, struct netvsp **ret, struc
 	}
 	err = choose_mac(config, nic, reterr);
 	if (err) {
-		free(nic);
+		nic_free(nic);
 		return err;
 	}
 	strcpy(nic->name, config->name);
-	nic->front.ops = &netvsp_front_ops;
 	nic->net = config->net;
 	nic->no_rsc = config->no_rsc;
+	nic->version_max = config->nvsp_max ? config->nvsp_max : NVSP_VERSION_61;
 	nic->link_wanted = true;
+	nic->link_bits = LINK_BITS_PER_SECOND;
 	nic->mtu = NET_MTU_DEFAULT;
 	netvsp_rndis_reset(nic);
-	snprintf(instance, sizeof(instance), "net/%s", nic->name);
-	nic->device = (struct vmbus_device){ .ops = &netvsp_ops,
-					     .offer = { .interface_type = interface },
-					     .loop = net_loop(config->net) };
-	guid_from_name(instance, &nic->device.offer.interface_instance);
-
-	struct net_front_config front = front_config(nic);
-
-	err = net_attach(nic->net, &nic->front, &front);
+	err = make_queues(config, nic);
 	if (err) {
-		free(nic);
+		nic_free(nic);
+		return diag_set(reterr, err, "no memory for a NIC");
+	}
+	make_device(nic);
+	err = attach(nic);
+	if (err) {
+		nic_free(nic);
 		return diag_set(reterr, err, "NIC %s: its network serves another NIC already",
 				config->name);
 	}
@@ -507,9 +576,17 @@ void netvsp_destroy(struct netvsp *nic)
 	if (!nic) {
 		return;
 	}
-	check(!nic->channel);
-	net_detach(nic->net);
-	free(nic);
+	check(!nic->closing);
+	for (unsigned int i = 0; i < nic->queue_count; i++) {
+		check(!nic->queues[i].channel);
+	}
+	detach(nic, nic->queue_count);
+	nic_free(nic);
+}
+
+unsigned int netvsp_queues(const struct netvsp *nic)
+{
+	return nic->queue_count;
 }
 
 struct vmbus_device *netvsp_device(struct netvsp *nic)
@@ -526,25 +603,60 @@ void netvsp_set_link(struct netvsp *nic, bool up)
 {
 	loop_check_here(nic->device.loop);
 	nic->link_wanted = up;
+	netvsp_publish(nic);
 	netvsp_tell_link(nic);
+}
+
+void netvsp_set_speed(struct netvsp *nic, uint64_t bits_per_second)
+{
+	uint8_t buf[RNDIS_REPLY_BYTES_MAX], info[4];
+
+	loop_check_here(nic->device.loop);
+	if (nic->link_bits == bits_per_second) {
+		return;
+	}
+	nic->link_bits = bits_per_second;
+	if (!nic->operational || !nic->dialect->link_speed) {
+		return;
+	}
+	bytes_put_le32(info, netvsp_link_speed(nic));
+	netvsp_reply(nic, buf,
+		     rndis_build_indicate(buf, RNDIS_STATUS_LINK_SPEED_CHANGE, info, sizeof(info)));
+}
+
+static void pause_on_loop(void *arg)
+{
+	/* A batch that is still here found the ring full; it waits like any frame. */
+	((struct netvsp_queue *)arg)->paused = true;
 }
 
 void netvsp_pause(struct netvsp *nic)
 {
-	loop_check_here(nic->device.loop);
-	/* A batch that is still here found the ring full; it waits like any frame. */
-	nic->paused = true;
+	for (unsigned int i = 0; i < nic->queue_count; i++) {
+		loop_call(nic->queues[i].loop, pause_on_loop, &nic->queues[i]);
+	}
+}
+
+static void resume_on_loop(void *arg)
+{
+	struct netvsp_queue *queue = arg;
+
+	queue->paused = false;
+	if (queue->channel) {
+		if (queue->index == 0) {
+			netvsp_tell_table(queue->nic);
+		}
+		netvsp_rx_writable(queue);
+	}
+	if (queue->rx_wanted) {
+		queue->rx_wanted = 0;
+		net_room(queue->net);
+	}
 }
 
 void netvsp_resume(struct netvsp *nic)
 {
-	loop_check_here(nic->device.loop);
-	nic->paused = false;
-	if (nic->channel) {
-		netvsp_rx_writable(nic);
-	}
-	if (nic->rx_wanted) {
-		nic->rx_wanted = 0;
-		net_room(nic->net);
+	for (unsigned int i = 0; i < nic->queue_count; i++) {
+		loop_call(nic->queues[i].loop, resume_on_loop, &nic->queues[i]);
 	}
 }

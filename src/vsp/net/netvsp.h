@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * NetVSP: the synthetic NIC (network virtual service provider), one channel.
+ * NetVSP: the synthetic NIC (network virtual service provider), with a channel for each queue.
  *
  *   closed ──open──► new ──INIT──► negotiated ──RECV_BUF, SEND_BUF──► wired ──INITIALIZE──► operational
  *      ▲                                                                ▲                      │
@@ -11,7 +11,11 @@
  * packet; the guest gives the pieces back by completing it. Frames from the guest lie in the send
  * buffer or in its own pages and go to the back end from there, without a copy of ours.
  *
- *   owner   vm   thread  the device's loop, which is the back end's
+ * A guest of NVSP 5 or later may ask for sub-channels (SUBCHANNEL), a queue each, as many as the back end
+ * has ends. Each lives on its end's loop. It says by OID_GEN_RSS_PARAMETERS which flow it wants to
+ * receive where, and the back end, whose table that is then (struct net_rss), brings frames there.
+ *
+ *   owner   vm   thread  the device's loop, which is the first end's, except where it says otherwise
  *   spec    docs/protocols.md#nvsp, #rndis
  */
 #pragma once
@@ -27,6 +31,7 @@
 struct netvsp;
 
 #define NETVSP_NAME_BYTES_MAX 64
+#define NETVSP_QUEUES_MAX     64U /* Linux takes no more */
 
 struct netvsp_config {
 	const char *name; /* unique in the partition: "net0"; the instance id is made of it */
@@ -34,15 +39,24 @@ struct netvsp_config {
 	const char *partition;
 	const uint8_t *mac; /* NULL: derived from the names, locally administered, stable */
 	struct net *net;    /* borrowed for the NIC's life; attached to it */
-	bool no_rsc;        /* do not offer coalesced receive */
+	/* Further ends of the same back end (net_twin()), likewise: a queue for each. */
+	struct net *const *twins;
+	unsigned int twin_count; /* at most NETVSP_QUEUES_MAX - 1 */
+	bool no_rsc;             /* do not offer coalesced receive */
+	uint32_t nvsp_max;       /* NVSP_VERSION_*: speak none that is newer; 0: all (for tests) */
 };
 
 /* 0; -EINVAL (a MAC that is a group's or zero, a name too long), -EBUSY (the back end is taken), … */
 MUST_CHECK int netvsp_create(const struct netvsp_config *config, struct netvsp **ret,
 			     struct diag *reterr);
 
-/* NULL is fine. The device has been revoked. Detaches from the back end. On the loop's thread. */
+/*
+ * NULL is fine. The device has been revoked. Detaches from the back end. The control thread, while its
+ * loops run or have not begun to; or where all loops are the caller's.
+ */
 void netvsp_destroy(struct netvsp *nic);
+
+unsigned int netvsp_queues(const struct netvsp *nic);
 
 /* For bus_offer(); loop is set. */
 struct vmbus_device *netvsp_device(struct netvsp *nic);
@@ -53,9 +67,12 @@ const uint8_t *netvsp_mac(const struct netvsp *nic);
 /* The cable as the user sees it; the guest sees it up when the back end's is up too. */
 void netvsp_set_link(struct netvsp *nic, bool up);
 
+/* The speed that the guest is shown; a guest of NVSP 5 or later is told of the change. */
+void netvsp_set_speed(struct netvsp *nic, uint64_t bits_per_second);
+
 /*
  * Pausing the bus stops what comes from the guest; this stops what goes to it. Between bus_pause()
- * and bus_resume(), on the loop (loop_call()).
+ * and bus_resume(); the control thread, waits for each queue's loop.
  */
 void netvsp_pause(struct netvsp *nic);
 void netvsp_resume(struct netvsp *nic);

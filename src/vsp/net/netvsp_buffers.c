@@ -19,7 +19,7 @@ static void buffer_close(struct netvsp_buffer *buffer)
 
 static int map_pages(struct netvsp *nic, struct netvsp_buffer *buffer)
 {
-	const struct mem *mem = vmbus_channel_mem(nic->channel);
+	const struct mem *mem = vmbus_channel_mem(nic->queues[0].channel);
 	size_t count;
 	const uint64_t *gfns = gpadl_gfns(buffer->gpadl, &count);
 
@@ -49,7 +49,7 @@ static int buffer_open(struct netvsp *nic, struct netvsp_buffer *buffer, uint32_
 	if (buffer->gpadl) {
 		return -EBUSY;
 	}
-	err = vmbus_channel_gpadl_get(nic->channel, gpadl_id, &buffer->gpadl);
+	err = vmbus_channel_gpadl_get(nic->queues[0].channel, gpadl_id, &buffer->gpadl);
 	if (err) {
 		return err;
 	}
@@ -117,19 +117,18 @@ static uint32_t choose_piece_bytes(const struct netvsp *nic, uint32_t buffer_byt
 	return (uint32_t)num_align_up(num_max(want, least), 256);
 }
 
-static int recv_tables(struct netvsp_recv *recv)
+static int recv_tables(struct netvsp *nic)
 {
+	struct netvsp_recv *recv = &nic->recv;
+
 	recv->free = fault_alloc(recv->pieces, sizeof(*recv->free));
 	recv->next = fault_alloc(recv->pieces, sizeof(*recv->next));
 	recv->state = fault_alloc(recv->pieces, sizeof(*recv->state));
-	if (!recv->free || !recv->next || !recv->state) {
+	recv->owner = fault_alloc(recv->pieces, sizeof(*recv->owner));
+	if (!recv->free || !recv->next || !recv->state || !recv->owner) {
 		return -ENOMEM;
 	}
-	for (uint32_t i = 0; i < recv->pieces; i++) {
-		recv->free[i] = recv->pieces - 1 - i;
-		recv->state[i] = PIECE_FREE;
-	}
-	recv->free_count = recv->pieces;
+	netvsp_pools_make(nic); /* zeroes: all are free, and the primary's */
 	return 0;
 }
 
@@ -143,7 +142,7 @@ int netvsp_recv_open(struct netvsp *nic, uint32_t gpadl_id, uint16_t id, uint32_
 	}
 	recv->piece_bytes = piece_bytes ? piece_bytes : choose_piece_bytes(nic, recv->buffer.bytes);
 	recv->pieces = recv->buffer.bytes / recv->piece_bytes;
-	err = recv->pieces < NETVSP_PIECES_MIN ? -EINVAL : recv_tables(recv);
+	err = recv->pieces < NETVSP_PIECES_MIN ? -EINVAL : recv_tables(nic);
 	if (err) {
 		netvsp_recv_close(nic);
 	}
@@ -154,43 +153,105 @@ void netvsp_recv_close(struct netvsp *nic)
 {
 	struct netvsp_recv *recv = &nic->recv;
 
-	netvsp_rx_drop(nic);
 	buffer_close(&recv->buffer);
 	free(recv->free);
 	free(recv->next);
 	free(recv->state);
+	free(recv->owner);
 	*recv = (struct netvsp_recv){ 0 };
+	nic->recv_is_going = false;
 }
 
-uint32_t netvsp_piece_take(struct netvsp_recv *recv)
+/* ---- pieces ---- */
+
+void netvsp_pools_make(struct netvsp *nic)
 {
-	check(recv->free_count > 0);
-	uint32_t piece = recv->free[--recv->free_count];
+	struct netvsp_recv *recv = &nic->recv;
+	uint32_t at = 0;
+
+	for (unsigned int i = 0; i < nic->queue_count; i++) {
+		struct netvsp_pool *pool = &nic->queues[i].pool;
+
+		*pool = (struct netvsp_pool){ .free = recv->free + at };
+		for (uint32_t piece = recv->pieces; piece-- > 0;) {
+			if (recv->owner[piece] != i) {
+				continue;
+			}
+			pool->owned++;
+			if (recv->state[piece] == PIECE_FREE) {
+				pool->free[pool->count++] = piece;
+			}
+		}
+		at += pool->owned;
+	}
+}
+
+void netvsp_pools_split(struct netvsp *nic)
+{
+	struct netvsp_pool *primary = &nic->queues[0].pool;
+	struct netvsp_recv *recv = &nic->recv;
+	uint32_t share = recv->pieces / (nic->granted + 1);
+
+	if (!recv->buffer.gpadl || nic->granted == 0) {
+		return;
+	}
+	/* What the primary's guest holds, or its batch, stays the primary's. */
+	for (unsigned int i = 1; i <= nic->granted; i++) {
+		for (uint32_t k = 0; k < share && primary->count > NETVSP_CONTROL_PIECES; k++) {
+			recv->owner[primary->free[--primary->count]] = (uint8_t)i;
+		}
+	}
+	netvsp_pools_make(nic);
+}
+
+uint32_t netvsp_piece_take(struct netvsp_queue *queue)
+{
+	const struct netvsp_recv *recv = &queue->view->recv;
+
+	check(queue->pool.count > 0);
+	uint32_t piece = queue->pool.free[--queue->pool.count];
 
 	recv->state[piece] = PIECE_HEAD;
 	recv->next[piece] = piece;
 	return piece;
 }
 
-void netvsp_piece_chain(struct netvsp_recv *recv, uint32_t tail, uint32_t piece)
+void netvsp_piece_chain(struct netvsp_queue *queue, uint32_t tail, uint32_t piece)
 {
+	const struct netvsp_recv *recv = &queue->view->recv;
+
 	recv->next[tail] = piece;
 	recv->state[piece] = PIECE_TAIL;
 }
 
-int netvsp_pieces_release(struct netvsp_recv *recv, uint64_t head)
+int netvsp_pieces_release(struct netvsp_queue *queue, uint64_t head)
 {
+	const struct netvsp_recv *recv = &queue->view->recv;
 	uint32_t at, next;
 
-	if (head >= recv->pieces || recv->state[head] != PIECE_HEAD) {
+	if (head >= recv->pieces || recv->owner[head] != queue->index ||
+	    recv->state[head] != PIECE_HEAD) {
 		return -EBADMSG;
 	}
 	for (at = (uint32_t)head;; at = next) {
 		next = recv->next[at];
 		recv->state[at] = PIECE_FREE;
-		recv->free[recv->free_count++] = at;
+		queue->pool.free[queue->pool.count++] = at;
 		if (next == at) {
 			return 0;
+		}
+	}
+}
+
+void netvsp_pieces_reclaim(struct netvsp_queue *queue)
+{
+	const struct netvsp_recv *recv = &queue->view->recv;
+
+	queue->pool.count = 0;
+	for (uint32_t i = recv->pieces; i-- > 0;) {
+		if (recv->owner[i] == queue->index) {
+			recv->state[i] = PIECE_FREE;
+			queue->pool.free[queue->pool.count++] = i;
 		}
 	}
 }
@@ -216,4 +277,5 @@ void netvsp_send_close(struct netvsp *nic)
 {
 	buffer_close(&nic->send.buffer);
 	nic->send = (struct netvsp_send_buffer){ 0 };
+	nic->send_is_going = false;
 }

@@ -20,6 +20,7 @@ void netvsp_rndis_reset(struct netvsp *nic)
 						  .lso6 = NDIS_PARAM_ON,
 						  .rsc4 = NDIS_PARAM_OFF,
 						  .rsc6 = NDIS_PARAM_OFF };
+	nic->rss = (struct netvsp_rss){ 0 };
 	memcpy(nic->mac, nic->permanent_mac, sizeof(nic->mac));
 }
 
@@ -32,7 +33,7 @@ static uint32_t on_initialize(struct netvsp *nic, const struct rndis_request *re
 		netvsp_rndis_reset(nic);
 		nic->operational = true;
 		nic->link_told = netvsp_link(nic);
-		netvsp_tell_net(nic);
+		netvsp_publish(nic);
 	}
 	return rndis_build_initialize(buf, request->request_id,
 				      is_ours ? RNDIS_STATUS_SUCCESS : RNDIS_STATUS_NOT_SUPPORTED,
@@ -92,7 +93,7 @@ int netvsp_control(struct netvsp *nic, const uint8_t *message, uint32_t bytes)
 			break;
 		case RNDIS_HALT:
 			netvsp_rndis_reset(nic);
-			netvsp_tell_net(nic);
+			netvsp_publish(nic);
 			break;
 		case RNDIS_QUERY:
 			length = on_query(nic, &request, buf);
@@ -103,6 +104,7 @@ int netvsp_control(struct netvsp *nic, const uint8_t *message, uint32_t bytes)
 		case RNDIS_RESET:
 			nic->filter = 0;
 			nic->multicast_count = 0;
+			netvsp_publish(nic);
 			length = rndis_build_reset(buf, RNDIS_STATUS_SUCCESS);
 			break;
 		case RNDIS_KEEPALIVE:

@@ -10,14 +10,11 @@
 #include "base/num.h"
 #include "vsp/net/netvsp_internal.h"
 
-#define LINK_BITS_PER_SECOND 10000000000ULL
-#define BUFFER_SPACE         (256U << 10) /* means nothing on a virtual NIC; what Hyper-V says */
-#define VENDOR_ID            0x00ffffffU  /* NDIS: a vendor without an IEEE number */
-#define VENDOR_DESCRIPTION   "Tabique"
-#define DRIVER_VERSION       0x0100
-#define FRIENDLY_CHARS       256 /* UTF-16, with the terminating zero */
-
-#define RSS_TABLE_ENTRIES    128
+#define BUFFER_SPACE       (256U << 10) /* means nothing on a virtual NIC; what Hyper-V says */
+#define VENDOR_ID          0x00ffffffU  /* NDIS: a vendor without an IEEE number */
+#define VENDOR_DESCRIPTION "Tabique"
+#define DRIVER_VERSION     0x0100
+#define FRIENDLY_CHARS     256 /* UTF-16, with the terminating zero */
 
 struct answer {
 	uint8_t *info;
@@ -110,6 +107,12 @@ static const uint32_t supported[] = {
 	OID_GEN_BYTES_XMIT,
 	OID_GEN_RCV_DISCARDS,
 	OID_GEN_XMIT_DISCARDS,
+	OID_GEN_DIRECTED_FRAMES_XMIT,
+	OID_GEN_MULTICAST_FRAMES_XMIT,
+	OID_GEN_BROADCAST_FRAMES_XMIT,
+	OID_GEN_DIRECTED_FRAMES_RCV,
+	OID_GEN_MULTICAST_FRAMES_RCV,
+	OID_GEN_BROADCAST_FRAMES_RCV,
 	OID_TCP_OFFLOAD_CURRENT_CONFIG,
 	OID_TCP_OFFLOAD_PARAMETERS,
 	OID_TCP_OFFLOAD_HARDWARE_CAPS,
@@ -210,19 +213,22 @@ static void put_link_state(const struct netvsp *nic, struct answer *a)
 	put32(a, netvsp_link(nic) ? 1 : 2);
 	put32(a, 2);
 	put32(a, 0);
-	put64(a, LINK_BITS_PER_SECOND);
-	put64(a, LINK_BITS_PER_SECOND);
+	put64(a, nic->link_bits);
+	put64(a, nic->link_bits);
 	put32(a, 0);
 	put32(a, 0);
 }
 
-static void put_rss_capabilities(struct answer *a)
+static void put_rss_capabilities(const struct netvsp *nic, struct answer *a)
 {
+	bool has_queues = nic->queue_count > 1;
+
 	put_object(a, NDIS_OBJECT_RSS_CAPS, 2, NDIS_RSS_CAPABILITIES_BYTES);
-	put32(a, 0); /* no hash: one queue */
+	put32(a,
+	      has_queues ? NDIS_HASH_TOEPLITZ | NDIS_RSS_CAP_TCP_IPV4 | NDIS_RSS_CAP_TCP_IPV6 : 0);
 	put32(a, 1);
-	put32(a, 1);
-	put16(a, RSS_TABLE_ENTRIES); /* DPDK divides by it */
+	put32(a, nic->queue_count);
+	put16(a, NET_RSS_TABLE_ENTRIES); /* DPDK divides by it */
 }
 
 static void put_encapsulation(struct answer *a)
@@ -263,7 +269,7 @@ static bool query_number(const struct netvsp *nic, uint32_t oid, struct answer *
 		put32(a, nic->mtu + NET_HEADER_BYTES);
 		return true;
 	case OID_GEN_LINK_SPEED:
-		put32(a, (uint32_t)(LINK_BITS_PER_SECOND / 100));
+		put32(a, netvsp_link_speed(nic));
 		return true;
 	case OID_GEN_TRANSMIT_BUFFER_SPACE:
 	case OID_GEN_RECEIVE_BUFFER_SPACE:
@@ -298,31 +304,64 @@ static bool query_number(const struct netvsp *nic, uint32_t oid, struct answer *
 	}
 }
 
+/* A counter of all queues together. */
+static uint64_t sum(const struct netvsp *nic, size_t offset)
+{
+	uint64_t total = 0;
+
+	for (unsigned int i = 0; i < nic->queue_count; i++) {
+		const uint8_t *counters = (const uint8_t *)&nic->queues[i].counters;
+
+		total += counter_read((const counter_u64 *)(const void *)(counters + offset));
+	}
+	return total;
+}
+
 static bool query_statistics(const struct netvsp *nic, uint32_t oid, struct answer *a)
 {
+#define SUM(name) sum(nic, offsetof(struct netvsp_counters, name))
 	switch (oid) {
 	case OID_GEN_XMIT_OK:
-		put64(a, nic->counters.tx_frames);
+		put64(a, SUM(tx_frames));
 		return true;
 	case OID_GEN_RCV_OK:
-		put64(a, nic->counters.rx_frames);
+		put64(a, SUM(rx_frames));
 		return true;
 	case OID_GEN_RCV_NO_BUFFER:
 	case OID_GEN_RCV_DISCARDS:
-		put64(a, nic->counters.rx_lost);
+		put64(a, SUM(rx_lost));
 		return true;
 	case OID_GEN_XMIT_DISCARDS:
-		put64(a, nic->counters.tx_refused);
+		put64(a, SUM(tx_refused));
 		return true;
 	case OID_GEN_BYTES_RCV:
-		put64(a, nic->counters.rx_bytes);
+		put64(a, SUM(rx_bytes));
 		return true;
 	case OID_GEN_BYTES_XMIT:
-		put64(a, nic->counters.tx_bytes);
+		put64(a, SUM(tx_bytes));
+		return true;
+	case OID_GEN_DIRECTED_FRAMES_XMIT:
+		put64(a, SUM(tx_frames) - SUM(tx_multicast) - SUM(tx_broadcast));
+		return true;
+	case OID_GEN_MULTICAST_FRAMES_XMIT:
+		put64(a, SUM(tx_multicast));
+		return true;
+	case OID_GEN_BROADCAST_FRAMES_XMIT:
+		put64(a, SUM(tx_broadcast));
+		return true;
+	case OID_GEN_DIRECTED_FRAMES_RCV:
+		put64(a, SUM(rx_frames) - SUM(rx_multicast) - SUM(rx_broadcast));
+		return true;
+	case OID_GEN_MULTICAST_FRAMES_RCV:
+		put64(a, SUM(rx_multicast));
+		return true;
+	case OID_GEN_BROADCAST_FRAMES_RCV:
+		put64(a, SUM(rx_broadcast));
 		return true;
 	default:
 		return false;
 	}
+#undef SUM
 }
 
 uint32_t netvsp_oid_query(struct netvsp *nic, uint32_t oid, uint8_t *info, uint32_t *ret_bytes)
@@ -349,8 +388,8 @@ uint32_t netvsp_oid_query(struct netvsp *nic, uint32_t oid, uint8_t *info, uint3
 		put_bytes(&a, nic->multicast, nic->multicast_count * NET_MAC_BYTES);
 		break;
 	case OID_GEN_MAX_LINK_SPEED:
-		put64(&a, LINK_BITS_PER_SECOND);
-		put64(&a, LINK_BITS_PER_SECOND);
+		put64(&a, nic->link_bits);
+		put64(&a, nic->link_bits);
 		break;
 	case OID_GEN_LINK_STATE:
 		put_link_state(nic, &a);
@@ -362,7 +401,14 @@ uint32_t netvsp_oid_query(struct netvsp *nic, uint32_t oid, uint8_t *info, uint3
 		put_offload(nic, true, &a);
 		break;
 	case OID_GEN_RSS_CAPABILITIES:
-		put_rss_capabilities(&a);
+		put_rss_capabilities(nic, &a);
+		break;
+	case OID_GEN_RSS_PARAMETERS:
+		if (!nic->rss.is_set) {
+			return RNDIS_STATUS_NOT_SUPPORTED;
+		}
+		static_assert(NETVSP_RSS_INFO_BYTES_MAX <= RNDIS_INFO_BYTES_MAX, "fits");
+		a.bytes = netvsp_rss_build(&nic->rss, info);
 		break;
 	case OID_OFFLOAD_ENCAPSULATION:
 		put_encapsulation(&a);
@@ -391,6 +437,7 @@ static uint32_t set_multicast(struct netvsp *nic, const uint8_t *info, uint32_t 
 	if (bytes) {
 		memcpy(nic->multicast, info, bytes);
 	}
+	netvsp_publish(nic);
 	return RNDIS_STATUS_SUCCESS;
 }
 
@@ -424,7 +471,7 @@ static uint32_t set_offload(struct netvsp *nic, const uint8_t *info, uint32_t by
 		set_param(&o->rsc6, PARAM(rsc_ip6), NDIS_PARAM_ON);
 	}
 #undef PARAM
-	netvsp_tell_net(nic);
+	netvsp_publish(nic);
 	return RNDIS_STATUS_SUCCESS;
 }
 
@@ -440,8 +487,22 @@ static uint32_t set_config_parameter(struct netvsp *nic, const uint8_t *info, ui
 		return RNDIS_STATUS_INVALID_DATA;
 	}
 	memcpy(nic->mac, mac, sizeof(mac));
-	netvsp_tell_net(nic);
+	netvsp_publish(nic);
 	return RNDIS_STATUS_SUCCESS;
+}
+
+static uint32_t set_rss(struct netvsp *nic, const uint8_t *info, uint32_t bytes)
+{
+	uint32_t status;
+
+	if (nic->queue_count == 1) {
+		return RNDIS_STATUS_SUCCESS; /* any table leads to the one queue */
+	}
+	status = netvsp_rss_set(&nic->rss, info, bytes, nic->granted + 1);
+	if (status == RNDIS_STATUS_SUCCESS) {
+		netvsp_publish(nic);
+	}
+	return status;
 }
 
 uint32_t netvsp_oid_set(struct netvsp *nic, uint32_t oid, const uint8_t *info, uint32_t bytes)
@@ -452,6 +513,7 @@ uint32_t netvsp_oid_set(struct netvsp *nic, uint32_t oid, const uint8_t *info, u
 			return RNDIS_STATUS_INVALID_LENGTH;
 		}
 		nic->filter = bytes_le32(info);
+		netvsp_publish(nic);
 		return RNDIS_STATUS_SUCCESS;
 	case OID_GEN_CURRENT_LOOKAHEAD:
 		if (bytes < 4) {
@@ -469,8 +531,9 @@ uint32_t netvsp_oid_set(struct netvsp *nic, uint32_t oid, const uint8_t *info, u
 	case OID_GEN_NETWORK_LAYER_ADDRESSES: /* for switches that filter by them */
 	case OID_GEN_PROTOCOL_OPTIONS:
 	case OID_GEN_LINK_PARAMETERS:
-	case OID_GEN_RSS_PARAMETERS: /* one queue: any table leads there */
 		return RNDIS_STATUS_SUCCESS;
+	case OID_GEN_RSS_PARAMETERS:
+		return set_rss(nic, info, bytes);
 	default:
 		return RNDIS_STATUS_NOT_SUPPORTED;
 	}

@@ -9,17 +9,17 @@
 #include "base/num.h"
 #include "vsp/net/netvsp_internal.h"
 
-static struct netvsp *from_front(struct net_front *front)
+static struct netvsp_queue *from_front(struct net_front *front)
 {
-	return container_of(front, struct netvsp, front);
+	return container_of(front, struct netvsp_queue, front);
 }
 
 /* ---- packets ---- */
 
 /* Transaction ids are the first piece's index, plus one so that none is 0. */
-static int send_pages(struct netvsp *nic, uint32_t channel_type, uint32_t head)
+static int send_pages(struct netvsp_queue *queue, uint32_t channel_type, uint32_t head)
 {
-	struct netvsp_batch *batch = &nic->batch;
+	struct netvsp_batch *batch = &queue->batch;
 	struct nvsp_message message;
 	struct iovec payload;
 	struct vmbus_send send = {
@@ -37,94 +37,99 @@ static int send_pages(struct netvsp *nic, uint32_t channel_type, uint32_t head)
 			      offsetof(struct netvsp_batch, header) +
 				      sizeof(struct vmbus_transfer_pages_header),
 		      "the ranges follow the header");
-	nvsp_build_rndis(nic->dialect, channel_type, &message);
+	nvsp_build_rndis(queue->view->dialect, channel_type, &message);
 	payload = (struct iovec){ message.bytes, message.length };
-	batch->header = (struct vmbus_transfer_pages_header){ .set_id = nic->recv.buffer.id,
+	batch->header = (struct vmbus_transfer_pages_header){ .set_id = queue->view->recv.buffer.id,
 							      .range_count = batch->ranges };
-	return vmbus_channel_send(nic->channel, &send);
+	return vmbus_channel_send(queue->channel, &send);
 }
 
-static void batch_forget(struct netvsp *nic)
+static void batch_forget(struct netvsp_queue *queue)
 {
-	nic->batch.ranges = 0;
-	nic->rx_ring_full = false;
+	queue->batch.ranges = 0;
+	queue->rx_ring_full = false;
 }
 
 /* Gives the batch's pieces back unseen. */
-static void batch_drop(struct netvsp *nic)
+static void batch_drop(struct netvsp_queue *queue)
 {
-	if (nic->batch.ranges) {
-		nic->counters.rx_lost += nic->batch.ranges;
-		check(netvsp_pieces_release(&nic->recv, nic->batch.head) == 0);
+	if (queue->batch.ranges) {
+		counter_add(&queue->counters.rx_lost, queue->batch.ranges);
+		check(netvsp_pieces_release(queue, queue->batch.head) == 0);
 	}
-	batch_forget(nic);
+	batch_forget(queue);
 }
 
-int netvsp_rx_flush(struct netvsp *nic)
+int netvsp_rx_flush(struct netvsp_queue *queue)
 {
 	int err;
 
-	if (nic->batch.ranges == 0) {
+	if (queue->batch.ranges == 0) {
 		return 0;
 	}
-	err = send_pages(nic, NVSP_RNDIS_DATA, nic->batch.head);
+	err = send_pages(queue, NVSP_RNDIS_DATA, queue->batch.head);
 	if (err == -EAGAIN) {
-		nic->rx_ring_full = true;
+		queue->rx_ring_full = true;
 		return err;
 	}
 	if (err) {
-		batch_drop(nic); /* the channel is dead: nobody waits for them */
+		batch_drop(queue); /* the channel is dead: nobody waits for them */
 		return 0;
 	}
-	nic->counters.rx_packets++;
-	batch_forget(nic);
+	counter_add(&queue->counters.rx_packets, 1);
+	batch_forget(queue);
 	return 0;
 }
 
 /* Puts a piece that was filled into the batch. */
-static void batch_add(struct netvsp *nic, uint32_t piece, uint32_t bytes)
+static void batch_add(struct netvsp_queue *queue, uint32_t piece, uint32_t offset, uint32_t bytes)
 {
-	struct netvsp_batch *batch = &nic->batch;
+	struct netvsp_batch *batch = &queue->batch;
 
 	if (batch->ranges == 0) {
 		batch->head = piece;
 	} else {
-		netvsp_piece_chain(&nic->recv, batch->tail, piece);
+		netvsp_piece_chain(queue, batch->tail, piece);
 	}
 	batch->tail = piece;
 	batch->range[batch->ranges++] = (struct vmbus_transfer_page_range){
 		.length_bytes = bytes,
-		.offset_bytes = piece * nic->recv.piece_bytes,
+		.offset_bytes = offset,
 	};
 }
 
 /* ---- frames ---- */
 
-static bool is_wanted(const struct netvsp *nic, const struct net_frame *frame)
+static void destination(const struct net_frame *frame, uint8_t *ret_to)
 {
-	uint8_t to[NET_MAC_BYTES];
-	static const uint8_t broadcast[NET_MAC_BYTES] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+	for (size_t i = 0, have = 0; have < NET_MAC_BYTES; i++) {
+		size_t run = num_min(frame->iov[i].iov_len, NET_MAC_BYTES - have);
 
-	if (nic->filter & NDIS_FILTER_PROMISCUOUS) {
-		return true;
-	}
-	for (int i = 0, have = 0; have < NET_MAC_BYTES; i++) {
-		int run = (int)num_min(frame->iov[i].iov_len, (uint64_t)(NET_MAC_BYTES - have));
-
-		memcpy(to + have, frame->iov[i].iov_base, (size_t)run);
+		memcpy(ret_to + have, frame->iov[i].iov_base, run);
 		have += run;
 	}
-	if (!(to[0] & 1)) {
-		return nic->filter & NDIS_FILTER_DIRECTED && !memcmp(to, nic->mac, sizeof(to));
-	}
-	if (!memcmp(to, broadcast, sizeof(to))) {
-		return (nic->filter & NDIS_FILTER_BROADCAST) != 0;
-	}
-	if (nic->filter & NDIS_FILTER_ALL_MULTICAST) {
+}
+
+static bool is_wanted(const struct netvsp_view *view, const uint8_t *to)
+{
+	static const uint8_t broadcast[NET_MAC_BYTES] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
+
+	if (view->filter & NDIS_FILTER_PROMISCUOUS) {
 		return true;
 	}
-	for (uint32_t i = 0; nic->filter & NDIS_FILTER_MULTICAST && i < nic->multicast_count; i++) {
-		if (!memcmp(to, nic->multicast[i], sizeof(to))) {
+	if (!(to[0] & 1)) {
+		return view->filter & NDIS_FILTER_DIRECTED &&
+		       !memcmp(to, view->config.mac, NET_MAC_BYTES);
+	}
+	if (!memcmp(to, broadcast, sizeof(broadcast))) {
+		return (view->filter & NDIS_FILTER_BROADCAST) != 0;
+	}
+	if (view->filter & NDIS_FILTER_ALL_MULTICAST) {
+		return true;
+	}
+	for (uint32_t i = 0; view->filter & NDIS_FILTER_MULTICAST && i < view->multicast_count;
+	     i++) {
+		if (!memcmp(to, view->multicast[i], NET_MAC_BYTES)) {
 			return true;
 		}
 	}
@@ -152,12 +157,13 @@ struct source {
 	size_t at; /* in the first of them */
 };
 
-static void copy_piece(struct netvsp *nic, struct source *source, uint32_t offset, uint32_t bytes)
+static void copy_piece(struct netvsp_queue *queue, struct source *source, uint32_t offset,
+		       uint32_t bytes)
 {
 	while (bytes) {
 		uint32_t run = (uint32_t)num_min(source->iov->iov_len - source->at, bytes);
 
-		netvsp_buffer_write(&nic->recv.buffer, offset,
+		netvsp_buffer_write(&queue->view->recv.buffer, offset,
 				    (const uint8_t *)source->iov->iov_base + source->at, run);
 		source->at += run;
 		offset += run;
@@ -169,22 +175,40 @@ static void copy_piece(struct netvsp *nic, struct source *source, uint32_t offse
 	}
 }
 
-static void put_frame(struct netvsp *nic, const struct net_frame *frame, uint32_t pieces)
+/* Where in its piece a frame begins that takes so many bytes there. */
+static uint32_t colour(const struct netvsp_queue *queue, uint32_t piece, uint32_t bytes)
 {
-	const uint32_t room = nic->recv.piece_bytes - RNDIS_RECEIVE_HEAD_MAX;
+	uint32_t room = queue->view->recv.piece_bytes - bytes;
+	uint32_t offset = piece % NETVSP_COLOURS * NETVSP_COLOUR_BYTES;
+
+	return offset <= room ? offset : 0;
+}
+
+static void describe(const struct netvsp_view *view, const struct net_frame *frame,
+		     struct rndis_receive *receive)
+{
+	receive->checksum = checksum_word(frame);
+	receive->has_vlan = (frame->flags & NET_FRAME_VLAN) != 0;
+	receive->vlan_tci = frame->vlan_tci;
+	receive->has_hash = frame->flags & NET_FRAME_HASH && view->config.rss.is_on;
+	receive->hash = frame->hash;
+}
+
+static void put_frame(struct netvsp_queue *queue, const struct net_frame *frame, uint32_t pieces)
+{
+	const struct netvsp_recv *recv = &queue->view->recv;
+	const uint32_t room = recv->piece_bytes - RNDIS_RECEIVE_HEAD_MAX;
 	struct source source = { .iov = frame->iov };
 	uint32_t left = frame->bytes;
 
 	for (uint32_t i = 0; i < pieces; i++) {
-		uint32_t piece = netvsp_piece_take(&nic->recv);
-		uint32_t offset = piece * nic->recv.piece_bytes, head_bytes;
+		uint32_t piece = netvsp_piece_take(queue);
+		uint32_t offset = piece * recv->piece_bytes, head_bytes;
 		uint8_t head[RNDIS_RECEIVE_HEAD_MAX];
 		struct rndis_receive receive = { .data_bytes = (uint32_t)num_min(left, room) };
 
 		if (i == 0) {
-			receive.checksum = checksum_word(frame);
-			receive.has_vlan = (frame->flags & NET_FRAME_VLAN) != 0;
-			receive.vlan_tci = frame->vlan_tci;
+			describe(queue->view, frame, &receive);
 		}
 		if (pieces > 1) {
 			receive.piece =
@@ -192,88 +216,100 @@ static void put_frame(struct netvsp *nic, const struct net_frame *frame, uint32_
 					  (i == pieces - 1 ? RNDIS_ID_PIECE_LAST : 0));
 		}
 		head_bytes = rndis_build_packet(head, &receive);
-		netvsp_buffer_write(&nic->recv.buffer, offset, head, head_bytes);
-		copy_piece(nic, &source, offset + head_bytes, receive.data_bytes);
-		batch_add(nic, piece, head_bytes + receive.data_bytes);
+		offset += colour(queue, piece, head_bytes + receive.data_bytes);
+		netvsp_buffer_write(&recv->buffer, offset, head, head_bytes);
+		copy_piece(queue, &source, offset + head_bytes, receive.data_bytes);
+		batch_add(queue, piece, offset, head_bytes + receive.data_bytes);
 		left -= receive.data_bytes;
 	}
 }
 
 /* How many pieces a frame needs; 0: the guest cannot take it at all. */
-static uint32_t pieces_for(const struct netvsp *nic, const struct net_frame *frame)
+static uint32_t pieces_for(const struct netvsp_queue *queue, const struct net_frame *frame)
 {
-	const uint32_t room = nic->recv.piece_bytes - RNDIS_RECEIVE_HEAD_MAX;
+	const struct netvsp_view *view = queue->view;
+	const uint32_t room = view->recv.piece_bytes - RNDIS_RECEIVE_HEAD_MAX;
 	uint32_t pieces = (frame->bytes + room - 1) / room;
 
-	if (frame->bytes < NET_HEADER_BYTES) {
+	if (frame->bytes < NET_HEADER_BYTES || pieces + netvsp_reserve(queue) > queue->pool.owned) {
 		return 0;
 	}
 	if (frame->flags & NET_FRAME_COALESCED) {
-		return netvsp_has_rsc(nic) && pieces <= NETVSP_BATCH_RANGES ? pieces : 0;
+		return view->has_rsc && pieces <= view->ranges_max ? pieces : 0;
 	}
-	return frame->bytes <= nic->mtu + NET_HEADER_BYTES + 4 && pieces == 1 ? 1 : 0;
+	return frame->bytes <= view->config.mtu + NET_HEADER_BYTES + 4 && pieces == 1 ? 1 : 0;
+}
+
+static void count_frame(struct netvsp_queue *queue, const struct net_frame *frame,
+			const uint8_t *to, uint32_t pieces)
+{
+	counter_add(&queue->counters.rx_frames, 1);
+	counter_add(&queue->counters.rx_bytes, frame->bytes);
+	if (pieces > 1) {
+		counter_add(&queue->counters.rx_large, 1);
+	}
+	netvsp_count_group(to, &queue->counters.rx_multicast, &queue->counters.rx_broadcast);
 }
 
 static int on_deliver(struct net_front *front, const struct net_frame *frame)
 {
-	struct netvsp *nic = from_front(front);
-	uint32_t pieces;
+	struct netvsp_queue *queue = from_front(front);
+	uint8_t to[NET_MAC_BYTES];
+	uint32_t pieces = 0;
 
-	if (nic->paused) {
-		nic->rx_wanted = 1;
+	if (queue->paused) {
+		queue->rx_wanted = 1;
 		return -EAGAIN;
 	}
-	if (!nic->operational || !nic->recv.buffer.gpadl || !netvsp_link(nic)) {
-		nic->counters.rx_lost++;
-		return 0;
+	if (queue->channel && queue->view->operational && queue->view->recv.buffer.gpadl &&
+	    netvsp_queue_link(queue)) {
+		pieces = pieces_for(queue, frame);
 	}
-	pieces = pieces_for(nic, frame);
 	if (pieces == 0) {
-		nic->counters.rx_lost++;
+		counter_add(&queue->counters.rx_lost, 1);
 		return 0;
 	}
-	if (!is_wanted(nic, frame)) {
-		nic->counters.rx_filtered++;
+	destination(frame, to);
+	if (!is_wanted(queue->view, to)) {
+		counter_add(&queue->counters.rx_filtered, 1);
 		return 0;
 	}
-	if (pieces > nic->recv.pieces - NETVSP_CONTROL_PIECES) {
-		nic->counters.rx_lost++;
-		return 0;
-	}
-	if (nic->rx_ring_full || nic->recv.free_count < pieces + NETVSP_CONTROL_PIECES ||
-	    (nic->batch.ranges + pieces > NETVSP_BATCH_RANGES && netvsp_rx_flush(nic))) {
-		nic->rx_wanted = pieces;
-		nic->counters.rx_waits++;
+	if (queue->rx_ring_full || queue->pool.count < pieces + netvsp_reserve(queue) ||
+	    (queue->batch.ranges + pieces > queue->view->ranges_max && netvsp_rx_flush(queue))) {
+		queue->rx_wanted = pieces;
+		counter_add(&queue->counters.rx_waits, 1);
 		return -EAGAIN;
 	}
-	put_frame(nic, frame, pieces);
-	nic->counters.rx_frames++;
-	nic->counters.rx_bytes += frame->bytes;
-	nic->counters.rx_large += pieces > 1;
+	put_frame(queue, frame, pieces);
+	count_frame(queue, frame, to, pieces);
 	return 0;
 }
 
 static void on_batch_end(struct net_front *front)
 {
-	struct netvsp *nic = from_front(front);
+	struct netvsp_queue *queue = from_front(front);
 
-	if (!nic->paused && !nic->rx_ring_full) {
-		(void)netvsp_rx_flush(nic); /* no room: writable() goes on */
+	if (!queue->paused && !queue->rx_ring_full) {
+		(void)netvsp_rx_flush(queue); /* no room: writable() goes on */
 	}
 }
 
 static void on_net_writable(struct net_front *front)
 {
-	struct netvsp *nic = from_front(front);
+	struct netvsp_queue *queue = from_front(front);
 
-	if (nic->channel) {
-		vmbus_channel_resume(nic->channel);
+	if (queue->channel) {
+		vmbus_channel_resume(queue->channel);
 	}
 }
 
 static void on_link_changed(struct net_front *front)
 {
-	netvsp_tell_link(from_front(front));
+	const struct netvsp_queue *queue = from_front(front);
+
+	if (queue->index == 0) {
+		netvsp_tell_link(queue->nic);
+	}
 }
 
 const struct net_front_ops netvsp_front_ops = {
@@ -283,39 +319,42 @@ const struct net_front_ops netvsp_front_ops = {
 	.link_changed = on_link_changed,
 };
 
-/* ---- control messages ---- */
+/* ---- control messages: the primary's ---- */
 
 /* 0; -EAGAIN: no piece or no room in the ring. */
-static int send_reply(struct netvsp *nic, const uint8_t *message, uint32_t bytes)
+static int send_reply(struct netvsp_queue *queue, const uint8_t *message, uint32_t bytes)
 {
-	struct netvsp_batch saved;
+	const struct netvsp_recv *recv = &queue->view->recv;
+	struct netvsp_batch *batch = &queue->batch;
 	uint32_t piece;
 	int err;
 
-	if (nic->paused || netvsp_rx_flush(nic) || nic->recv.free_count == 0) {
+	if (queue->paused || netvsp_rx_flush(queue) || queue->pool.count == 0) {
 		return -EAGAIN;
 	}
-	check(bytes <= nic->recv.piece_bytes);
+	check(bytes <= recv->piece_bytes && batch->ranges == 0);
 	/* The batch is empty: its packet is borrowed for this one. */
-	saved = nic->batch;
-	piece = netvsp_piece_take(&nic->recv);
-	netvsp_buffer_write(&nic->recv.buffer, piece * nic->recv.piece_bytes, message, bytes);
-	batch_add(nic, piece, bytes);
-	err = send_pages(nic, NVSP_RNDIS_CONTROL, piece);
-	nic->batch = saved;
+	piece = netvsp_piece_take(queue);
+	netvsp_buffer_write(&recv->buffer, piece * recv->piece_bytes, message, bytes);
+	batch_add(queue, piece, piece * recv->piece_bytes, bytes);
+	err = send_pages(queue, NVSP_RNDIS_CONTROL, piece);
+	batch->ranges = 0;
 	if (err) {
-		check(netvsp_pieces_release(&nic->recv, piece) == 0);
+		check(netvsp_pieces_release(queue, piece) == 0);
 		return err;
 	}
 	return 0;
 }
 
-static void drain_replies(struct netvsp *nic)
+void netvsp_drain_replies(struct netvsp *nic)
 {
-	while (nic->replies_count && nic->recv.buffer.gpadl) {
+	struct netvsp_queue *queue = &nic->queues[0];
+
+	while (nic->replies_count && queue->channel && queue->view->recv.buffer.gpadl &&
+	       !nic->is_publishing) {
 		struct netvsp_reply *reply = &nic->replies[nic->replies_first];
 
-		if (send_reply(nic, reply->message, reply->bytes) == -EAGAIN) {
+		if (send_reply(queue, reply->message, reply->bytes) == -EAGAIN) {
 			return;
 		}
 		nic->replies_first = (nic->replies_first + 1) % NETVSP_CONTROL_QUEUE;
@@ -325,73 +364,71 @@ static void drain_replies(struct netvsp *nic)
 
 void netvsp_reply(struct netvsp *nic, const uint8_t *message, uint32_t bytes)
 {
+	struct netvsp_queue *queue = &nic->queues[0];
 	struct netvsp_reply *reply;
 
 	check(bytes <= RNDIS_REPLY_BYTES_MAX);
 	nic->counters.control++;
-	if (!nic->recv.buffer.gpadl) {
+	if (!queue->channel || !queue->view->recv.buffer.gpadl) {
 		nic->counters.control_lost++; /* there is no way to say anything */
-		return;
-	}
-	if (nic->replies_count == 0 && send_reply(nic, message, bytes) != -EAGAIN) {
 		return;
 	}
 	if (nic->replies_count == NETVSP_CONTROL_QUEUE) {
 		nic->counters.control_lost++;
-		vmbus_channel_fault(nic->channel, "RNDIS answers pile up: the guest takes none");
+		vmbus_channel_fault(queue->channel, "RNDIS answers pile up: the guest takes none");
 		return;
 	}
 	reply = &nic->replies[(nic->replies_first + nic->replies_count++) % NETVSP_CONTROL_QUEUE];
 	reply->bytes = bytes;
 	memcpy(reply->message, message, bytes);
+	netvsp_drain_replies(nic);
 }
 
 /* ---- going on ---- */
 
-static void rx_go_on(struct netvsp *nic)
+static void rx_go_on(struct netvsp_queue *queue)
 {
-	drain_replies(nic);
-	if (nic->rx_wanted && !nic->rx_ring_full && !nic->paused &&
-	    nic->recv.free_count >= nic->rx_wanted + NETVSP_CONTROL_PIECES) {
-		nic->rx_wanted = 0;
-		net_room(nic->net);
+	if (queue->index == 0) {
+		netvsp_drain_replies(queue->nic);
+	}
+	if (queue->rx_wanted && !queue->rx_ring_full && !queue->paused &&
+	    queue->pool.count >= queue->rx_wanted + netvsp_reserve(queue)) {
+		queue->rx_wanted = 0;
+		net_room(queue->net);
 	}
 }
 
-int netvsp_rx_complete(struct netvsp *nic, uint64_t transaction_id)
+int netvsp_rx_complete(struct netvsp_queue *queue, uint64_t transaction_id)
 {
-	if (transaction_id == 0 || !nic->recv.buffer.gpadl ||
-	    (nic->batch.ranges && transaction_id - 1 == nic->batch.head) ||
-	    netvsp_pieces_release(&nic->recv, transaction_id - 1)) {
-		nic->counters.bad_completions++;
+	if (transaction_id == 0 || !queue->view->recv.buffer.gpadl ||
+	    (queue->batch.ranges && transaction_id - 1 == queue->batch.head) ||
+	    netvsp_pieces_release(queue, transaction_id - 1)) {
+		counter_add(&queue->counters.bad_completions, 1);
 		return -EBADMSG;
 	}
-	if (nic->rx_wanted || nic->replies_count) {
-		rx_go_on(nic);
-	}
+	rx_go_on(queue);
 	return 0;
 }
 
-void netvsp_rx_writable(struct netvsp *nic)
+void netvsp_rx_writable(struct netvsp_queue *queue)
 {
-	if (nic->paused) {
+	if (queue->paused) {
 		return;
 	}
-	nic->rx_ring_full = false;
-	if (netvsp_rx_flush(nic) == 0) {
-		rx_go_on(nic);
+	queue->rx_ring_full = false;
+	if (netvsp_rx_flush(queue) == 0) {
+		rx_go_on(queue);
 	}
 }
 
-void netvsp_rx_drop(struct netvsp *nic)
+void netvsp_rx_drop(struct netvsp_queue *queue)
 {
-	if (nic->recv.pieces) {
-		batch_drop(nic);
+	if (queue->view->recv.pieces) {
+		batch_drop(queue);
 	}
-	nic->replies_first = nic->replies_count = 0;
-	if (nic->rx_wanted) {
+	if (queue->rx_wanted && !queue->paused) {
 		/* Whoever waits may bring its frames: they are lost now. */
-		nic->rx_wanted = 0;
-		net_room(nic->net);
+		queue->rx_wanted = 0;
+		net_room(queue->net);
 	}
 }

@@ -2,6 +2,9 @@
 /*
  * Saved state of a NIC. What is negotiated and what the guest holds of ours is saved; frames that
  * have not reached the guest are lost, as on any wire, and counters begin anew.
+ *
+ * The machine is paused: the primary's loop may look at all queues. A buffer that is being revoked is
+ * saved as one that is there: the revocation is in the ring still.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -33,6 +36,8 @@ enum {
 	STATE_OFFLOADS = 16,
 	STATE_REPLY = 17, /* one field for each */
 	STATE_TX_DONE = 18,
+	STATE_QUEUES = 19, /* only with sub-channels granted */
+	STATE_RSS = 20,    /* only when the guest has set it */
 };
 
 /* In STATE_RECV and STATE_SEND. */
@@ -42,10 +47,22 @@ enum {
 	BUFFER_PIECE_BYTES = 3,  /* of the send buffer: its sections' */
 	BUFFER_PIECE_STATES = 4, /* a byte each: enum netvsp_piece_state */
 	BUFFER_PIECE_NEXTS = 5,  /* le32 each */
+	BUFFER_PIECE_OWNERS = 6, /* a byte each: queue; only with sub-channels granted */
 };
 
 /* In STATE_ANSWER. */
 enum { ANSWER_TRANSACTION = 1, ANSWER_MESSAGE = 2 };
+
+/* In STATE_QUEUES; what the primary has is above. */
+enum {
+	QUEUES_GRANTED = 1,
+	QUEUES_TABLE_TOLD = 2,
+	QUEUES_QUEUE = 3, /* a group for each sub-channel that has something to say */
+};
+enum { QUEUE_INDEX = 1, QUEUE_TX_DONE = 2, QUEUE_ANSWER = 3 };
+
+/* In STATE_RSS. */
+enum { RSS_IS_ON = 1, RSS_HASH_INFO = 2, RSS_KEY = 3, RSS_TABLE = 4 /* le16 each */ };
 
 #define OFFLOADS_BYTES 9
 
@@ -65,14 +82,21 @@ static void save_pieces(const struct netvsp *nic, struct save *save)
 	for (uint32_t i = 0; i < recv->pieces; i++) {
 		bytes_put_le32(nexts + 4 * (size_t)i, states[i] == PIECE_FREE ? 0 : recv->next[i]);
 	}
-	/* The batch's pieces have not been seen by the guest: they are free. */
-	for (uint32_t i = 0, at = nic->batch.head; i < nic->batch.ranges; i++) {
-		states[at] = PIECE_FREE;
-		bytes_put_le32(nexts + 4 * (size_t)at, 0);
-		at = recv->next[at];
+	/* The batches' pieces have not been seen by the guest: they are free. */
+	for (unsigned int q = 0; q < nic->queue_count; q++) {
+		const struct netvsp_batch *batch = &nic->queues[q].batch;
+
+		for (uint32_t i = 0, at = batch->head; i < batch->ranges; i++) {
+			states[at] = PIECE_FREE;
+			bytes_put_le32(nexts + 4 * (size_t)at, 0);
+			at = recv->next[at];
+		}
 	}
 	save_bytes(save, BUFFER_PIECE_STATES, states, recv->pieces);
 	save_bytes(save, BUFFER_PIECE_NEXTS, nexts, 4 * (size_t)recv->pieces);
+	if (nic->granted > 0) {
+		save_bytes(save, BUFFER_PIECE_OWNERS, recv->owner, recv->pieces);
+	}
 }
 
 static void save_buffer(struct save *save, uint16_t tag, const struct netvsp *nic,
@@ -112,12 +136,64 @@ static void save_rndis(const struct netvsp *nic, struct save *save)
 	}
 }
 
+static void save_answer(const struct netvsp_queue *queue, uint16_t tag, struct save *save)
+{
+	if (queue->answer.pending) {
+		save_group_begin(save, tag);
+		save_u64(save, ANSWER_TRANSACTION, queue->answer.transaction_id);
+		save_bytes(save, ANSWER_MESSAGE, queue->answer.message.bytes,
+			   queue->answer.message.length);
+		save_group_end(save);
+	}
+}
+
+static void save_queues(const struct netvsp *nic, struct save *save)
+{
+	if (nic->granted == 0) {
+		return;
+	}
+	save_group_begin(save, STATE_QUEUES);
+	save_u32(save, QUEUES_GRANTED, nic->granted);
+	save_u32(save, QUEUES_TABLE_TOLD, nic->table_told);
+	for (unsigned int i = 1; i <= nic->granted; i++) {
+		const struct netvsp_queue *queue = &nic->queues[i];
+
+		if (queue->channel && (queue->answer.pending || queue->tx_done)) {
+			save_group_begin(save, QUEUES_QUEUE);
+			save_u32(save, QUEUE_INDEX, i);
+			save_u32(save, QUEUE_TX_DONE, queue->tx_done);
+			save_answer(queue, QUEUE_ANSWER, save);
+			save_group_end(save);
+		}
+	}
+	save_group_end(save);
+}
+
+static void save_rss(const struct netvsp_rss *rss, struct save *save)
+{
+	uint8_t table[2 * NET_RSS_TABLE_ENTRIES];
+
+	if (!rss->is_set) {
+		return;
+	}
+	for (size_t i = 0; i < rss->table_entries; i++) {
+		bytes_put_le16(table + 2 * i, rss->table[i]);
+	}
+	save_group_begin(save, STATE_RSS);
+	save_u32(save, RSS_IS_ON, rss->is_on);
+	save_u32(save, RSS_HASH_INFO, rss->hash_info);
+	save_bytes(save, RSS_KEY, rss->key, sizeof(rss->key));
+	save_bytes(save, RSS_TABLE, table, 2 * (size_t)rss->table_entries);
+	save_group_end(save);
+}
+
 void netvsp_save(struct vmbus_device *device, struct save *save)
 {
-	const struct netvsp *nic = container_of(device, struct netvsp, device);
+	const struct netvsp *nic = netvsp_of(device);
+	const struct netvsp_queue *primary = &nic->queues[0];
 
 	save_u32(save, STATE_LINK_WANTED, nic->link_wanted);
-	if (!nic->channel) {
+	if (!primary->channel) {
 		return;
 	}
 	save_u32(save, STATE_VERSION, nic->dialect ? nic->dialect->version : 0);
@@ -127,22 +203,18 @@ void netvsp_save(struct vmbus_device *device, struct save *save)
 	save_u32(save, STATE_MTU, nic->mtu);
 	save_buffer(save, STATE_RECV, nic, &nic->recv.buffer, nic->recv.piece_bytes, true);
 	save_buffer(save, STATE_SEND, nic, &nic->send.buffer, NETVSP_SECTION_BYTES, false);
-	if (nic->answer.pending) {
-		save_group_begin(save, STATE_ANSWER);
-		save_u64(save, ANSWER_TRANSACTION, nic->answer.transaction_id);
-		save_bytes(save, ANSWER_MESSAGE, nic->answer.message.bytes,
-			   nic->answer.message.length);
-		save_group_end(save);
-	}
+	save_answer(primary, STATE_ANSWER, save);
 	save_rndis(nic, save);
-	save_u32(save, STATE_TX_DONE, nic->tx_done);
+	save_u32(save, STATE_TX_DONE, primary->tx_done);
+	save_queues(nic, save);
+	save_rss(&nic->rss, save);
 }
 
 /* ---- load -------------------------------------------------------------------------------------- */
 
 struct saved_buffer {
 	uint32_t gpadl, id, piece_bytes;
-	struct load_field states, nexts;
+	struct load_field states, nexts, owners;
 };
 
 static void load_buffer(struct load *load, const struct load_field *field, struct saved_buffer *ret)
@@ -168,6 +240,9 @@ static void load_buffer(struct load *load, const struct load_field *field, struc
 		case BUFFER_PIECE_NEXTS:
 			ret->nexts = f;
 			break;
+		case BUFFER_PIECE_OWNERS:
+			ret->owners = f;
+			break;
 		default:
 			break;
 		}
@@ -186,7 +261,8 @@ static bool chains_are_sound(const struct netvsp_recv *recv, uint8_t *seen)
 			continue;
 		}
 		for (uint32_t at = i;; at = recv->next[at]) {
-			if (seen[at] || (at != i && recv->state[at] != PIECE_TAIL)) {
+			if (seen[at] || (at != i && recv->state[at] != PIECE_TAIL) ||
+			    recv->owner[at] != recv->owner[i]) {
 				return false;
 			}
 			seen[at] = 1;
@@ -208,25 +284,23 @@ static int restore_pieces(struct netvsp *nic, const struct saved_buffer *saved)
 		return -ENOMEM;
 	}
 	if (saved->states.length != recv->pieces ||
-	    saved->nexts.length != 4 * (uint64_t)recv->pieces) {
+	    saved->nexts.length != 4 * (uint64_t)recv->pieces ||
+	    saved->owners.length != (nic->granted ? recv->pieces : 0)) {
 		return -EBADMSG;
 	}
 	for (uint32_t i = 0; i < recv->pieces; i++) {
 		recv->state[i] = saved->states.bytes[i];
 		recv->next[i] = bytes_le32(saved->nexts.bytes + 4 * (size_t)i);
-		if (recv->state[i] > PIECE_TAIL || recv->next[i] >= recv->pieces) {
+		recv->owner[i] = nic->granted ? saved->owners.bytes[i] : 0;
+		if (recv->state[i] > PIECE_TAIL || recv->next[i] >= recv->pieces ||
+		    recv->owner[i] > nic->granted) {
 			return -EBADMSG;
 		}
 	}
 	if (!chains_are_sound(recv, seen)) {
 		return -EBADMSG;
 	}
-	recv->free_count = 0;
-	for (uint32_t i = recv->pieces; i-- > 0;) {
-		if (recv->state[i] == PIECE_FREE) {
-			recv->free[recv->free_count++] = i;
-		}
-	}
+	netvsp_pools_make(nic);
 	return 0;
 }
 
@@ -250,25 +324,120 @@ static int restore_send(struct netvsp *nic, const struct saved_buffer *saved)
 	return netvsp_send_open(nic, saved->gpadl, (uint16_t)saved->id);
 }
 
-static void load_answer(struct netvsp *nic, struct load *load, const struct load_field *field)
+static void load_answer(struct netvsp_queue *queue, struct load *load,
+			const struct load_field *field)
 {
 	struct load inner;
 	struct load_field f;
 
 	load_group(load, field, &inner);
-	nic->answer.pending = true;
+	queue->answer.pending = true;
 	while (load_next(&inner, &f)) {
 		switch (f.tag) {
 		case ANSWER_TRANSACTION:
-			nic->answer.transaction_id = load_u64(&inner, &f);
+			queue->answer.transaction_id = load_u64(&inner, &f);
 			break;
 		case ANSWER_MESSAGE:
-			if (f.length > sizeof(nic->answer.message.bytes)) {
+			if (f.length > sizeof(queue->answer.message.bytes)) {
 				load_fail(&inner);
 				break;
 			}
-			nic->answer.message.length = f.length;
-			load_bytes(&inner, &f, nic->answer.message.bytes, f.length);
+			queue->answer.message.length = f.length;
+			load_bytes(&inner, &f, queue->answer.message.bytes, f.length);
+			break;
+		default:
+			break;
+		}
+	}
+	load_close(load, &inner);
+}
+
+/* One of a sub-channel that is open. */
+static void load_queue(struct netvsp *nic, struct load *load, const struct load_field *field)
+{
+	struct netvsp_queue *queue = NULL;
+	struct load_field f;
+	struct load inner;
+	uint32_t index;
+
+	load_group(load, field, &inner);
+	while (load_next(&inner, &f)) {
+		if (f.tag == QUEUE_INDEX) {
+			index = load_u32(&inner, &f);
+			queue = index > 0 && index < nic->queue_count && nic->queues[index].channel
+					? &nic->queues[index]
+					: NULL;
+		} else if (!queue) {
+			load_fail(&inner);
+		} else if (f.tag == QUEUE_TX_DONE) {
+			queue->tx_done = load_u32(&inner, &f);
+		} else if (f.tag == QUEUE_ANSWER) {
+			load_answer(queue, &inner, &f);
+		}
+	}
+	load_close(load, &inner);
+}
+
+static void load_queues(struct netvsp *nic, struct load *load, const struct load_field *field)
+{
+	struct load_field f;
+	struct load inner;
+
+	load_group(load, field, &inner);
+	while (load_next(&inner, &f)) {
+		switch (f.tag) {
+		case QUEUES_GRANTED:
+			nic->granted = load_u32(&inner, &f);
+			if (nic->granted == 0 || nic->granted >= nic->queue_count) {
+				nic->granted = 0;
+				load_fail(&inner); /* fewer queues than it was saved with */
+			}
+			break;
+		case QUEUES_TABLE_TOLD:
+			nic->table_told = load_u32(&inner, &f) != 0;
+			break;
+		case QUEUES_QUEUE:
+			load_queue(nic, &inner, &f);
+			break;
+		default:
+			break;
+		}
+	}
+	load_close(load, &inner);
+}
+
+static void load_rss_table(struct netvsp_rss *rss, struct load *load, const struct load_field *f)
+{
+	if (f->length % 2 || f->length > sizeof(rss->table)) {
+		load_fail(load);
+		return;
+	}
+	rss->table_entries = (uint16_t)(f->length / 2);
+	for (size_t i = 0; i < rss->table_entries; i++) {
+		rss->table[i] = bytes_le16(f->bytes + 2 * i);
+	}
+}
+
+static void load_rss(struct netvsp_rss *rss, struct load *load, const struct load_field *field)
+{
+	struct load_field f;
+	struct load inner;
+
+	*rss = (struct netvsp_rss){ .is_set = true };
+	load_group(load, field, &inner);
+	while (load_next(&inner, &f)) {
+		switch (f.tag) {
+		case RSS_IS_ON:
+			rss->is_on = load_u32(&inner, &f) != 0;
+			break;
+		case RSS_HASH_INFO:
+			rss->hash_info = load_u32(&inner, &f);
+			break;
+		case RSS_KEY:
+			load_bytes(&inner, &f, rss->key, sizeof(rss->key));
+			break;
+		case RSS_TABLE:
+			load_rss_table(rss, &inner, &f);
 			break;
 		default:
 			break;
@@ -355,10 +524,16 @@ static void load_connection(struct netvsp *nic, struct load *load, const struct 
 		load_mtu(nic, load, f);
 		break;
 	case STATE_ANSWER:
-		load_answer(nic, load, f);
+		load_answer(&nic->queues[0], load, f);
 		break;
 	case STATE_TX_DONE:
-		nic->tx_done = load_u32(load, f);
+		nic->queues[0].tx_done = load_u32(load, f);
+		break;
+	case STATE_QUEUES:
+		load_queues(nic, load, f);
+		break;
+	case STATE_RSS:
+		load_rss(&nic->rss, load, f);
 		break;
 	default:
 		break;
@@ -397,22 +572,56 @@ static void load_rndis(struct netvsp *nic, struct load *load, const struct load_
 	}
 }
 
+/* Nobody else runs: what there was goes, whatever it was. */
+static void load_begin(struct netvsp *nic)
+{
+	struct vmbus_device *device = &nic->device;
+
+	netvsp_forget(nic);
+	for (unsigned int i = 0; i < nic->queue_count; i++) {
+		netvsp_queue_forget(&nic->queues[i]);
+	}
+	netvsp_publish_now(nic);
+	netvsp_recv_close(nic);
+	netvsp_send_close(nic);
+	nic->queues[0].channel =
+		device->channel && vmbus_channel_is_open(device->channel) ? device->channel : NULL;
+}
+
+static int load_end(struct netvsp *nic, const struct saved_buffer *recv,
+		    const struct saved_buffer *send)
+{
+	int err = 0;
+
+	if ((recv || send || nic->operational) && !nic->dialect) {
+		return -EBADMSG;
+	}
+	if (!netvsp_rss_is_sound(&nic->rss, nic->granted + 1)) {
+		nic->rss = (struct netvsp_rss){ 0 };
+		return -EBADMSG;
+	}
+	if (recv) {
+		err = restore_recv(nic, recv);
+	}
+	if (!err && send) {
+		err = restore_send(nic, send);
+	}
+	return err;
+}
+
 int netvsp_load(struct vmbus_device *device, struct load *load)
 {
-	struct netvsp *nic = container_of(device, struct netvsp, device);
+	struct netvsp *nic = netvsp_of(device);
 	struct saved_buffer recv = { 0 }, send = { 0 };
 	bool has_recv = false, has_send = false;
 	struct load_field f;
 	int err;
 
-	netvsp_forget(nic);
-	if (device->channel && vmbus_channel_is_open(device->channel)) {
-		nic->channel = device->channel;
-	}
+	load_begin(nic);
 	while (load_next(load, &f)) {
 		if (f.tag == STATE_LINK_WANTED) {
 			nic->link_wanted = load_u32(load, &f) != 0;
-		} else if (!nic->channel) {
+		} else if (!nic->queues[0].channel) {
 			load_fail(load); /* a connection without a channel */
 		} else if (f.tag == STATE_RECV) {
 			load_buffer(load, &f, &recv);
@@ -426,15 +635,12 @@ int netvsp_load(struct vmbus_device *device, struct load *load)
 		}
 	}
 	err = load_result(load);
-	if (!err && ((has_recv || has_send || nic->operational) && !nic->dialect)) {
-		err = -EBADMSG;
+	if (err) {
+		nic->rss = (struct netvsp_rss){ 0 };
+	} else {
+		err = load_end(nic, has_recv ? &recv : NULL, has_send ? &send : NULL);
 	}
-	if (!err && has_recv) {
-		err = restore_recv(nic, &recv);
-	}
-	if (!err && has_send) {
-		err = restore_send(nic, &send);
-	}
-	netvsp_tell_net(nic);
+	netvsp_publish_now(nic);
+	netvsp_publish(nic);
 	return err ? -EBADMSG : 0;
 }

@@ -62,7 +62,8 @@ static int view_slice(const struct view *view, uint32_t offset, uint32_t bytes, 
 	return count;
 }
 
-static int add_section(struct netvsp *nic, const struct nvsp_request *request, struct view *view)
+static int add_section(struct netvsp_queue *queue, const struct nvsp_request *request,
+		       struct view *view)
 {
 	uint32_t section = request->rndis.section, bytes = request->rndis.section_bytes;
 	int count;
@@ -70,11 +71,11 @@ static int add_section(struct netvsp *nic, const struct nvsp_request *request, s
 	if (section == NVSP_SECTION_NONE) {
 		return 0;
 	}
-	if (section >= nic->send.sections || bytes > NETVSP_SECTION_BYTES) {
+	if (section >= queue->view->send.sections || bytes > NETVSP_SECTION_BYTES) {
 		return -EBADMSG;
 	}
-	count = netvsp_buffer_iovec(&nic->send.buffer, section * NETVSP_SECTION_BYTES, bytes,
-				    nic->tx_iov, NET_IOV_MAX);
+	count = netvsp_buffer_iovec(&queue->view->send.buffer, section * NETVSP_SECTION_BYTES,
+				    bytes, queue->tx_iov, NET_IOV_MAX);
 	if (count < 0) {
 		return -EBADMSG;
 	}
@@ -83,20 +84,21 @@ static int add_section(struct netvsp *nic, const struct nvsp_request *request, s
 	return 0;
 }
 
-static int add_pages(struct netvsp *nic, const struct vmbus_packet *packet, struct view *view)
+static int add_pages(struct netvsp_queue *queue, const struct vmbus_packet *packet,
+		     struct view *view)
 {
-	const struct mem *mem = vmbus_channel_mem(nic->channel);
+	const struct mem *mem = vmbus_channel_mem(queue->channel);
 	int ranges;
 
 	if (packet->type != VMBUS_PACKET_GPA_DIRECT) {
 		return 0;
 	}
-	ranges = vmbus_packet_gpa_ranges(packet, nic->tx_ranges, NETVSP_TX_RANGES);
+	ranges = vmbus_packet_gpa_ranges(packet, queue->tx_ranges, NETVSP_TX_RANGES);
 	if (ranges < 0) {
 		return -EBADMSG;
 	}
 	for (int i = 0; i < ranges; i++) {
-		const struct gpa_range *range = &nic->tx_ranges[i];
+		const struct gpa_range *range = &queue->tx_ranges[i];
 		int count;
 
 		if (range->length_bytes == 0) {
@@ -106,7 +108,7 @@ static int add_pages(struct netvsp *nic, const struct vmbus_packet *packet, stru
 			return -EBADMSG;
 		}
 		count = gpa_range_iovec(mem, range, 0, range->length_bytes,
-					nic->tx_iov + view->count, NET_IOV_MAX - view->count);
+					queue->tx_iov + view->count, NET_IOV_MAX - view->count);
 		if (count < 0) {
 			return -EBADMSG;
 		}
@@ -144,12 +146,27 @@ static int apply_offload(const struct rndis_offload *offload, struct net_frame *
 	return 0;
 }
 
+static void count_frame(struct netvsp_queue *queue, const struct view *view, uint32_t data_offset,
+			const struct net_frame *frame)
+{
+	uint8_t to[NET_MAC_BYTES];
+
+	counter_add(&queue->counters.tx_frames, 1);
+	counter_add(&queue->counters.tx_bytes, frame->bytes);
+	if (frame->flags & NET_FRAME_LSO) {
+		counter_add(&queue->counters.tx_large, 1);
+	}
+	view_copy(view, data_offset, to, sizeof(to)); /* the back end has found them there */
+	netvsp_count_group(to, &queue->counters.tx_multicast, &queue->counters.tx_broadcast);
+}
+
 /* One RNDIS_PACKET at `at`. 0, -EAGAIN, -EBADMSG. */
-static int tx_frame(struct netvsp *nic, const struct view *view, uint32_t at, uint32_t bytes)
+static int tx_frame(struct netvsp_queue *queue, const struct view *view, uint32_t at,
+		    uint32_t bytes)
 {
 	uint8_t head[RNDIS_PACKET_HEAD_BYTES], ppi[RNDIS_PPI_BYTES_MAX];
 	struct rndis_offload offload = { 0 };
-	struct net_frame frame = { .iov = nic->frame_iov };
+	struct net_frame frame = { .iov = queue->frame_iov + 1 };
 	struct rndis_frame where;
 	int err;
 
@@ -170,37 +187,37 @@ static int tx_frame(struct netvsp *nic, const struct view *view, uint32_t at, ui
 		return err;
 	}
 	frame.iov_count =
-		view_slice(view, at + where.data_offset, where.data_bytes, nic->frame_iov);
+		view_slice(view, at + where.data_offset, where.data_bytes, queue->frame_iov + 1);
 	frame.bytes = where.data_bytes;
-	if (!netvsp_link(nic)) {
+	if (!netvsp_queue_link(queue)) {
 		return 0; /* the cable is out */
 	}
-	err = net_send(nic->net, &frame);
+	err = net_send(queue->net, &frame);
 	if (!err) {
-		nic->counters.tx_frames++;
-		nic->counters.tx_bytes += frame.bytes;
-		nic->counters.tx_large += (frame.flags & NET_FRAME_LSO) != 0;
+		count_frame(queue, view, at + where.data_offset, &frame);
 	}
 	return err;
 }
 
-static int tx_message(struct netvsp *nic, const struct view *view, uint32_t at,
+static int tx_message(struct netvsp_queue *queue, const struct view *view, uint32_t at,
 		      const struct rndis_header *header)
 {
+	struct netvsp *nic = queue->nic;
+
 	if (header->type == RNDIS_PACKET) {
 		/* Before INITIALIZE and after HALT frames go nowhere. */
-		return nic->operational ? tx_frame(nic, view, at, header->bytes) : 0;
+		return queue->view->operational ? tx_frame(queue, view, at, header->bytes) : 0;
 	}
-	if (header->bytes > sizeof(nic->control)) {
-		return -EBADMSG;
+	if (queue->index > 0 || header->bytes > sizeof(nic->control)) {
+		return -EBADMSG; /* control is the primary's alone */
 	}
 	view_copy(view, at, nic->control, header->bytes);
 	return netvsp_control(nic, nic->control, header->bytes);
 }
 
-static int tx_messages(struct netvsp *nic, const struct view *view)
+static int tx_messages(struct netvsp_queue *queue, const struct view *view)
 {
-	uint32_t at = nic->tx_done;
+	uint32_t at = queue->tx_done;
 	unsigned int count = 0;
 
 	/* What is left may be padding, less than a header. */
@@ -215,38 +232,40 @@ static int tx_messages(struct netvsp *nic, const struct view *view)
 		view_copy(view, at, bytes, sizeof(bytes));
 		err = rndis_parse_header(bytes, view->bytes - at, &header);
 		if (!err) {
-			err = tx_message(nic, view, at, &header);
+			err = tx_message(queue, view, at, &header);
 		}
 		if (err == -EAGAIN) {
-			nic->tx_done = at;
+			queue->tx_done = at;
 		}
 		if (err) {
 			return err;
 		}
 		at += header.bytes;
 	}
-	return count || nic->tx_done ? 0 : -EBADMSG;
+	return count || queue->tx_done ? 0 : -EBADMSG;
 }
 
-int netvsp_tx(struct netvsp *nic, const struct vmbus_packet *packet,
+int netvsp_tx(struct netvsp_queue *queue, const struct vmbus_packet *packet,
 	      const struct nvsp_request *request, uint32_t *ret_status)
 {
-	struct view view = { .iov = nic->tx_iov };
-	int err = add_section(nic, request, &view);
+	struct view view = { .iov = queue->tx_iov };
+	int err = add_section(queue, request, &view);
 
 	if (!err) {
-		err = add_pages(nic, packet, &view);
+		err = add_pages(queue, packet, &view);
 	}
 	if (!err) {
-		err = tx_messages(nic, &view);
+		err = tx_messages(queue, &view);
 	}
 	if (err == -EAGAIN) {
-		nic->counters.tx_waits++;
+		counter_add(&queue->counters.tx_waits, 1);
 		return err;
 	}
-	nic->tx_done = 0;
-	nic->counters.tx_packets++;
-	nic->counters.tx_refused += err != 0;
+	queue->tx_done = 0;
+	counter_add(&queue->counters.tx_packets, 1);
+	if (err) {
+		counter_add(&queue->counters.tx_refused, 1);
+	}
 	*ret_status = err ? NVSP_STATUS_INVALID_RNDIS : NVSP_STATUS_SUCCESS;
 	return err;
 }

@@ -178,6 +178,19 @@ void nvsp_build_subchannel(const struct nvsp_dialect *dialect, uint32_t status, 
 	put(ret, offsetof(struct nvsp_subchannel, count), count);
 }
 
+void nvsp_build_send_table(unsigned int queues, struct nvsp_message *ret)
+{
+	begin(NULL, NVSP_SEND_INDIRECTION_TABLE, ret);
+	put(ret, offsetof(struct nvsp_send_indirection_table, count), NVSP_SEND_TABLE_ENTRIES);
+	put(ret, offsetof(struct nvsp_send_indirection_table, offset),
+	    offsetof(struct nvsp_send_indirection_table, table));
+	for (unsigned int i = 0; i < NVSP_SEND_TABLE_ENTRIES; i++) {
+		put(ret, offsetof(struct nvsp_send_indirection_table, table) + 4 * (size_t)i,
+		    i % queues);
+	}
+	ret->length = sizeof(struct nvsp_send_indirection_table);
+}
+
 void nvsp_build_refusal(const struct nvsp_dialect *dialect, uint32_t type, struct nvsp_message *ret)
 {
 	begin(dialect, type, ret);

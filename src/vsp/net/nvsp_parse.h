@@ -71,9 +71,9 @@ struct nvsp_request {
 MUST_CHECK int nvsp_parse(const void *buf, size_t bytes, const struct nvsp_dialect *dialect,
 			  struct nvsp_request *ret);
 
-/* An answer, padded with zeroes to its version's length. */
+/* A message to the guest; answers are padded with zeroes to their version's length. */
 struct nvsp_message {
-	uint8_t bytes[NVSP_MESSAGE_BYTES_V61];
+	uint8_t bytes[sizeof(struct nvsp_send_indirection_table)];
 	uint32_t length;
 };
 
@@ -89,5 +89,7 @@ void nvsp_build_rndis(const struct nvsp_dialect *dialect, uint32_t channel,
 void nvsp_build_rndis_complete(uint32_t status, struct nvsp_message *ret);
 void nvsp_build_subchannel(const struct nvsp_dialect *dialect, uint32_t status, uint32_t count,
 			   struct nvsp_message *ret);
+/* Each queue in turn. */
+void nvsp_build_send_table(unsigned int queues, struct nvsp_message *ret);
 void nvsp_build_refusal(const struct nvsp_dialect *dialect, uint32_t type,
 			struct nvsp_message *ret);

@@ -327,6 +327,9 @@ uint32_t rndis_build_packet(uint8_t *buf, const struct rndis_receive *receive)
 			     tci >> 13 | (tci & 1U << 12 ? RNDIS_VLAN_CFI : 0) |
 				     (tci & 0xfffU) << RNDIS_VLAN_ID_SHIFT);
 	}
+	if (receive->has_hash) {
+		at = put_ppi(at, RNDIS_PPI_HASH, receive->hash);
+	}
 	if (receive->piece) {
 		/* version 1, flags, packet id 0 */
 		at = put_ppi(at, RNDIS_PPI_ID, 1U | (uint32_t)receive->piece << 8);

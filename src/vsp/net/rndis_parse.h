@@ -84,11 +84,12 @@ uint32_t rndis_build_indicate(uint8_t *buf, uint32_t status, const void *info, u
 struct rndis_receive {
 	uint32_t data_bytes; /* in this message */
 	uint32_t checksum;   /* RNDIS_RX_*; 0: say nothing */
-	bool has_vlan;
+	bool has_vlan, has_hash;
 	uint16_t vlan_tci;
+	uint32_t hash; /* of the flow */
 	uint8_t piece; /* RNDIS_ID_*; 0: the frame is whole */
 };
 
 /* Upper bound of what rndis_build_packet() writes. */
-#define RNDIS_RECEIVE_HEAD_MAX 96
+#define RNDIS_RECEIVE_HEAD_MAX 108
 uint32_t rndis_build_packet(uint8_t *buf, const struct rndis_receive *receive);
