@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Whose turn it is: deficit round robin among the queues of one core. Costs are bytes, and a
+ * frame costs SCHED_FRAME_COST on top of its length, for it takes time however short it is.
+ *
+ * Weights are Hyper-V's minimum bandwidth weight, 1 to 100: what a port gets at least, in
+ * relation to the others, where something is scarce: the core's time (turns), or an uplink (who
+ * is blocked on it goes on in the order of sched_next_blocked()). Where nothing is scarce weights
+ * do nothing; a maximum is a bucket's matter.
+ *
+ *   S1  A turn earns quantum × weight / 100 and ends when it is spent; what was spent too much is
+ *   owed.
+ *   S2  A queue that does not use its turn keeps nothing: credit never exceeds one turn's.
+ *   S3  Of the blocked ones goes first who has most credit left, then who weighs more, then who
+ *       waits longest; when none has any, all blocked ones earn turns until one has.
+ *
+ *   owner   a core; entries: its queues   thread  its loop
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+
+#define SCHED_QUANTUM    65536U /* of weight 100 */
+#define SCHED_WEIGHT_MAX 100U
+#define SCHED_FRAME_COST 256U
+
+struct sched {
+	struct list blocked; /* longest waiting first */
+};
+
+struct sched_entry {
+	struct list link; /* in sched.blocked */
+	int64_t credit;
+	uint16_t weight;
+	bool is_blocked;
+};
+
+static inline uint32_t sched_cost(uint32_t frame_bytes)
+{
+	return SCHED_FRAME_COST + frame_bytes;
+}
+
+void sched_init(struct sched *sched);
+
+/* weight: 1 to SCHED_WEIGHT_MAX, others are taken for the nearest. */
+void sched_entry_init(struct sched_entry *entry, unsigned int weight);
+void sched_entry_set_weight(struct sched_entry *entry, unsigned int weight);
+/* Forgets it, also when it is blocked: before its owner goes. */
+void sched_entry_fini(struct sched_entry *entry);
+
+/* The loop has come round to this queue. */
+void sched_turn(struct sched_entry *entry);
+
+/* It has sent something. false: its turn is over, the others go first (vmbus_channel_yield()). */
+bool sched_charge(struct sched_entry *entry, uint32_t cost);
+
+/* The uplink is full: it waits, at the end of the line. No-op when it does already. */
+void sched_block(struct sched *sched, struct sched_entry *entry);
+
+/*
+ * There is room again: who goes on (S3), taken off the line; it runs until sched_charge() is
+ * false or it is blocked again. NULL: nobody waits.
+ */
+struct sched_entry *sched_next_blocked(struct sched *sched);
