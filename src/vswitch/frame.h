@@ -103,6 +103,7 @@ enum {
 	VKEY_TRUNCATED = 1U << 3, /* headers go on behind what was copied out, or are cut off */
 	VKEY_ARP = 1U << 4,       /* arp_operation is valid; ip_from and ip_to are what it says */
 	VKEY_OPTIONS = 1U << 5,   /* IPv4 options or IPv6 extension headers */
+	VKEY_TAG = 1U << 6,       /* the first tag is in the frame itself (behind the addresses) */
 };
 
 #define VKEY_TCP_FIN 0x01U
@@ -113,7 +114,12 @@ enum {
 /* What the tables look at, all of it read from the private copy of the head. Host order. */
 struct vframe_key {
 	uint8_t to[NET_MAC_BYTES], from[NET_MAC_BYTES];
-	uint16_t ethertype; /* behind the (first) tag */
+	/*
+	 * Behind the first 802.1Q tag, whether that is in the frame or in net.vlan_tci. Tags behind it, and
+	 * a first tag of 802.1ad (0x88a8), are opaque: then this is 0x8100 or 0x88a8 and nothing further
+	 * is known.
+	 */
+	uint16_t ethertype;
 	uint8_t ip_version; /* 0, 4, 6 */
 	uint8_t protocol;   /* of IPv6, the one behind the extension headers */
 	uint8_t flags;      /* VKEY_* */
@@ -130,14 +136,19 @@ struct vframe_key {
 struct vframe {
 	struct net_frame net; /* iov[0] is head, or the caller's before vframe_pull() */
 	struct vframe_key key;
-	port_set to;        /* where it goes, once that is decided */
-	uint16_t from;      /* port */
-	uint16_t member;    /* of a team: the uplink that it came in on */
-	uint16_t vlan;      /* after classification; 0: none */
-	uint8_t pcp;        /* priority of its tag */
-	uint8_t drop;       /* enum drop_cause; DROP_NONE: goes on */
+	port_set to;     /* where it goes, once that is decided */
+	uint16_t from;   /* port */
+	uint16_t member; /* of a team: the uplink that it came in on */
+	uint16_t vlan;   /* after classification, as on a wire; 0: none */
+	uint16_t fid;    /* what FDB and groups are asked with: vlan, or a private VLAN's primary */
+	uint8_t pcp;     /* priority of its tag */
+	uint8_t drop;    /* enum drop_cause; DROP_NONE: goes on */
 	uint32_t flow_hash; /* the same for both directions of a flow */
 	uint16_t head_bytes;
+	uint16_t lent; /* how many of lent_iov are in use: see vframe_unpull() */
+	struct iovec lent_iov[2];
+	/* Two bytes in front, so that what is behind the Ethernet header is aligned. */
+	_Alignas(16) uint8_t head_pad[2];
 	uint8_t head[VFRAME_HEAD_MAX];
 };
 
@@ -147,16 +158,46 @@ static inline bool vframe_is_group(const struct vframe *frame)
 }
 
 /*
- * Takes a frame over: its first head_bytes_max bytes (at most VFRAME_HEAD_MAX) are copied into head, and
- * head becomes its first iovec. For that from->iov[-1] is written, as net_send_many() grants, and the
- * iovecs that the head covers are shortened or skipped. 0, or -EBADMSG: shorter than an Ethernet
- * header. *from is copied; its iovecs stay the caller's.
+ * Takes a frame over: its first head_bytes_max bytes (14 to VFRAME_HEAD_MAX) are copied into head, and
+ * head becomes its first iovec, with NET_FRAME_HEAD. For that from->iov[-1] is written, as
+ * net_send_many() grants, and the iovecs that the head covers are shortened or skipped. 0, or -EBADMSG:
+ * shorter than an Ethernet header, or fewer bytes in the iovecs than *from says. Then nothing is
+ * changed. *from is copied; its iovecs stay the caller's. The vframe must not move afterwards.
  */
 MUST_CHECK int vframe_pull(struct vframe *frame, const struct net_frame *from,
 			   uint32_t head_bytes_max);
 
 /*
- * Fills key and flow_hash from the head. Never fails: what cannot be read is not claimed. Reads tags
- * (0x8100, 0x88a8), ARP, IPv4, IPv6 with its extension headers, TCP, UDP, ICMP.
+ * Gives the iovecs back as they were, for a frame that is not taken (-EAGAIN) and will be offered
+ * again from the same iovecs. iov[-1] is not restored.
  */
+void vframe_unpull(struct vframe *frame);
+
+/*
+ * Fills key and flow_hash from the head. Never fails: what cannot be read is not claimed. Reads one
+ * 802.1Q tag, ARP, IPv4, IPv6 with its extension headers (VFRAME_EXTENSIONS_MAX), TCP, UDP, ICMP.
+ * net's own offsets are not believed.
+ *
+ * What holds then: l3_offset and l4_offset are 0 or within the head; with VKEY_L4 the whole ports (or
+ * type and code) are within it; ip_from and ip_to are of the head when ip_version is set, or VKEY_ARP.
+ */
+#define VFRAME_EXTENSIONS_MAX 8U
 void vframe_parse(struct vframe *frame, uint64_t secret);
+
+/*
+ * Takes the first tag out of the frame, if it is there (0x8100 and no NET_FRAME_VLAN): it becomes
+ * net.vlan_tci with NET_FRAME_VLAN, and all offsets move. After vframe_parse(). vlan_ingress() does it.
+ */
+void vframe_untag(struct vframe *frame);
+
+/*
+ * Copies bytes of the frame, from offset on, through its iovecs: payload that is to be looked at once
+ * (DHCP, IGMP). How many there were, up to `bytes`.
+ */
+uint32_t vframe_copy(const struct vframe *frame, uint32_t offset, void *dst, uint32_t bytes);
+
+/*
+ * Where the payload of IPv4 or IPv6 ends, from the frame's start, as the IP header says and no further
+ * than the frame: what is behind is padding. 0: no IP header in the head.
+ */
+uint32_t vframe_ip_end(const struct vframe *frame);
