@@ -161,8 +161,8 @@ static inline bool vframe_is_group(const struct vframe *frame)
  * Takes a frame over: its first head_bytes_max bytes (14 to VFRAME_HEAD_MAX) are copied into head, and
  * head becomes its first iovec, with NET_FRAME_HEAD. For that from->iov[-1] is written, as
  * net_send_many() grants, and the iovecs that the head covers are shortened or skipped. 0, or -EBADMSG:
- * shorter than an Ethernet header, or fewer bytes in the iovecs than *from says. Then nothing is
- * changed. *from is copied; its iovecs stay the caller's. The vframe must not move afterwards.
+ * shorter than an Ethernet header, or fewer bytes in the iovecs than that. Then nothing is changed.
+ * *from is copied; its iovecs stay the caller's. The vframe must not move afterwards.
  */
 MUST_CHECK int vframe_pull(struct vframe *frame, const struct net_frame *from,
 			   uint32_t head_bytes_max);

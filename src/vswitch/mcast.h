@@ -8,8 +8,8 @@
  * not told apart: a port gets a little too much, never too little.
  *
  * A group goes to all ports (mcast_ports() is false) when it is link-local (224.0.0.x, ff02::1 and
- * such), when nobody has asked for it, when no querier was heard in its VLAN (then nobody reports), or
- * when there is no room for it. Otherwise it goes to its members and to the router ports, which are
+ * such), when nobody has asked for it, when no querier was heard in its VLAN for MCAST_GRACE_S (nobody
+ * has reported then), or when there is no room for it. Otherwise it goes to its members and to the router ports, which are
  * those that queries and PIM hellos came from. A group whose last member has left stays known, with no
  * members, for MCAST_MEMBER_S.
  *
@@ -38,6 +38,7 @@
 #define MCAST_NEWS_MAX          192U  /* records of one report that are looked at: a full frame's */
 #define MCAST_MEMBER_S          260U
 #define MCAST_ROUTER_S          260U
+#define MCAST_GRACE_S           12U /* all have answered a new querier: pruning begins */
 #define MCAST_LAST_MEMBER_S     2U
 #define MCAST_TELL_S            10U /* a membership that goes on is told again this often at most */
 /* How much of a message is worth copying out for mcast_snoop(). */
@@ -115,16 +116,15 @@ enum mcast_where mcast_snoop(struct mcast *mcast, const struct vframe *frame,
 bool mcast_apply(struct mcast *mcast, const struct mcast_news *news, uint32_t now_s);
 
 /*
- * Whom a group's frame is for, its source port included if it is a member: false: everybody in the
- * VLAN. *ret is set on true only.
+ * Whom a frame for a group is for (its to and fid, and the IP address that it is for), its source port
+ * included if it is a member. false: everybody in the VLAN. *ret is set on true only.
  */
-bool mcast_ports(const struct mcast *mcast, const uint8_t mac[NET_MAC_BYTES], uint16_t vlan,
-		 port_set *ret);
+bool mcast_ports(const struct mcast *mcast, const struct vframe *frame, port_set *ret);
 
 /* The router ports of a VLAN; false: none is known, send to everybody. */
 bool mcast_routers(const struct mcast *mcast, uint16_t vlan, bool is_v6, port_set *ret);
 
-/* Ends what is over; all of it, in some microseconds: once a second. */
+/* Ends what is over, all of it: once a second. A full table costs some tens of microseconds. */
 void mcast_age(struct mcast *mcast, uint32_t now_s);
 
 /* The port is gone: from every group, and as a router. */

@@ -78,12 +78,8 @@ bool vlan_ingress_slowly(const struct vlan_policy *policy, const struct vlan_map
 static inline bool vlan_ingress(const struct vlan_policy *policy, const struct vlan_map *map,
 				struct vframe *frame)
 {
-	if (__builtin_expect(policy->mode <= VLAN_ACCESS &&
-				     frame->key.ethertype != ETHER_TYPE_VLAN &&
-				     frame->key.l3_offset <= ETHER_HEADER_BYTES &&
-				     !(frame->net.flags & NET_FRAME_VLAN) &&
-				     !(frame->head[12] == 0x81 && frame->head[13] == 0),
-			     1)) {
+	if (policy->mode <= VLAN_ACCESS &&
+	    !((frame->net.flags & NET_FRAME_VLAN) | (frame->key.flags & VKEY_TAG))) {
 		frame->vlan = policy->mode == VLAN_ACCESS ? policy->id : 0;
 		frame->fid = frame->vlan;
 		frame->pcp = 0;
