@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The bus on the control loop: channels and sub-channels are offered, open, close and go. */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
-#include "base/fault.h"
 #include "vmbus/bus_internal.h"
 
 /* ---- a channel opens ---- */
@@ -28,23 +24,11 @@ static void open_on_loop(void *arg)
 /* Maps the two rings that the guest described. */
 static int map_rings(struct vmbus_channel *channel, const struct control_open *open)
 {
-	size_t pages, first = open->downstream_page_offset;
-	const uint64_t *gfns;
 	int err = gpadl_table_get(channel->gpadls, channel->relid, open->ring_gpadl,
 				  &channel->ring_gpadl);
 
-	if (err) {
-		return err;
-	}
-	gfns = gpadl_gfns(channel->ring_gpadl, &pages);
-	if (first >= pages || gpadl_bytes(channel->ring_gpadl) != pages * MEM_PAGE_BYTES) {
-		return -EINVAL;
-	}
-	err = vmbus_ring_map(&channel->in.ring, channel->mem, gfns, first);
-	if (!err) {
-		err = vmbus_ring_map(&channel->out.ring, channel->mem, gfns + first, pages - first);
-	}
-	return err;
+	channel->downstream_page = open->downstream_page_offset;
+	return err ? err : channel_map_rings(channel);
 }
 
 /* Undoes what was done of an open; also the half of it. */
@@ -56,8 +40,7 @@ static void release_rings(struct vmbus_channel *channel)
 			control_connection_id(channel->bus->control, channel->relid));
 		channel->is_bound = false;
 	}
-	vmbus_ring_unmap(&channel->in.ring);
-	vmbus_ring_unmap(&channel->out.ring);
+	channel_unmap_rings(channel);
 	gpadl_put(channel->ring_gpadl);
 	channel->ring_gpadl = NULL;
 }
@@ -218,11 +201,7 @@ bool bus_on_set_target_vp(void *ctx, uint32_t relid, uint32_t target_vp)
 
 void bus_free_channel(struct vmbus_channel *channel)
 {
-	if (channel) {
-		loop_cancel(channel->control_loop, &channel->subs_asked);
-		close(channel->doorbell_fd);
-		free(channel);
-	}
+	channel_destroy(channel);
 }
 
 void bus_on_released(void *ctx, uint32_t relid)
@@ -239,42 +218,33 @@ void bus_on_released(void *ctx, uint32_t relid)
 
 static loop_work_fn on_subs_asked;
 
-static struct vmbus_channel *make_channel(struct vmbus_bus *bus, struct vmbus_device *device,
-					  unsigned int index)
+static int make_channel(struct vmbus_bus *bus, struct vmbus_device *device, unsigned int index,
+			struct vmbus_channel **ret)
 {
-	struct vmbus_channel *channel = fault_alloc(1, sizeof(*channel));
+	const struct channel_place place = {
+		.bus = bus,
+		.loop = index ? device->sub_loops[index - 1] : device->loop,
+		.control_loop = bus->loop,
+		.mem = bus->mem,
+		.synic = bus->synic,
+		.gpadls = bus->gpadls,
+		.doorbell_fd_take = -1,
+		.closed = on_closed,
+		.subs_asked = on_subs_asked,
+	};
 
-	if (!channel) {
-		return NULL;
-	}
-	channel->bus = bus;
-	channel->device = device;
-	channel->mem = bus->mem;
-	channel->synic = bus->synic;
-	channel->gpadls = bus->gpadls;
-	channel->index = (uint16_t)index;
-	channel->loop = index ? device->sub_loops[index - 1] : device->loop;
-	channel->control_loop = bus->loop;
-	loop_work_init(&channel->closed, on_closed);
-	loop_work_init(&channel->subs_asked, on_subs_asked);
-	list_init(&channel->poller.link);
-	channel->doorbell_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (channel->doorbell_fd < 0) {
-		free(channel);
-		return NULL;
-	}
-	return channel;
+	return channel_create(&place, device, index, ret);
 }
 
 /* relid: which one, or 0 for any. */
 static int offer_channel(struct vmbus_bus *bus, struct vmbus_device *device, unsigned int index,
 			 uint32_t relid, struct vmbus_channel **ret)
 {
-	struct vmbus_channel *channel = make_channel(bus, device, index);
-	int err;
+	struct vmbus_channel *channel;
+	int err = make_channel(bus, device, index, &channel);
 
-	if (!channel) {
-		return -ENOMEM;
+	if (err) {
+		return err;
 	}
 	if (relid) {
 		err = control_offer_at(bus->control, &device->offer, channel->index, relid);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A channel, shared by channel.c (the I/O loop's half) and bus.c (the control loop's half).
+ * A channel, shared by channel.c (the I/O loop's half) and who owns it (the control loop's half): the
+ * bus, or whoever serves devices of another process's bus.
  *
- *   owner   the bus
+ *   owner   whoever made it
  */
 #pragma once
 
@@ -14,11 +15,39 @@
 #include "vmbus/control.h"
 #include "vmbus/device.h"
 #include "vmbus/gpadl_internal.h"
+#include "vmbus/journal.h"
 #include "vmbus/ring.h"
+
+/* A packet that is answered later. */
+struct channel_kept {
+	uint64_t transaction_id;
+	bool is_used;     /* kept, or answered with a commit that has not happened yet */
+	bool is_answered; /* the latter */
+};
+
+/* One that was kept where the channel was before, and is to be given to packet() again. */
+struct channel_again {
+	struct journal_kept kept;
+	uint32_t slot;
+	uint8_t *bytes;
+};
+
+struct channel_keep {
+	uint32_t kept;              /* slots in use */
+	uint32_t answered;          /* of these, those that become free with the next commit */
+	uint64_t order;             /* of the last kept packet */
+	struct channel_kept *slots; /* device->ops->keep_max */
+	uint32_t now; /* the slot of the packet that is being given again; CHANNEL_SLOT_NONE */
+	struct channel_again *again; /* in order; NULL: none */
+	uint32_t again_count, again_next;
+};
+
+#define CHANNEL_SLOT_NONE UINT32_MAX
 
 struct vmbus_channel {
 	/* constant from offer to release */
-	struct vmbus_bus *bus;
+	struct vmbus_bus *bus; /* NULL without one */
+	void *owner;           /* whoever made it, if not the bus */
 	struct vmbus_device *device;
 	const struct mem *mem;
 	struct synic *synic;
@@ -30,19 +59,26 @@ struct vmbus_channel {
 	int doorbell_fd; /* the guest's signal; an edge per signal, never read */
 
 	/* control loop */
-	struct gpadl *ring_gpadl;
+	struct gpadl *ring_gpadl;      /* a reference */
+	uint32_t downstream_page;      /* where the host → guest ring begins in it */
 	struct loop_work *revoke_done; /* somebody waits for the end of a revoke */
 	bool is_bound;                 /* the doorbell is bound to the connection id */
 	bool is_closed_early;          /* a primary that waits for its sub-channels to close */
 	uint32_t version;              /* negotiated, constant while open */
 
 	/* I/O loop; control loop while not open */
-	bool is_open;         /* between the device's open and closed */
-	bool is_closing;      /* the device's close has been called */
-	bool is_dead;         /* the guest broke a ring: only closing helps */
-	bool is_stopped;      /* packet() said -EAGAIN */
-	bool is_paused;       /* the machine is */
-	bool is_masked;       /* the guest has been told not to signal */
+	bool is_open;            /* between the device's open and closed */
+	bool is_closing;         /* the device's close has been called */
+	bool is_dead;            /* the guest broke a ring: only closing helps */
+	bool is_stopped;         /* packet() said -EAGAIN */
+	bool is_paused;          /* the machine is */
+	bool is_masked;          /* the guest has been told not to signal */
+	bool is_in_packet;       /* J1: nothing may be committed */
+	bool ends_batch;         /* after this packet: closing, yielding, or a commit is wanted */
+	bool is_touched;         /* the primary: its device's saved form has changed */
+	struct journal *journal; /* NULL: it keeps none */
+	uint64_t seq;            /* its last commit */
+	struct channel_keep keep;
 	uint64_t room_wanted; /* content bytes that send() had no room for; 0: none */
 	struct vmbus_ring_reader in;
 	struct vmbus_ring_writer out;
@@ -63,14 +99,72 @@ struct vmbus_channel {
 	counter_u64 packets_in, packets_out, doorbells, interrupts, faults, ring_full, batches;
 };
 
+/* ---- life, on the control loop ---- */
+
+/* What a channel is made of. */
+struct channel_place {
+	struct vmbus_bus *bus; /* NULL without one */
+	void *owner;
+	struct loop *loop; /* the I/O loop */
+	struct loop *control_loop;
+	const struct mem *mem;
+	struct synic *synic;
+	struct gpadl_table *gpadls;
+	int doorbell_fd_take; /* an eventfd, EFD_NONBLOCK; -1: one is made */
+	/* On the control loop; container_of() gives the channel. */
+	loop_work_fn *closed;     /* it has closed */
+	loop_work_fn *subs_asked; /* its VSP wants sub-channels: channel->subs_wanted */
+};
+
+/*
+ * A closed channel of this device, number `index`. The caller sets its relid, and before it is opened
+ * its version and target_vp. 0; -ENOMEM or another errno, and the doorbell is closed.
+ */
+MUST_CHECK int channel_create(const struct channel_place *place, struct vmbus_device *device,
+			      unsigned int index, struct vmbus_channel **ret);
+/* Not open. NULL is fine. */
+void channel_destroy(struct vmbus_channel *channel);
+
+/*
+ * Maps the two rings: channel->ring_gpadl, from downstream_page on the second. 0; -EINVAL; -EFAULT;
+ * -ENOMEM. Nothing is mapped then.
+ */
+MUST_CHECK int channel_map_rings(struct vmbus_channel *channel);
+/* Not open. The GPADL stays. Mapped or not. */
+void channel_unmap_rings(struct vmbus_channel *channel);
+
+/* ---- on the I/O loop ---- */
+
 /* I/O loop. The rings are mapped; calls the device's open. 0 or its errno, and nothing is left. */
 MUST_CHECK int channel_open(struct vmbus_channel *channel, const uint8_t *user_data);
 
 /* I/O loop. The same for a restored state: the device's load comes instead of its open. */
 MUST_CHECK int channel_restore(struct vmbus_channel *channel);
 
+/*
+ * I/O loop. The same from a journal: both rings are rolled forward to its last commit, and what was
+ * kept will be given again. It answers by this journal from now on. is_paused is set: nothing flows
+ * before channel_set_paused(). 0; -EBADMSG (the journal), -EPROTO (the rings), an errno.
+ */
+MUST_CHECK int channel_restore_from(struct vmbus_channel *channel, struct journal *journal);
+
+/*
+ * I/O loop. After channel_restore_from() and the device's load() and recover(): the guest is signalled.
+ * goes_on: it writes the journal that it was restored from.
+ */
+void channel_go_on(struct vmbus_channel *channel, bool goes_on);
+
+/*
+ * I/O loop, not inside its VSP's calls. Stops without a close: what was written is shown (committed),
+ * the device's leave() is called, the rings are unmapped. Kept packets are the journal's.
+ */
+void channel_leave(struct vmbus_channel *channel);
+
 /* I/O loop. Calls the device's close; vmbus_channel_closed() posts channel->closed. */
 void channel_close(struct vmbus_channel *channel);
+
+/* I/O loop. Packets that wait for their answers. */
+uint32_t channel_kept(const struct vmbus_channel *channel);
 
 /* I/O loop. No packet is taken while paused. */
 void channel_set_paused(struct vmbus_channel *channel, bool paused);

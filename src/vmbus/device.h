@@ -46,6 +46,7 @@
 #include "vmbus/gpadl.h"
 
 struct vmbus_bus;
+struct vmbus_lending;
 struct vmbus_channel;
 struct vmbus_device;
 
@@ -71,6 +72,12 @@ struct vmbus_device_ops {
 	 * what the device submits to the loop meanwhile.
 	 */
 	bool coalesces;
+
+	/*
+	 * Packets of a channel that may wait for their answers at a time (vmbus_channel_keep()); 0:
+	 * none. At most VMBUS_KEEP_MAX.
+	 */
+	uint32_t keep_max;
 
 	/*
 	 * The guest opened a channel. user_data: 120 bytes from OPEN_CHANNEL. 0, or a negative errno:
@@ -119,6 +126,34 @@ struct vmbus_device_ops {
 	 */
 	int (*restored)(struct vmbus_device *device, struct vmbus_channel *channel);
 
+	/*
+	 * For devices that may be served by another process, which may be killed: see "journaled
+	 * channels" below. All optional.
+	 *
+	 * leave: the channel goes to another process, in the place of close(): it may not be used after
+	 * this call, and nothing of the VSP's I/O touches guest memory any more. Kept packets are
+	 * given again over there.
+	 */
+	void (*leave)(struct vmbus_device *device, struct vmbus_channel *channel);
+	/* Bytes of the VSP's own log in the journal; constant. Without: only the saved form survives. */
+	size_t (*log_bytes)(const struct vmbus_device *device);
+	/*
+	 * The log, valid until it is detached with NULL. Before open() or restored(), after the last
+	 * close or leave; no channel is open, and this is called on the control loop.
+	 */
+	void (*log_attach)(struct vmbus_device *device, void *log);
+	/* Into this log, which is zeroed: all that it should say now, stamped 1. The device is paused. */
+	void (*log_write)(struct vmbus_device *device, void *log);
+	/*
+	 * load() has run; what the log says beyond it. The log is hostile; an entry is true when its
+	 * stamp has happened (vmbus_channel_is_past()), and one that has not is to be voided, or the
+	 * next commits would make it true. 0 or -EBADMSG. is_clean: nobody was killed. log: NULL when
+	 * there is none; it need not be the one that is attached, if any.
+	 */
+	int (*recover)(struct vmbus_device *device, const void *log, bool is_clean);
+	/* All that was read from and written to this channel so far is final. Its loop. */
+	void (*committed)(struct vmbus_device *device, struct vmbus_channel *channel);
+
 	/* Counters and state, for people; of one channel (optional). */
 	void (*inspect)(struct vmbus_device *device, struct inspect *at);
 	void (*inspect_channel)(struct vmbus_device *device, struct vmbus_channel *channel,
@@ -142,6 +177,7 @@ struct vmbus_device {
 	struct loop *const *sub_loops;
 	unsigned int sub_channels_max;
 	struct vmbus_channel *channel; /* the primary channel; the bus's */
+	struct vmbus_lending *lending; /* the bus's: how it is served by another process; or NULL */
 };
 
 /* ---- a channel, for its VSP ------------------------------------------------------------------ */
@@ -202,6 +238,9 @@ bool vmbus_channel_has_room(const struct vmbus_channel *channel, uint32_t bytes)
 /* After packet() returned -EAGAIN: read on (from the loop, not inside this call). */
 void vmbus_channel_resume(struct vmbus_channel *channel);
 
+/* From packet(): let others on this loop have their turn after this packet. */
+void vmbus_channel_yield(struct vmbus_channel *channel);
+
 /* See D2. */
 void vmbus_channel_closed(struct vmbus_channel *channel);
 
@@ -215,6 +254,54 @@ MUST_CHECK int vmbus_channel_gpadl_get(struct vmbus_channel *channel, uint32_t i
 /* Counts a guest's nonsense against this channel and logs it, rate-limited. */
 __attribute__((format(printf, 2, 3))) void vmbus_channel_fault(struct vmbus_channel *channel,
 							       const char *fmt, ...);
+
+/* ---- packets that are answered later ----------------------------------------------------------- */
+
+#define VMBUS_KEEP_MAX 1024U
+
+/*
+ * Inside packet(), which then returns 0: this packet will be answered by vmbus_channel_complete_kept()
+ * with *ret_slot (< keep_max). If the process that serves it is killed before that, or the channel
+ * leaves it, the packet is given to packet() again wherever the channel is restored, before any that
+ * came after it. 0; -EAGAIN: keep_max are kept (return it, and resume when one has been completed).
+ */
+MUST_CHECK int vmbus_channel_keep(struct vmbus_channel *channel, const struct vmbus_packet *packet,
+				  uint32_t *ret_slot);
+
+/*
+ * Its completion, once. As vmbus_channel_complete(); it stays kept unless this returns 0. Not inside
+ * the packet() that kept it.
+ */
+MUST_CHECK int vmbus_channel_complete_kept(struct vmbus_channel *channel, uint32_t slot,
+					   const void *payload, uint32_t bytes);
+
+/* ---- journaled channels ------------------------------------------------------------------------ */
+
+/*
+ * Whoever serves a device in another process than the one that owns the machine does so over journaled
+ * channels (vmbus/journal.h, docs/remote-vsp.md): what has been read and written becomes final, for
+ * both rings at once, in commits: after each batch, and at the end of a round that wrote something. One
+ * that is killed leaves what the last commit said.
+ *
+ * For that a VSP owes, by the return of packet(): the packet is completed, or kept, or it returns
+ * -EAGAIN. It may not be owed a completion in memory of its own.
+ */
+
+/*
+ * The stamp of what becomes true with the channel's next commit (at least 2; 1 is what log_write()
+ * writes), and whether that commit has happened: always true when the channel is not journaled.
+ */
+uint64_t vmbus_channel_stamp(const struct vmbus_channel *channel);
+bool vmbus_channel_is_past(const struct vmbus_channel *channel, uint64_t stamp);
+
+bool vmbus_channel_is_journaled(const struct vmbus_channel *channel);
+
+/*
+ * What save() would write has changed: it is saved into the journal with the next commit, which is
+ * soon. It must fit into JOURNAL_BANK_BYTES. The primary channel, on its loop; does nothing when it is
+ * not journaled.
+ */
+void vmbus_channel_touch(struct vmbus_channel *primary);
 
 /* ---- packets ----------------------------------------------------------------------------------- */
 
