@@ -234,6 +234,15 @@ void net_facts(const struct net *net, net_fact_fn *fn, void *ctx);
 #define NET_NULL_ECHO_FRAMES 64
 MUST_CHECK int net_null_create(struct loop *loop, bool echo, struct net **ret, struct diag *reterr);
 
+/*
+ * For tests: the same with several ends. Each echoes to itself what it was sent; a frame that comes from
+ * nowhere goes to the end that the front's net_rss says, whose number is returned (*ret_err as
+ * net_null_deliver()): all ends on the caller's loop.
+ */
+#define NET_NULL_ENDS_MAX 64U
+MUST_CHECK int net_null_create_many(struct loop *loop, bool echo, struct net **ret);
+unsigned int net_null_deliver_steered(struct net *net, const struct net_frame *frame, int *ret_err);
+
 /* For tests: the cable. */
 void net_null_set_link(struct net *net, bool up);
 /* For tests: net_send() answers -EAGAIN while blocked. */

@@ -8,11 +8,15 @@
 #include "base/num.h"
 #include "net/fifo.h"
 #include "net/net_impl.h"
+#include "net/steer.h"
 
 #define ECHO_FIFO_BYTES (1U << 20)
 
 struct net_null {
 	struct net net;
+	/* with several ends: the first, and in that all of them */
+	struct net_null *first, *ends[NET_NULL_ENDS_MAX];
+	struct steer steer;
 	bool echo, blocked, was_blocked;
 	struct fifo echoes;
 	struct loop_work work;
@@ -94,9 +98,23 @@ static void null_destroy(struct net *net)
 {
 	struct net_null *null = from_net(net);
 
+	for (unsigned int i = 0; i < NET_NULL_ENDS_MAX; i++) {
+		if (null->first && null->first->ends[i] == null) {
+			null->first->ends[i] = NULL;
+		}
+	}
 	loop_cancel(net->loop, &null->work);
 	fifo_fini(&null->echoes);
 	free(null);
+}
+
+static int null_twin(struct net *net, struct loop *loop, struct net **ret);
+
+static void null_configured(struct net *net)
+{
+	if (net->front) {
+		steer_init(&from_net(net)->steer, &net->config.rss);
+	}
 }
 
 static const struct net_ops null_ops = {
@@ -107,24 +125,84 @@ static const struct net_ops null_ops = {
 	.destroy = null_destroy,
 };
 
-int net_null_create(struct loop *loop, bool echo, struct net **ret, struct diag *reterr)
+/* The same with several ends. */
+static const struct net_ops null_ops_many = {
+	.kind = "null",
+	.send = null_send,
+	.twin = null_twin,
+	.ends_max = NET_NULL_ENDS_MAX,
+	.configured = null_configured,
+	.room = null_room,
+	.stop = null_stop,
+	.destroy = null_destroy,
+};
+
+static bool is_null(const struct net *net)
+{
+	return net->ops == &null_ops || net->ops == &null_ops_many;
+}
+
+static struct net_null *make(struct loop *loop, bool echo, const struct net_ops *ops)
 {
 	struct net_null *null = fault_alloc(1, sizeof(*null));
 
 	if (!null || (echo && fifo_init(&null->echoes, ECHO_FIFO_BYTES))) {
 		free(null);
-		return diag_set(reterr, -ENOMEM, "no memory for a network");
+		return NULL;
 	}
-	net_init(&null->net, &null_ops, loop);
+	net_init(&null->net, ops, loop);
 	null->echo = echo;
 	loop_work_init(&null->work, on_work);
+	return null;
+}
+
+static int null_twin(struct net *net, struct loop *loop, struct net **ret)
+{
+	struct net_null *first = from_net(net), *null;
+	unsigned int at = 1;
+
+	while (at < NET_NULL_ENDS_MAX && first->ends[at]) {
+		at++;
+	}
+	if (at == NET_NULL_ENDS_MAX) {
+		return -ENOSPC;
+	}
+	null = make(loop, first->echo, &null_ops_many);
+	if (!null) {
+		return -ENOMEM;
+	}
+	null->first = first;
+	first->ends[at] = null;
+	*ret = &null->net;
+	return 0;
+}
+
+int net_null_create(struct loop *loop, bool echo, struct net **ret, struct diag *reterr)
+{
+	struct net_null *null = make(loop, echo, &null_ops);
+
+	if (!null) {
+		return diag_set(reterr, -ENOMEM, "no memory for a network");
+	}
+	*ret = &null->net;
+	return 0;
+}
+
+int net_null_create_many(struct loop *loop, bool echo, struct net **ret)
+{
+	struct net_null *null = make(loop, echo, &null_ops_many);
+
+	if (!null) {
+		return -ENOMEM;
+	}
+	null->first = null->ends[0] = null;
 	*ret = &null->net;
 	return 0;
 }
 
 void net_null_set_link(struct net *net, bool up)
 {
-	check(net->ops == &null_ops);
+	check(is_null(net));
 	net_link_set(net, up);
 }
 
@@ -132,7 +210,7 @@ void net_null_block(struct net *net, bool blocked)
 {
 	struct net_null *null = from_net(net);
 
-	check(net->ops == &null_ops);
+	check(is_null(net));
 	null->blocked = blocked;
 	if (!blocked) {
 		loop_defer(net->loop, &null->work);
@@ -143,8 +221,21 @@ int net_null_deliver(struct net *net, const struct net_frame *frame)
 {
 	int err;
 
-	check(net->ops == &null_ops);
+	check(is_null(net));
 	err = net_deliver(net, frame);
 	net_deliver_end(net);
 	return err;
+}
+
+unsigned int net_null_deliver_steered(struct net *net, const struct net_frame *frame, int *ret_err)
+{
+	struct net_null *first = from_net(net);
+	struct net_frame copy = *frame;
+	unsigned int queue;
+
+	check(net->ops == &null_ops_many && first->first == first);
+	queue = steer_frame(&first->steer, &copy);
+	check(queue < NET_NULL_ENDS_MAX && first->ends[queue]);
+	*ret_err = net_null_deliver(&first->ends[queue]->net, &copy);
+	return queue;
 }

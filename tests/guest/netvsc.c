@@ -57,6 +57,9 @@ void netvsc_fini(struct netvsc *vsc)
 void netvsc_open(struct netvsc *vsc)
 {
 	vsc->channel = fake_channel_open(vsc->guest, &nic_type, 0, vsc->ring_bytes);
+	vsc->channels[0] = vsc->channel;
+	vsc->selected = 0;
+	vsc->channel_count = 1;
 	vsc->completions = vsc->kept_count = 0;
 	vsc->joined_pieces = 0;
 }
@@ -76,6 +79,11 @@ static void close_with(struct netvsc *vsc, bool gpadls_first)
 	if (!vsc->channel) {
 		return;
 	}
+	netvsc_select(vsc, 0);
+	/* Linux: the sub-channels first. */
+	while (vsc->channel_count > 1) {
+		fake_channel_close(vsc->channels[--vsc->channel_count]);
+	}
 	relid = fake_channel_relid(vsc->channel);
 	if (gpadls_first) {
 		teardown(vsc, relid, &vsc->recv_gpadl);
@@ -83,6 +91,7 @@ static void close_with(struct netvsc *vsc, bool gpadls_first)
 	}
 	fake_channel_close(vsc->channel);
 	vsc->channel = NULL;
+	vsc->channel_count = 0;
 	teardown(vsc, relid, &vsc->recv_gpadl);
 	teardown(vsc, relid, &vsc->send_gpadl);
 	drop_items(vsc);
@@ -143,17 +152,20 @@ void netvsc_revoke_device(struct netvsc *vsc, struct vmbus_device *device)
 
 /* ---- what arrives ---- */
 
-static void add_item(struct netvsc *vsc, bool is_control, const uint8_t *data, uint32_t bytes,
-		     unsigned int pieces, uint32_t checksum)
+static struct netvsc_item *add_item(struct netvsc *vsc, bool is_control, const uint8_t *data,
+				    uint32_t bytes, unsigned int pieces, uint32_t checksum)
 {
 	struct netvsc_item *item = malloc(sizeof(*item) + bytes);
 
-	*item = (struct netvsc_item){
-		.is_control = is_control, .bytes = bytes, .pieces = pieces, .checksum = checksum
-	};
+	*item = (struct netvsc_item){ .is_control = is_control,
+				      .bytes = bytes,
+				      .pieces = pieces,
+				      .queue = vsc->selected,
+				      .checksum = checksum };
 	memcpy(item->data, data, bytes);
 	*vsc->last = item;
 	vsc->last = &item->next;
+	return item;
 }
 
 /* As rndis_get_ppi() looks for it. NULL: not there. */
@@ -184,7 +196,8 @@ static const uint8_t *find_ppi(const uint8_t *body, uint32_t room, uint32_t type
 /* rndis_filter_receive_data() */
 static void take_frame(struct netvsc *vsc, const uint8_t *message, uint32_t bytes, bool is_last)
 {
-	const uint8_t *body = message + 8, *checksum, *id;
+	const uint8_t *body = message + 8, *checksum, *id, *hash;
+	struct netvsc_item *item;
 	uint32_t room = bytes - 8, offset, length;
 
 	assert_true(bytes >= RNDIS_PACKET_HEAD_BYTES);
@@ -193,6 +206,7 @@ static void take_frame(struct netvsc *vsc, const uint8_t *message, uint32_t byte
 	assert_true(offset < room && length <= room - offset);
 	checksum = find_ppi(body, room, RNDIS_PPI_CHECKSUM);
 	id = find_ppi(body, room, RNDIS_PPI_ID);
+	hash = find_ppi(body, room, RNDIS_PPI_HASH);
 	if (id && id[1] & RNDIS_ID_PIECE) {
 		if (id[1] & RNDIS_ID_PIECE_FIRST) {
 			vsc->joined_pieces = 0;
@@ -207,6 +221,8 @@ static void take_frame(struct netvsc *vsc, const uint8_t *message, uint32_t byte
 	if (vsc->joined_pieces++ == 0) {
 		vsc->joined_bytes = 0;
 		vsc->joined_checksum = checksum ? bytes_le32(checksum) : 0;
+		vsc->joined_has_hash = hash != NULL;
+		vsc->joined_hash = hash ? bytes_le32(hash) : 0;
 	}
 	assert_true(vsc->joined_bytes + length <= NETVSC_FRAME_MAX);
 	memcpy(vsc->joined + vsc->joined_bytes, body + offset, length);
@@ -214,8 +230,10 @@ static void take_frame(struct netvsc *vsc, const uint8_t *message, uint32_t byte
 	if (id && !(id[1] & RNDIS_ID_PIECE_LAST)) {
 		return;
 	}
-	add_item(vsc, false, vsc->joined, vsc->joined_bytes, vsc->joined_pieces,
-		 vsc->joined_checksum);
+	item = add_item(vsc, false, vsc->joined, vsc->joined_bytes, vsc->joined_pieces,
+			vsc->joined_checksum);
+	item->has_hash = vsc->joined_has_hash;
+	item->hash = vsc->joined_hash;
 	vsc->joined_pieces = 0;
 }
 
@@ -252,12 +270,34 @@ static void take_pages(struct netvsc *vsc)
 		}
 	}
 	vsc->receive_packets++;
+	vsc->ranges_max = (unsigned int)num_max(vsc->ranges_max, count);
 	if (vsc->keep) {
 		assert_true(vsc->kept_count < ARRAY_SIZE(vsc->kept));
 		vsc->kept[vsc->kept_count++] = p->transaction_id;
 	} else {
 		netvsc_complete(vsc, p->transaction_id);
 	}
+}
+
+/* netvsc_send_table() */
+static void take_table(struct netvsc *vsc)
+{
+	const struct fake_packet *p = &vsc->packet;
+	uint32_t offset;
+
+	assert_true(p->payload_bytes >= 12);
+	assert_int_equal(vsc->selected, 0);
+	assert_int_equal(bytes_le32(p->payload), NVSP_SEND_INDIRECTION_TABLE);
+	assert_int_equal(bytes_le32(p->payload + 4), NVSP_SEND_TABLE_ENTRIES);
+	offset = bytes_le32(p->payload + 8);
+	if (vsc->version <= NVSP_VERSION_6 && p->payload_bytes >= 40 + 64) {
+		offset = 40; /* it mistrusts old hosts */
+	}
+	assert_true(offset <= p->payload_bytes - 64);
+	for (size_t i = 0; i < NVSP_SEND_TABLE_ENTRIES; i++) {
+		vsc->send_table[i] = bytes_le32(p->payload + offset + 4 * i);
+	}
+	vsc->tables++;
 }
 
 static void take_packet(struct netvsc *vsc)
@@ -268,6 +308,9 @@ static void take_packet(struct netvsc *vsc)
 		break;
 	case VMBUS_PACKET_COMPLETION:
 		vsc->completions++;
+		break;
+	case VMBUS_PACKET_INBAND:
+		take_table(vsc);
 		break;
 	default:
 		fail_msg("a packet of type %u", vsc->packet.type);
@@ -384,6 +427,9 @@ void netvsc_expect_frame(struct netvsc *vsc, const void *frame, uint32_t bytes)
 	assert_memory_equal(item->data, frame, bytes);
 	vsc->frame_pieces = item->pieces;
 	vsc->frame_checksum = item->checksum;
+	vsc->frame_has_hash = item->has_hash;
+	vsc->frame_hash = item->hash;
+	assert_int_equal(item->queue, vsc->selected);
 	free(item);
 }
 

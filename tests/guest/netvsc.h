@@ -23,20 +23,26 @@
 #define NETVSC_SEND_ID       0
 #define NETVSC_QUEUE         2048
 #define NETVSC_FRAME_MAX     66000U
+#define NETVSC_CHANNELS      8
 
 /* Something that arrived: a frame or a control message. */
 struct netvsc_item {
 	struct netvsc_item *next;
 	bool is_control;
 	unsigned int pieces;
+	unsigned int queue; /* that it came on */
 	uint32_t checksum;
+	bool has_hash;
+	uint32_t hash;
 	uint32_t bytes;
 	uint8_t data[];
 };
 
 struct netvsc {
 	struct fake_guest *guest;
-	struct fake_channel *channel;         /* NULL: closed */
+	struct fake_channel *channel; /* the one that is spoken on; NULL: closed */
+	struct fake_channel *channels[NETVSC_CHANNELS];
+	unsigned int selected, channel_count;
 	uint32_t ring_bytes, recv_bytes, mtu; /* to be used; mtu with its header */
 
 	uint32_t version;
@@ -52,6 +58,9 @@ struct netvsc {
 	struct fake_packet packet; /* the last one */
 	unsigned int completions;  /* of packets without a waiter */
 	unsigned int receive_packets;
+	unsigned int ranges_max; /* in one of them */
+	unsigned int tables;     /* send tables that came */
+	uint32_t send_table[NVSP_SEND_TABLE_ENTRIES];
 	bool keep; /* do not complete what arrives, remember it */
 	uint64_t kept[16384];
 	unsigned int kept_count;
@@ -60,8 +69,12 @@ struct netvsc {
 	uint8_t *joined;
 	uint32_t joined_bytes, joined_checksum;
 	unsigned int joined_pieces;
+	bool joined_has_hash;
+	uint32_t joined_hash;
 	unsigned int frame_pieces;
 	uint32_t frame_checksum;
+	bool frame_has_hash;
+	uint32_t frame_hash;
 };
 
 void netvsc_init(struct netvsc *vsc);
@@ -78,6 +91,19 @@ void netvsc_start(struct netvsc *vsc, uint32_t version);
 uint32_t netvsc_init_version(struct netvsc *vsc, uint32_t version); /* NVSP_STATUS_* */
 /* In-band, waits for the completion, which is in vsc->packet then. */
 void netvsc_send_nvsp(struct netvsc *vsc, const void *message, uint32_t bytes);
+
+/* ---- queues ---- */
+
+/* The channel that all of this speaks on from now on; 0 is the primary, which control must go to. */
+void netvsc_select(struct netvsc *vsc, unsigned int channel);
+/* Asks for sub-channels, opens all that are granted, and waits for the send table; how many. */
+unsigned int netvsc_open_subs(struct netvsc *vsc, uint32_t wanted);
+/* Only asks; *ret_status is NVSP_STATUS_*. */
+unsigned int netvsc_ask_subs(struct netvsc *vsc, uint32_t wanted, uint32_t *ret_status);
+void netvsc_open_sub(struct netvsc *vsc, unsigned int channel);
+/* OID_GEN_RSS_PARAMETERS as Linux sends it (off, then on), entry i: table[i % entries]. Its status. */
+extern const uint8_t netvsc_rss_key[NET_RSS_KEY_BYTES];
+uint32_t netvsc_set_rss(struct netvsc *vsc, const uint32_t *table, unsigned int entries);
 
 /* ---- control ---- */
 
