@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * NetVSP over the fake guest: the input is a list of actions of a hostile guest, and of a network
- * that sends frames, blocks, and pulls cables meanwhile.
+ * NetVSP with three queues over the fake guest: the input is a list of actions of a hostile guest, and
+ * of a network that sends frames, blocks, and pulls cables meanwhile.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -43,11 +43,19 @@ enum action {
 	ACTIONS
 };
 
+/* From this byte on: what concerns queues. Those above mean what they always have. */
+#define QUEUE_ACTIONS_AT 0xf0
+enum queue_action { SELECT, SUBS, OPEN_SUB, CLOSE_SUB, RSS, SPEED, QUEUE_ACTIONS };
+
+#define QUEUES 3
+
 static const struct guid type = NVSP_INTERFACE;
 static struct fake_guest *guest;
-static struct net *net;
+static struct net *ends[QUEUES];
 static struct netvsp *nic;
-static struct fake_channel *channel;
+static struct fake_channel *channels[QUEUES];
+static struct fake_channel *channel; /* the one that is spoken on */
+static unsigned int selected;
 static gpa_t recv_gpa, send_gpa, pages_gpa;
 static uint32_t recv_gpadl, send_gpadl;
 static unsigned int opens;
@@ -67,7 +75,9 @@ static void destroy_guest(void)
 	bus_revoke(fake_guest_bus(guest), netvsp_device(nic), &work);
 	fake_guest_settle(guest);
 	netvsp_destroy(nic);
-	net_destroy(net);
+	for (int i = QUEUES - 1; i >= 0; i--) {
+		net_destroy(ends[i]);
+	}
 	fake_guest_destroy(guest);
 }
 
@@ -85,8 +95,13 @@ static void make_guest(void)
 	opens = 0;
 	log_set_level(LOG_ERROR);
 	guest = fake_guest_create(64 << 20, 1);
-	check(net_null_create(fake_guest_loop(guest), true, &net, &diag) == 0);
-	config.net = net;
+	check(net_null_create_many(fake_guest_loop(guest), true, &ends[0]) == 0);
+	for (int i = 1; i < QUEUES; i++) {
+		check(net_twin(ends[0], fake_guest_loop(guest), &ends[i]) == 0);
+	}
+	config.net = ends[0];
+	config.twins = ends + 1;
+	config.twin_count = QUEUES - 1;
 	check(netvsp_create(&config, &nic, &diag) == 0);
 	fake_guest_offer(guest, netvsp_device(nic));
 	fake_guest_connect(guest, VMBUS_VERSION_5_3);
@@ -95,19 +110,62 @@ static void make_guest(void)
 	pages_gpa = fake_guest_alloc(guest, SEND_BYTES);
 }
 
+static void select_channel(unsigned int index)
+{
+	if (channels[index % QUEUES]) {
+		selected = index % QUEUES;
+		channel = channels[selected];
+	}
+}
+
+/* The sub-channel of this index, if it is offered. */
+static void open_sub(unsigned int index)
+{
+	const struct vmbus_msg_offer_channel *offer;
+
+	fake_guest_settle(guest);
+	for (unsigned int n = 0; (offer = fake_guest_find_offer(guest, &type, n)); n++) {
+		if (offer->sub_channel_index == index && !channels[index]) {
+			channels[index] = fake_channel_open(guest, &type, n, RING_BYTES);
+			return;
+		}
+	}
+}
+
+static void close_sub(unsigned int index)
+{
+	if (channels[index]) {
+		fake_channel_close(channels[index]);
+		channels[index] = NULL;
+		select_channel(0);
+	}
+}
+
 static void open_channel(void)
 {
 	opens++;
-	channel = fake_channel_open(guest, &type, 0, RING_BYTES);
+	channels[0] = fake_channel_open(guest, &type, 0, RING_BYTES);
+	select_channel(0);
 	recv_gpadl = fake_guest_gpadl(guest, fake_channel_relid(channel), recv_gpa, RECV_BYTES);
 	send_gpadl = fake_guest_gpadl(guest, fake_channel_relid(channel), send_gpa, SEND_BYTES);
 }
 
-static void close_channel(void)
+/* A guest need not close its sub-channels before: the host closes them with the primary. */
+static void close_channel(bool subs_first)
 {
-	uint32_t relid = fake_channel_relid(channel);
+	uint32_t relid = fake_channel_relid(channels[0]);
 
-	fake_channel_close(channel);
+	for (unsigned int i = 1; i < QUEUES && subs_first; i++) {
+		close_sub(i);
+	}
+	fake_channel_close(channels[0]);
+	for (unsigned int i = 1; i < QUEUES; i++) {
+		if (channels[i]) {
+			fake_channel_close(channels[i]);
+			channels[i] = NULL;
+		}
+	}
+	channels[0] = channel = NULL;
 	fake_guest_gpadl_teardown(guest, relid, recv_gpadl);
 	fake_guest_gpadl_teardown(guest, relid, send_gpadl);
 }
@@ -275,7 +333,7 @@ static void deliver(struct bytes_cursor *input)
 
 	memset(bytes, 0xff, NET_MAC_BYTES);
 	if (length >= NET_HEADER_BYTES) {
-		(void)!net_null_deliver(net, &frame);
+		(void)!net_null_deliver(ends[selected], &frame);
 	}
 }
 
@@ -322,11 +380,67 @@ static void save_and_load(void)
 	save_fini(&second);
 }
 
+/* OID_GEN_RSS_PARAMETERS whose head and tables are the input's over what Linux sends. */
+static void send_rss(struct bytes_cursor *input)
+{
+	uint32_t nvsp[10] = { NVSP_SEND_RNDIS, NVSP_RNDIS_CONTROL, 2, 28 + 592 };
+	uint8_t *section = fake_guest_hva(guest, send_gpa + 2 * SECTION_BYTES, SECTION_BYTES);
+	const uint32_t words[7] = { RNDIS_SET, 28 + 592, 9, OID_GEN_RSS_PARAMETERS, 592, 20, 0 };
+	uint8_t *info = section + sizeof(words), count = bytes_take_u8(input) % 32;
+
+	memcpy(section, words, sizeof(words));
+	memset(info, 0, 592);
+	memcpy(info, (uint8_t[]){ 0x89, 2, 40, 0 }, 4);
+	bytes_put_le32(info + 8, 0x1701);
+	bytes_put_le16(info + 12, 512);
+	bytes_put_le32(info + 16, 40);
+	bytes_put_le16(info + 20, 40);
+	bytes_put_le32(info + 24, 552);
+	while (count-- > 0 && input->left) {
+		uint32_t at = bytes_take_le16(input) % 592U;
+
+		info[at] = bytes_take_u8(input);
+	}
+	send_words(nvsp, sizeof(nvsp));
+}
+
+static void act_on_queues(uint8_t byte, struct bytes_cursor *input)
+{
+	switch ((enum queue_action)(byte % QUEUE_ACTIONS)) {
+	case SELECT:
+		select_channel(bytes_take_u8(input));
+		break;
+	case SUBS:
+		send_words((uint32_t[]){ NVSP_SUBCHANNEL, 1, bytes_take_u8(input) }, 12);
+		break;
+	case OPEN_SUB:
+		open_sub(1 + bytes_take_u8(input) % (QUEUES - 1));
+		break;
+	case CLOSE_SUB:
+		close_sub(1 + bytes_take_u8(input) % (QUEUES - 1));
+		break;
+	case RSS:
+		send_rss(input);
+		break;
+	case SPEED:
+		netvsp_set_speed(nic, 1000000ULL * bytes_take_le16(input));
+		break;
+	case QUEUE_ACTIONS:
+	default:
+		break;
+	}
+}
+
 static void act(struct bytes_cursor *input)
 {
 	uint8_t byte = bytes_take_u8(input);
 	const uint8_t *bytes;
 	uint32_t count;
+
+	if (byte >= QUEUE_ACTIONS_AT) {
+		act_on_queues(byte - QUEUE_ACTIONS_AT, input);
+		return;
+	}
 
 	switch ((enum action)(byte % ACTIONS)) {
 	case INBAND:
@@ -359,7 +473,7 @@ static void act(struct bytes_cursor *input)
 		break;
 	case BLOCK:
 		blocked = !blocked;
-		net_null_block(net, blocked);
+		net_null_block(ends[selected], blocked);
 		break;
 	case LINK:
 		netvsp_set_link(nic, byte / ACTIONS % 2);
@@ -371,7 +485,7 @@ static void act(struct bytes_cursor *input)
 		read_all(byte / ACTIONS % 4 != 0);
 		break;
 	case REOPEN:
-		close_channel();
+		close_channel(byte / ACTIONS % 2);
 		open_channel();
 		break;
 	case SAVE_AND_LOAD:
@@ -405,12 +519,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (paused) {
 		netvsp_resume(nic);
 	}
-	if (blocked) {
-		net_null_block(net, false);
+	for (int i = 0; i < QUEUES; i++) {
+		net_null_block(ends[i], false);
 	}
 	paused = blocked = false;
 	netvsp_set_link(nic, true);
-	close_channel();
+	close_channel(true);
 	fake_guest_settle(guest);
 	return 0;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "vsp/net/netvsp_rss.h"
 #include "vsp/net/rndis_parse.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -39,6 +40,22 @@ static void fuzz_request(const uint8_t *bytes, uint32_t size)
 	}
 }
 
+/* What was accepted makes sense, and comes out as it went in. */
+static void fuzz_rss(const uint8_t *bytes, uint32_t size, unsigned int queues)
+{
+	struct netvsp_rss rss = { 0 }, again = { 0 };
+	uint8_t info[NETVSP_RSS_INFO_BYTES_MAX];
+	uint32_t status = netvsp_rss_set(&rss, bytes, size, queues);
+
+	check(netvsp_rss_is_sound(&rss, queues));
+	if (status == RNDIS_STATUS_SUCCESS && rss.is_on) {
+		uint32_t length = netvsp_rss_build(&rss, info);
+
+		check(netvsp_rss_set(&again, info, length, queues) == RNDIS_STATUS_SUCCESS);
+		check(memcmp(&rss, &again, sizeof(rss)) == 0);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	uint8_t *copy, mac[6];
@@ -50,6 +67,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	/* A block of the exact size, so that each byte beyond it is noticed. */
 	copy = malloc(size - 1 ? size - 1 : 1);
 	memcpy(copy, data + 1, size - 1);
+	if (data[0] >= 0x80) {
+		fuzz_rss(copy, (uint32_t)size - 1, data[0] & 0x7fU);
+		free(copy);
+		return 0;
+	}
 	switch (data[0] % 4) {
 	case 0:
 		fuzz_packet(copy, (uint32_t)size - 1);

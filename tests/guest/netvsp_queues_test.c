@@ -584,6 +584,31 @@ static void a_full_back_end_holds_up_its_own_queue_alone(void **state)
 	rig_destroy(&r);
 }
 
+static void clearing_the_filter_empties_the_ring_of_a_full_back_end(void **state)
+{
+	uint8_t frame[FLOW_BYTES];
+	struct rig r;
+
+	(void)state;
+	rig_create(&r, (struct rig_config){ .queues = 2, .echo = true });
+	rig_start(&r, NVSP_VERSION_61);
+	net_null_block(r.ends[1], true);
+	netvsc_select(&r.vsc, 1);
+	make_flow(frame, peer, mac, 1);
+	for (uint32_t i = 0; i < 10; i++) {
+		netvsc_post_section(&r.vsc, 30 + i, frame, sizeof(frame));
+	}
+	netvsc_expect_silence(&r.vsc);
+	assert_int_equal(r.vsc.completions, 0);
+	netvsc_select(&r.vsc, 0);
+	netvsc_set_filter(&r.vsc, 0);
+	netvsc_select(&r.vsc, 1);
+	netvsc_wait_completions(&r.vsc, 10);
+	netvsc_expect_silence(&r.vsc);
+	assert_int_equal(net_counters(r.ends[1])->sent_frames, 0);
+	rig_destroy(&r);
+}
+
 static void one_packet_announces_up_to_375_frames(void **state)
 {
 	uint8_t frame[FLOW_BYTES];
@@ -938,6 +963,7 @@ int main(void)
 		cmocka_unit_test(a_queue_without_pieces_holds_up_no_other),
 		cmocka_unit_test(a_full_ring_holds_up_its_own_queue_alone),
 		cmocka_unit_test(a_full_back_end_holds_up_its_own_queue_alone),
+		cmocka_unit_test(clearing_the_filter_empties_the_ring_of_a_full_back_end),
 		cmocka_unit_test(one_packet_announces_up_to_375_frames),
 		cmocka_unit_test(large_sends_of_both_kinds_are_one_frame),
 		cmocka_unit_test(groups_and_everybody_are_counted),

@@ -369,7 +369,12 @@ static int netvsp_packet(struct vmbus_device *device, struct vmbus_channel *chan
 
 static void netvsp_batch_end(struct vmbus_device *device, struct vmbus_channel *channel)
 {
-	net_batch_end(netvsp_queue_of(device, channel)->net);
+	struct netvsp_queue *queue = netvsp_queue_of(device, channel);
+
+	net_batch_end(queue->net);
+	if (queue->index == 0 && queue->nic->granted && !queue->nic->table_told) {
+		netvsp_tell_table(queue->nic);
+	}
 }
 
 static void netvsp_writable(struct vmbus_device *device, struct vmbus_channel *channel)
@@ -643,9 +648,6 @@ static void resume_on_loop(void *arg)
 
 	queue->paused = false;
 	if (queue->channel) {
-		if (queue->index == 0) {
-			netvsp_tell_table(queue->nic);
-		}
 		netvsp_rx_writable(queue);
 	}
 	if (queue->rx_wanted) {

@@ -247,6 +247,9 @@ void netvsp_pieces_reclaim(struct netvsp_queue *queue)
 {
 	const struct netvsp_recv *recv = &queue->view->recv;
 
+	if (!recv->pieces) {
+		return; /* the pool is the primary's loop's (I1) */
+	}
 	queue->pool.count = 0;
 	for (uint32_t i = recv->pieces; i-- > 0;) {
 		if (recv->owner[i] == queue->index) {

@@ -107,8 +107,10 @@ void netvsp_inspect_channel(struct vmbus_device *device, struct vmbus_channel *c
 {
 	const struct netvsp_queue *queue = netvsp_queue_of(device, channel);
 
-	inspect_u64(at, "recv_pieces", queue->pool.owned);
-	inspect_u64(at, "recv_free", queue->pool.count);
+	bool has_pool = queue->view->recv.pieces > 0;
+
+	inspect_u64(at, "recv_pieces", has_pool ? queue->pool.owned : 0);
+	inspect_u64(at, "recv_free", has_pool ? queue->pool.count : 0);
 	inspect_counters(queue->nic, queue, at);
 	if (queue->index > 0) {
 		inspect_net(queue->net, at);

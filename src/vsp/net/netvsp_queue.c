@@ -42,6 +42,10 @@ static void take_view(struct netvsp_queue *queue, const struct netvsp_view *view
 		netvsp_rx_drop(queue); /* by the old one, whose tables are still there (I5) */
 	}
 	queue->view = view;
+	if (!view->filter && queue->channel) {
+		/* A driver that stops waits for empty rings: what no back end takes is lost. */
+		vmbus_channel_resume(queue->channel);
+	}
 }
 
 static void adopt(struct netvsp_queue *queue, const struct netvsp_view *view)
@@ -150,8 +154,8 @@ void netvsp_tell_table(struct netvsp *nic)
 			return;
 		}
 	}
-	if (vmbus_channel_is_paused(primary->channel)) {
-		return; /* resume comes back to it */
+	if (primary->paused || vmbus_channel_is_paused(primary->channel)) {
+		return; /* the next packets come back to it; guests begin with a table of their own */
 	}
 	nvsp_build_send_table(nic->granted + 1, &message);
 	err = vmbus_channel_send_inband(primary->channel, 0, false, message.bytes, message.length);

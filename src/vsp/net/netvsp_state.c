@@ -600,6 +600,11 @@ static int load_end(struct netvsp *nic, const struct saved_buffer *recv,
 		nic->rss = (struct netvsp_rss){ 0 };
 		return -EBADMSG;
 	}
+	for (unsigned int i = nic->granted + 1; i < nic->queue_count; i++) {
+		if (nic->queues[i].channel) {
+			return -EBADMSG; /* open, and yet never granted */
+		}
+	}
 	if (recv) {
 		err = restore_recv(nic, recv);
 	}
