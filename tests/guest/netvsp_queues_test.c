@@ -16,6 +16,7 @@
 
 #include "base/bytes.h"
 #include "base/num.h"
+#include "guest/fake_internal.h"
 #include "guest/netvsc.h"
 #include "net/net_impl.h"
 #include "net/steer.h"
@@ -825,6 +826,78 @@ static void queues_go_on_after_save_and_load(void **state)
 	rig_destroy(&r);
 }
 
+/* What the rig makes anew, over the guest's same memory. */
+static void rig_replace_nic(struct rig *r)
+{
+	struct fake_guest *guest = r->vsc.guest;
+	unsigned int queues = r->queues;
+
+	netvsc_revoke_device(&r->vsc, netvsp_device(r->nic));
+	bus_destroy(guest->bus);
+	netvsp_destroy(r->nic);
+	while (queues-- > 0) {
+		net_destroy(r->ends[queues]);
+	}
+	assert_int_equal(net_null_create_many(guest->loop, true, &r->ends[0]), 0);
+	for (unsigned int i = 1; i < r->queues; i++) {
+		assert_int_equal(net_twin(r->ends[0], r->loops[i], &r->ends[i]), 0);
+	}
+	rig_make_nic(r, 0);
+	assert_int_equal(
+		bus_create(guest->loop, guest->mem, fake_synic_base(guest->synic), &guest->bus), 0);
+	fake_guest_offer(guest, netvsp_device(r->nic));
+}
+
+/* The same memory, another bus, another NIC: all queues go on where they were. */
+static void queues_go_on_in_another_process(void **state)
+{
+	static const uint32_t all[] = { 0, 1, 2 };
+	const uint8_t *before, *after;
+	size_t before_bytes, after_bytes;
+	struct save first, second;
+	uint8_t frame[FLOW_BYTES];
+	struct load load;
+	struct rig r;
+
+	(void)state;
+	rig_create(&r, (struct rig_config){ .queues = 3, .echo = true });
+	rig_start(&r, NVSP_VERSION_61);
+	assert_int_equal(netvsc_set_rss(&r.vsc, all, 3), RNDIS_STATUS_SUCCESS);
+	r.vsc.keep = true;
+	make_flow(frame, mac, peer, 1);
+	for (unsigned int i = 0; i < 3; i++) {
+		netvsc_select(&r.vsc, i);
+		assert_int_equal(deliver_to(&r, i, frame, sizeof(frame), 0), 0);
+		netvsc_expect_frame(&r.vsc, frame, sizeof(frame));
+	}
+	r.vsc.keep = false;
+	bus_pause(fake_guest_bus(r.vsc.guest));
+	netvsp_pause(r.nic);
+	save_bus(&r, &first, &before, &before_bytes);
+	netvsp_resume(r.nic);
+	bus_resume(fake_guest_bus(r.vsc.guest));
+	rig_replace_nic(&r);
+	bus_pause(fake_guest_bus(r.vsc.guest));
+	load_init(&load, before, before_bytes);
+	assert_int_equal(bus_load(fake_guest_bus(r.vsc.guest), &load), 0);
+	save_bus(&r, &second, &after, &after_bytes);
+	assert_int_equal(before_bytes, after_bytes);
+	assert_memory_equal(before, after, after_bytes);
+	bus_resume(fake_guest_bus(r.vsc.guest));
+	r.vsc.guest->backlog_count = 0; /* the rescinds of the old bus */
+	for (unsigned int i = 0; i < 3; i++) {
+		netvsc_select(&r.vsc, i);
+		netvsc_complete(&r.vsc, r.vsc.kept[i]); /* what it had been lent before */
+		converse_on(&r, i);
+	}
+	check_flows(&r, all, 3);
+	netvsc_select(&r.vsc, 0);
+	netvsc_set_filter(&r.vsc, 0);
+	rig_destroy(&r);
+	save_fini(&first);
+	save_fini(&second);
+}
+
 static void spoilt_states_of_queues_are_refused(void **state)
 {
 	static const uint32_t all[] = { 0, 1, 2 };
@@ -970,6 +1043,7 @@ int main(void)
 		cmocka_unit_test(sub_channels_carry_frames_and_nothing_else),
 		cmocka_unit_test(a_change_of_speed_is_told),
 		cmocka_unit_test(queues_go_on_after_save_and_load),
+		cmocka_unit_test(queues_go_on_in_another_process),
 		cmocka_unit_test(spoilt_states_of_queues_are_refused),
 		cmocka_unit_test(queues_on_threads_hear_of_changes_under_traffic),
 		cmocka_unit_test(queues_on_threads_can_be_paused_saved_and_loaded),
