@@ -53,6 +53,7 @@ struct core_held {
 	uint16_t from;   /* source port */
 	uint16_t member; /* of the team, that it came in on */
 	uint16_t vlan;   /* 0: none */
+	uint16_t fid;    /* as struct vframe's */
 	uint16_t port;   /* STAGE_FILTER_OUT: the destination; else VSWITCH_NO_PORT */
 };
 
