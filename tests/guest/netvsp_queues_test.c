@@ -585,6 +585,39 @@ static void a_full_back_end_holds_up_its_own_queue_alone(void **state)
 	rig_destroy(&r);
 }
 
+/* The back end takes some frames of a packet, and the rest later: none twice, none lost. */
+static void a_packet_may_be_taken_in_parts(void **state)
+{
+	uint8_t section[NETVSC_SECTION_BYTES], frame[FLOW_BYTES];
+	uint16_t flow = 0;
+	struct rig r;
+
+	(void)state;
+	rig_create(&r, (struct rig_config){ .queues = 2, .echo = true });
+	rig_start(&r, NVSP_VERSION_61);
+	netvsc_select(&r.vsc, 1);
+	for (uint32_t packet = 0; packet < 30; packet++) {
+		uint32_t at = 0;
+
+		for (int i = 0; i < 7; i++) {
+			make_flow(frame, peer, mac, flow++);
+			at += netvsc_build_frame(section + at, frame, sizeof(frame), NULL, 0);
+			at = (uint32_t)num_align_up(at, 8);
+		}
+		netvsc_pad_messages(section, at);
+		netvsc_post_raw_section(&r.vsc, packet, section, at);
+	}
+	for (uint16_t i = 0; i < flow; i++) {
+		make_flow(frame, mac, peer, i);
+		netvsc_expect_frame(&r.vsc, frame, sizeof(frame));
+	}
+	netvsc_wait_completions(&r.vsc, 30);
+	netvsc_expect_silence(&r.vsc);
+	assert_int_equal(net_counters(r.ends[1])->sent_frames, flow);
+	assert_true(net_counters(r.ends[1])->send_waits > 0);
+	rig_destroy(&r);
+}
+
 static void clearing_the_filter_empties_the_ring_of_a_full_back_end(void **state)
 {
 	uint8_t frame[FLOW_BYTES];
@@ -1036,6 +1069,7 @@ int main(void)
 		cmocka_unit_test(a_queue_without_pieces_holds_up_no_other),
 		cmocka_unit_test(a_full_ring_holds_up_its_own_queue_alone),
 		cmocka_unit_test(a_full_back_end_holds_up_its_own_queue_alone),
+		cmocka_unit_test(a_packet_may_be_taken_in_parts),
 		cmocka_unit_test(clearing_the_filter_empties_the_ring_of_a_full_back_end),
 		cmocka_unit_test(one_packet_announces_up_to_375_frames),
 		cmocka_unit_test(large_sends_of_both_kinds_are_one_frame),

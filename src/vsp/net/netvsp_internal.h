@@ -61,6 +61,12 @@
 #define NETVSP_PACKET_BYTES_MAX  16384U
 
 /*
+ * The iovecs of a packet's frames: each has one of the back end's before it (net_send_many()), and where
+ * it ends one of the packet's may be cut in two.
+ */
+#define NETVSP_TX_IOVECS         (NET_IOV_MAX + 2 * NETVSP_TX_MESSAGES_MAX)
+
+/*
  * The piece of the receive buffer that a frame gets. A Linux guest takes a message only if it fits
  * one piece, and keeps 64 copies of one; 8 KiB make 2048 of them in Linux's 16 MiB, and a coalesced
  * frame of 32 KiB needs four.
@@ -156,6 +162,13 @@ struct netvsp_counters {
 	counter_u64 bad_completions;
 };
 
+struct netvsp_tx_frame {
+	const struct iovec *iov; /* its first: the bytes as they lie */
+	uint32_t bytes;
+	uint32_t at; /* of its message in the packet */
+	bool is_large;
+};
+
 struct netvsp_queue {
 	struct netvsp *nic;
 	unsigned int index; /* of the channel: 0 is the primary */
@@ -178,8 +191,12 @@ struct netvsp_queue {
 	uint32_t
 		tx_done; /* bytes of the packet at hand that were sent before the back end was full */
 	struct iovec tx_iov[NET_IOV_MAX]; /* all of a packet's messages */
-	/* one frame of them, and before it room for the back end (net_send_many()) */
-	struct iovec frame_iov[1 + NET_IOV_MAX];
+	/* Its frames that wait to be sent together; and of each what the back end cannot change. */
+	struct net_frame frames[NETVSP_TX_MESSAGES_MAX];
+	struct netvsp_tx_frame frame_facts[NETVSP_TX_MESSAGES_MAX];
+	unsigned int frame_count;
+	struct iovec frame_iov[NETVSP_TX_IOVECS];
+	unsigned int frame_iov_count;
 	struct gpa_range tx_ranges[NETVSP_TX_RANGES];
 
 	/* receive */

@@ -146,27 +146,55 @@ static int apply_offload(const struct rndis_offload *offload, struct net_frame *
 	return 0;
 }
 
-static void count_frame(struct netvsp_queue *queue, const struct view *view, uint32_t data_offset,
-			const struct net_frame *frame)
+static void count_frame(struct netvsp_queue *queue, const struct netvsp_tx_frame *frame)
 {
 	uint8_t to[NET_MAC_BYTES];
 
 	counter_add(&queue->counters.tx_frames, 1);
 	counter_add(&queue->counters.tx_bytes, frame->bytes);
-	if (frame->flags & NET_FRAME_LSO) {
+	if (frame->is_large) {
 		counter_add(&queue->counters.tx_large, 1);
 	}
-	view_copy(view, data_offset, to, sizeof(to)); /* the back end has found them there */
+	for (size_t i = 0, have = 0; have < sizeof(to); i++) {
+		size_t run = num_min(frame->iov[i].iov_len, sizeof(to) - have);
+
+		memcpy(to + have, frame->iov[i].iov_base, run);
+		have += run;
+	}
 	netvsp_count_group(to, &queue->counters.tx_multicast, &queue->counters.tx_broadcast);
 }
 
-/* One RNDIS_PACKET at `at`. 0, -EAGAIN, -EBADMSG. */
+/* Sends the frames that wait. 0, or -EAGAIN: tx_done says from where on. */
+static int tx_flush(struct netvsp_queue *queue)
+{
+	unsigned int count = queue->frame_count, taken = count;
+	int err = 0;
+
+	queue->frame_count = queue->frame_iov_count = 0;
+	if (count == 0 || !netvsp_queue_link(queue)) {
+		return 0; /* the cable is out */
+	}
+	err = net_send_many(queue->net, queue->frames, count, &taken);
+	for (unsigned int i = 0; i < taken; i++) {
+		count_frame(queue, &queue->frame_facts[i]);
+	}
+	if (err && !queue->view->filter) {
+		return 0; /* the driver is stopping: what waits for nobody is lost */
+	}
+	if (err) {
+		queue->tx_done = queue->frame_facts[taken].at;
+	}
+	return err;
+}
+
+/* One RNDIS_PACKET at `at` joins those that wait. 0 or -EBADMSG. */
 static int tx_frame(struct netvsp_queue *queue, const struct view *view, uint32_t at,
 		    uint32_t bytes)
 {
 	uint8_t head[RNDIS_PACKET_HEAD_BYTES], ppi[RNDIS_PPI_BYTES_MAX];
+	struct iovec *iov = queue->frame_iov + queue->frame_iov_count + 1;
+	struct net_frame frame = { .iov = iov };
 	struct rndis_offload offload = { 0 };
-	struct net_frame frame = { .iov = queue->frame_iov + 1 };
 	struct rndis_frame where;
 	int err;
 
@@ -186,26 +214,27 @@ static int tx_frame(struct netvsp_queue *queue, const struct view *view, uint32_
 	if (err) {
 		return err;
 	}
-	frame.iov_count =
-		view_slice(view, at + where.data_offset, where.data_bytes, queue->frame_iov + 1);
+	if (where.data_bytes < NET_HEADER_BYTES || where.data_bytes > NET_FRAME_BYTES_MAX) {
+		return -EBADMSG;
+	}
+	frame.iov_count = view_slice(view, at + where.data_offset, where.data_bytes, iov);
 	frame.bytes = where.data_bytes;
-	if (!netvsp_queue_link(queue)) {
-		return 0; /* the cable is out */
-	}
-	err = net_send(queue->net, &frame);
-	if (err == -EAGAIN && !queue->view->filter) {
-		return 0; /* the driver is stopping: what waits for nobody is lost */
-	}
-	if (!err) {
-		count_frame(queue, view, at + where.data_offset, &frame);
-	}
-	return err;
+	queue->frame_facts[queue->frame_count] = (struct netvsp_tx_frame){
+		.iov = iov,
+		.bytes = frame.bytes,
+		.at = at,
+		.is_large = (frame.flags & NET_FRAME_LSO) != 0,
+	};
+	queue->frames[queue->frame_count++] = frame;
+	queue->frame_iov_count += 1 + (unsigned int)frame.iov_count;
+	return 0;
 }
 
 static int tx_message(struct netvsp_queue *queue, const struct view *view, uint32_t at,
 		      const struct rndis_header *header)
 {
 	struct netvsp *nic = queue->nic;
+	int err;
 
 	if (header->type == RNDIS_PACKET) {
 		/* Before INITIALIZE and after HALT frames go nowhere. */
@@ -214,38 +243,49 @@ static int tx_message(struct netvsp_queue *queue, const struct view *view, uint3
 	if (queue->index > 0 || header->bytes > sizeof(nic->control)) {
 		return -EBADMSG; /* control is the primary's alone */
 	}
+	err = tx_flush(queue); /* in the guest's order */
+	if (err) {
+		return err;
+	}
 	view_copy(view, at, nic->control, header->bytes);
 	return netvsp_control(nic, nic->control, header->bytes);
 }
 
+/* What is left behind the last message may be padding, less than a header. */
 static int tx_messages(struct netvsp_queue *queue, const struct view *view)
 {
 	uint32_t at = queue->tx_done;
 	unsigned int count = 0;
+	int err = 0, flushed;
 
-	/* What is left may be padding, less than a header. */
-	while (at < view->bytes && view->bytes - at >= sizeof(struct rndis_header)) {
+	queue->frame_count = queue->frame_iov_count = 0;
+	while (!err && at < view->bytes && view->bytes - at >= sizeof(struct rndis_header)) {
 		uint8_t bytes[sizeof(struct rndis_header)];
 		struct rndis_header header;
-		int err;
 
 		if (count++ == NETVSP_TX_MESSAGES_MAX) {
-			return -EBADMSG;
+			err = -EBADMSG;
+			break;
 		}
 		view_copy(view, at, bytes, sizeof(bytes));
 		err = rndis_parse_header(bytes, view->bytes - at, &header);
 		if (!err) {
 			err = tx_message(queue, view, at, &header);
+			at += header.bytes;
 		}
-		if (err == -EAGAIN) {
-			queue->tx_done = at;
-		}
-		if (err) {
-			return err;
-		}
-		at += header.bytes;
 	}
-	return count || queue->tx_done ? 0 : -EBADMSG;
+	if (err == -EAGAIN) {
+		return err; /* of a flush before a control message */
+	}
+	/* Frames before one that is none are sent. */
+	flushed = tx_flush(queue);
+	if (flushed) {
+		return flushed;
+	}
+	if (!err && count == 0 && !queue->tx_done) {
+		err = -EBADMSG;
+	}
+	return err;
 }
 
 int netvsp_tx(struct netvsp_queue *queue, const struct vmbus_packet *packet,
