@@ -20,6 +20,8 @@
 #define VNET_TYPE_VLAN   0x8100
 /* Ethernet, a tag, IPv6 with room for extensions, TCP with options: what a private head holds. */
 #define VNET_HEAD_BYTES  256
+/* Smaller segments (Linux sends none) would be a flood made of one frame, to be refused. */
+#define VNET_MSS_MIN     48U
 #define VNET_SEND_PIECES (NET_IOV_MAX + 1) /* of iov, for vnet_send() */
 
 /* ---- to the kernel ---- */
@@ -42,7 +44,7 @@ MUST_CHECK int vnet_send(const struct net_frame *frame, unsigned int hdr_bytes,
 
 /* A frame that was received, in memory of our own. */
 struct vnet_frame {
-	uint8_t *frame; /* VNET_HDR_BYTES or more behind its buffer's beginning */
+	uint8_t *frame; /* where it begins now */
 	uint32_t bytes;
 	uint16_t flags; /* NET_FRAME_VLAN, CHECKSUM_GOOD, COALESCED: a segment that may be cut */
 	uint16_t l4_offset;

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+#include "net/tap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "net/wire_internal.h"
+
+#define HDR_BYTES  12 /* num_buffers, unused, keeps the frame's IP header aligned to four */
+#define TUN_DEVICE "/dev/net/tun"
+#define FLAGS      (IFF_TAP | IFF_NO_PI | IFF_VNET_HDR)
+
+_Static_assert(NET_TAP_QUEUES_MAX <= WIRE_ENDS_MAX, "an end per queue");
+
+/* ---- frames ---- */
+
+/*
+ * A read each, and not one submission of many to io_uring: that makes a read which finds nothing wait
+ * for more (also on a non-blocking descriptor, unless Linux is 6.4 or newer and asked not to), and
+ * several that wait are not woken in order.
+ */
+static void tap_read(struct wire *wire)
+{
+	unsigned int n = 0;
+
+	while (n < WIRE_SLOTS) {
+		ssize_t got = read(wire->fd, wire->slots[n].buffer, WIRE_SLOT_BYTES);
+
+		if (got > 0) {
+			wire->slots[n++].bytes = (int)got;
+		} else if (got == 0 || errno != EINTR) {
+			break; /* nothing more, or no device any more */
+		}
+	}
+	wire_received(wire, n, n == WIRE_SLOTS);
+}
+
+static int tap_write(struct wire *wire, unsigned int count, unsigned int *ret_done)
+{
+	for (unsigned int i = 0; i < count;) {
+		const struct msghdr *message = &wire->messages[i].msg_hdr;
+
+		*ret_done = i;
+		if (writev(wire->fd, message->msg_iov, (int)message->msg_iovlen) < 0) {
+			if (errno == EAGAIN) {
+				return -EAGAIN;
+			}
+			if (errno == EINTR) {
+				continue;
+			}
+			/* Down, or gone, or no memory: a wire may lose it. */
+			wire->refused++;
+			wire->net.counters.send_lost++;
+		}
+		i++;
+	}
+	*ret_done = count;
+	return 0;
+}
+
+/* ---- the device ---- */
+
+static int set_iff(int fd, const char *name, short flags)
+{
+	struct ifreq request = { .ifr_flags = flags };
+
+	memcpy(request.ifr_name, name, strlen(name));
+	return ioctl(fd, TUNSETIFF, &request) ? -errno : 0;
+}
+
+/* With several queues, or with one on a device that may have several. */
+static int attach_one(int fd, const char *name, unsigned int queues)
+{
+	int err = set_iff(fd, name, (short)(FLAGS | (queues > 1 ? IFF_MULTI_QUEUE : 0)));
+
+	return err == -EINVAL && queues == 1 ? set_iff(fd, name, (short)(FLAGS | IFF_MULTI_QUEUE))
+					     : err;
+}
+
+/* What the kernel may leave undone, and the header's length: of the device, not of one queue. */
+static int set_offloads(int fd)
+{
+	int bytes = HDR_BYTES;
+
+	if (ioctl(fd, TUNSETVNETHDRSZ, &bytes)) {
+		return -errno;
+	}
+	if (ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6) &&
+	    ioctl(fd, TUNSETOFFLOAD, 0)) {
+		return -errno;
+	}
+	return 0;
+}
+
+/* Whether frames on it look as we want them: the first of several holders has decided. */
+static int check_flags(int fd, struct ifreq *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	if (ioctl(fd, TUNGETIFF, ret)) {
+		return -errno;
+	}
+	return (ret->ifr_flags & FLAGS) == FLAGS ? 0 : -EPROTO;
+}
+
+/* W3: on the group's loop. Those that an earlier try has attached stay so. */
+static int tap_attach(struct wire_group *group, int ifindex)
+{
+	struct ifreq device;
+
+	(void)ifindex;
+	for (unsigned int i = 0; i < group->ends; i++) {
+		int err = attach_one(group->fds[i], group->entry.name, group->ends);
+
+		err = err == -EEXIST ? 0 : err;
+		err = err ? err : check_flags(group->fds[i], &device);
+		err = err ? err : set_offloads(group->fds[i]);
+		if (err) {
+			return err;
+		}
+	}
+	return 0;
+}
+
+static int say_why(const char *name, unsigned int queues, int err, struct diag *reterr)
+{
+	switch (err) {
+	case -EPERM:
+	case -EACCES:
+		return diag_set(reterr, err,
+				"not allowed to use TAP device '%s' (make it for this user: ip "
+				"tuntap add %s mode tap user NAME, or run with CAP_NET_ADMIN)",
+				name, name);
+	case -EBUSY:
+		return diag_set(reterr, err,
+				"TAP device '%s' is in use by another program (give each machine "
+				"a device of its own)",
+				name);
+	case -E2BIG:
+		return diag_set(reterr, err, "TAP device '%s' has no %u queues to spare", name,
+				queues);
+	case -EINVAL:
+		return diag_set(reterr, err,
+				queues > 1 ? "'%s' is no TAP device with several queues (ip tuntap "
+					     "add %s mode tap multi_queue)"
+					   : "'%s' is no TAP device (ip tuntap add %s mode tap; a "
+					     "TUN device or another kind of interface will not do)",
+				name, name);
+	default:
+		return diag_set(reterr, err, "cannot open TAP device '%s': %s", name,
+				strerror(-err));
+	}
+}
+
+static bool is_name(const char *name)
+{
+	size_t length = strlen(name);
+
+	return length > 0 && length < IFNAMSIZ && !strpbrk(name, "/%: \t\n") &&
+	       strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
+}
+
+int net_tap_open(const char *name, unsigned int queues, int *ret_fds, struct diag *reterr)
+{
+	int fds[NET_TAP_QUEUES_MAX], err = 0;
+	unsigned int n;
+
+	if (!is_name(name)) {
+		return diag_set(reterr, -EINVAL,
+				"'%s' is no name of a network interface (1 to 15 characters, no "
+				"'/', ':', '%%' or space)",
+				name);
+	}
+	check(queues >= 1 && queues <= NET_TAP_QUEUES_MAX);
+	for (n = 0; n < queues && !err; n++) {
+		fds[n] = open(TUN_DEVICE, O_RDWR | O_NONBLOCK | O_CLOEXEC);
+		if (fds[n] < 0) {
+			err = diag_set(reterr, -errno,
+				       "cannot open " TUN_DEVICE " for TAP device '%s': %s (is "
+				       "the module tun loaded?)",
+				       name, strerror(errno));
+			break;
+		}
+		err = attach_one(fds[n], name, queues);
+		if (err) {
+			err = say_why(name, queues, err, reterr);
+		}
+	}
+	if (err) {
+		while (n > 0) {
+			close(fds[--n]);
+		}
+		return err;
+	}
+	memcpy(ret_fds, fds, queues * sizeof(int));
+	return 0;
+}
+
+/* ---- life ---- */
+
+static const struct wire_kind tap_kind = {
+	.net = {
+		.kind = "tap",
+		.send = wire_send,
+		.send_many = wire_send_many,
+		.twin = wire_twin,
+		.ends_max = NET_TAP_QUEUES_MAX,
+		.room = wire_room,
+		.configured = wire_configured,
+		.stop = wire_stop,
+		.destroy = wire_destroy,
+		.facts = wire_facts,
+	},
+	.read = tap_read,
+	.write = tap_write,
+	.attach = tap_attach,
+};
+
+/* What the descriptors are on, and that they are what we need. */
+static int take_device(const struct net_tap_config *config, char *ret_name, struct diag *reterr)
+{
+	struct ifreq request = { 0 };
+	int err, limit = (int)num_min(config->send_bytes_max, INT32_MAX);
+
+	err = check_flags(config->fds_take[0], &request);
+	if (err == -EPROTO) {
+		return diag_set(reterr, err,
+				"TAP device '%.15s' is in use by a program that opened it without "
+				"IFF_VNET_HDR (end that first)",
+				request.ifr_name);
+	}
+	if (err) {
+		return diag_set(reterr, err, "a descriptor that is no TAP device: %s",
+				strerror(-err));
+	}
+	memcpy(ret_name, request.ifr_name, IFNAMSIZ);
+	err = set_offloads(config->fds_take[0]);
+	for (unsigned int i = 0; i < config->queues && !err; i++) {
+		int flags = fcntl(config->fds_take[i], F_GETFL);
+
+		if (flags < 0 || fcntl(config->fds_take[i], F_SETFL, flags | O_NONBLOCK) ||
+		    (limit && ioctl(config->fds_take[i], TUNSETSNDBUF, &limit))) {
+			err = -errno;
+		}
+	}
+	return err ? diag_set(reterr, err, "TAP device '%.15s' cannot be set up: %s", ret_name,
+			      strerror(-err))
+		   : 0;
+}
+
+int net_tap_create(struct loop *loop, const struct net_tap_config *config, struct net **ret,
+		   struct diag *reterr)
+{
+	char name[IFNAMSIZ];
+	struct wire_config wire = { .name = name,
+				    .fds_take = config->fds_take,
+				    .ends = config->queues,
+				    .hdr_bytes = HDR_BYTES,
+				    .link_fd_take = config->link_fd_take };
+	int err;
+
+	check(config->queues >= 1 && config->queues <= NET_TAP_QUEUES_MAX);
+	err = take_device(config, name, reterr);
+	if (err) {
+		wire_drop(&wire);
+		return err;
+	}
+	return wire_create(loop, &tap_kind, &wire, ret, reterr);
+}

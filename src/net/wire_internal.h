@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What TAP devices and packet sockets have in common: a descriptor per end, frames with a
+ * virtio_net_hdr in front, an interface whose state is the link's. Each kind adds how several frames
+ * are read and written, and how its descriptors come to an interface that has returned.
+ *
+ *   W1  Frames are delivered in the order in which they were read, and nothing is read before all that
+ *       was read has been delivered.
+ *   W2  A frame is in the kernel, or lost, when net_send() has returned 0: nothing is put off, and so
+ *       nothing is reordered.
+ *   W3  The group belongs to the first end's loop, which tells the others what has happened to the
+ *       interface by posting their link_work. An end that stops leaves the group there first.
+ *
+ *   owner   as net.h says   thread  an end: its loop; the group: the first end's
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <sys/socket.h>
+
+#include "net/linkwatch.h"
+#include "net/net_impl.h"
+#include "net/vnet_hdr.h"
+
+#define WIRE_SLOTS      16U
+#define WIRE_SLOT_BYTES (68U * 1024)
+#define WIRE_BATCH      16U /* frames in one go to the kernel */
+#define WIRE_ENDS_MAX   16U
+
+struct wire;
+struct wire_group;
+
+struct wire_kind {
+	struct net_ops net;
+	/*
+	 * Reads up to WIRE_SLOTS frames into the slots, from the first, and calls wire_received().
+	 */
+	void (*read)(struct wire *wire);
+	/*
+	 * Writes wire->messages in order. 0, or -EAGAIN: the kernel has no room. *ret_done: written,
+	 * or lost (the callee counts them).
+	 */
+	int (*write)(struct wire *wire, unsigned int count, unsigned int *ret_done);
+	/* The descriptors to an interface that has returned. 0 or a negative errno. */
+	int (*attach)(struct wire_group *group, int ifindex);
+};
+
+/* A frame from the kernel. */
+struct wire_slot {
+	uint8_t *buffer; /* hdr_bytes of header, then the frame */
+	int bytes;       /* of both; not positive: none */
+	bool is_parsed;  /* frame is filled */
+	struct vnet_frame frame;
+	bool has_tag; /* told beside the frame */
+	uint16_t tci;
+};
+
+struct wire {
+	struct net net;
+	const struct wire_kind *kind;
+	struct wire_group *group;
+	unsigned int index;
+	int fd;
+	struct loop_watch watch;
+	struct loop_work pump_work, link_work, leave_work, left_work;
+	struct loop_work *done;
+	bool is_stopping, has_left;
+	unsigned int link_seen; /* the interface's generation when we last looked */
+
+	/* what arrives */
+	struct wire_slot slots[WIRE_SLOTS];
+	uint8_t *buffers;
+	unsigned int first, filled; /* slots that wait to be delivered */
+	unsigned int pieces_done;   /* of the first slot, that is being cut */
+	bool more, is_blocked;
+	uint64_t cut, bad;
+
+	/* what leaves */
+	struct loop_request writable, cancel;
+	bool waits;      /* somebody found no room */
+	bool is_polling; /* writable is in the kernel */
+	bool is_cancelling;
+	struct mmsghdr messages[WIRE_BATCH];
+	unsigned int which[WIRE_BATCH]; /* frame of the batch that a message is of */
+	struct vnet_head heads[WIRE_BATCH];
+	struct iovec iov[WIRE_BATCH][VNET_SEND_PIECES];
+	uint64_t refused; /* by the kernel, for any reason */
+};
+
+struct wire_group {
+	struct loop *loop;
+	struct linkwatch *linkwatch;
+	struct linkwatch_entry entry;
+	const struct wire_kind *kind;
+	unsigned int hdr_bytes, ends, made;
+	int fds[WIRE_ENDS_MAX];
+	struct wire *wires[WIRE_ENDS_MAX];
+	_Atomic(unsigned int) users;
+	_Atomic(bool) is_up;
+	_Atomic(unsigned int) generation; /* counts the interface's returns */
+	int ifindex;                      /* that the descriptors are on; 0: none */
+	uint64_t attach_errors;
+	struct loop_timer retry;
+};
+
+struct wire_config {
+	const char *name;    /* the interface's */
+	const int *fds_take; /* non-blocking */
+	unsigned int ends, hdr_bytes;
+	int link_fd_take;
+};
+
+/* Makes the group and its first end; takes the descriptors over, also on failure. */
+MUST_CHECK int wire_create(struct loop *loop, const struct wire_kind *kind,
+			   const struct wire_config *config, struct net **ret, struct diag *reterr);
+
+/* Closes the descriptors that were to be taken. */
+void wire_drop(const struct wire_config *config);
+
+/*
+ * For the kinds' read(): count slots are filled (some perhaps without a frame). more: the kernel may
+ * have further ones, and will not wake us for them.
+ */
+void wire_received(struct wire *wire, unsigned int count, bool more);
+
+/* For their net_ops. */
+int wire_twin(struct net *net, struct loop *loop, struct net **ret);
+int wire_send(struct net *net, const struct net_frame *frame);
+int wire_send_many(struct net *net, struct net_frame *frames, unsigned int count,
+		   unsigned int *ret_taken);
+void wire_room(struct net *net);
+void wire_configured(struct net *net);
+void wire_stop(struct net *net, struct loop_work *done);
+void wire_destroy(struct net *net);
+void wire_facts(const struct net *net, net_fact_fn *fn, void *ctx);
+
+static inline struct wire *wire_from_net(const struct net *net)
+{
+	return container_of(net, struct wire, net);
+}
