@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/fault.h"
 
+#include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static unsigned int armed, passed;
 static bool fired;
@@ -39,4 +41,19 @@ bool fault_point(void)
 void *fault_alloc(size_t count, size_t bytes)
 {
 	return fault_point() ? NULL : calloc(count, bytes);
+}
+
+unsigned int fault_stores_left;
+
+void fault_crash(unsigned int n)
+{
+	fault_stores_left = n;
+}
+
+void fault_store_armed(void)
+{
+	if (--fault_stores_left == 0) {
+		kill(getpid(), SIGKILL);
+		_exit(127); /* not reached */
+	}
 }

@@ -21,3 +21,20 @@ bool fault_point(void);
 
 /* calloc that can be made to fail. */
 void *fault_alloc(size_t count, size_t bytes);
+
+/*
+ * Die at the n-th. Code whose stores another process must be able to pick up after our death says
+ * fault_store() before each of them; a test's child process arms this, and at the n-th (n >= 1) it is
+ * killed. 0 disarms. One predictable branch when disarmed.
+ */
+void fault_crash(unsigned int n);
+
+extern unsigned int fault_stores_left; /* fault.c's; 0: disarmed */
+void fault_store_armed(void);
+
+static inline void fault_store(void)
+{
+	if (__builtin_expect(fault_stores_left != 0, 0)) {
+		fault_store_armed();
+	}
+}
