@@ -13,9 +13,16 @@ void save_init(struct save *save)
 	*save = (struct save){ 0 };
 }
 
+void save_init_fixed(struct save *save, void *bytes, size_t room)
+{
+	*save = (struct save){ .bytes = bytes, .room = room, .is_fixed = true };
+}
+
 void save_fini(struct save *save)
 {
-	free(save->bytes);
+	if (!save->is_fixed) {
+		free(save->bytes);
+	}
 	*save = (struct save){ 0 };
 }
 
@@ -23,6 +30,9 @@ static int grow(struct save *save, size_t more)
 {
 	size_t room = save->room ? save->room : 256;
 
+	if (save->is_fixed) {
+		return -E2BIG;
+	}
 	while (room - save->length < more) {
 		room *= 2;
 	}

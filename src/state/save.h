@@ -12,6 +12,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -29,9 +30,12 @@ struct save {
 	size_t open[STATE_DEPTH_MAX]; /* where the open groups' headers are */
 	unsigned int depth;
 	int error; /* first failure, -ENOMEM or -E2BIG; sticky */
+	bool is_fixed;
 };
 
 void save_init(struct save *save);
+/* Into [bytes, bytes + room), which is the caller's; what does not fit is -E2BIG. Never allocates. */
+void save_init_fixed(struct save *save, void *bytes, size_t room);
 void save_fini(struct save *save);
 
 void save_u64(struct save *save, uint16_t tag, uint64_t value);
