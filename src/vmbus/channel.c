@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "base/fault.h"
 #include "base/num.h"
@@ -39,11 +37,52 @@ static void signal_guest(struct vmbus_channel *channel)
 	}
 }
 
+/*
+ * Makes final, at once, all that was read and written: see journal.h. must_signal is set if the guest
+ * has to be told. The only place where a journaled channel's shared indices are stored (J2).
+ */
+static void commit(struct vmbus_channel *channel)
+{
+	struct vmbus_ring_reader *in = &channel->in;
+	struct vmbus_ring_writer *out = &channel->out;
+
+	check(!channel->holds_commit); /* J1 */
+	if (in->read == in->committed && out->write == out->published && !channel->is_touched &&
+	    channel->keep.answered == CHANNEL_SLOT_NONE) {
+		return;
+	}
+	uint64_t seq = channel->seq + 1;
+
+	if (channel->is_touched) {
+		channel_save_bank(channel, seq);
+	}
+	journal_commit(channel->journal, channel->index, seq, in->read, out->write);
+	channel->seq = seq;
+	in->intent = in->read;
+	out->intent = out->write;
+	if (vmbus_ring_publish(out)) {
+		channel->must_signal = true;
+	}
+	if (vmbus_ring_commit(in)) {
+		channel->must_signal = true;
+	}
+	channel_free_answered(channel);
+	if (ops_of(channel)->committed) {
+		channel->holds_commit = true; /* what it sends waits for the end of the round */
+		ops_of(channel)->committed(channel->device, channel);
+		channel->holds_commit = false;
+	}
+}
+
 /* Lets the guest see all that was written; must_signal is set if it has to be told. */
 static void publish(struct vmbus_channel *channel, bool in_vain)
 {
 	channel->is_urgent = false;
 	coalesce_shown(&channel->coalesce, in_vain);
+	if (channel->journal) {
+		commit(channel);
+		return;
+	}
 	if (vmbus_ring_publish(&channel->out)) {
 		channel->must_signal = true;
 	}
@@ -84,8 +123,10 @@ static void kill_channel(struct vmbus_channel *channel, const char *why)
 static bool deliver(struct vmbus_channel *channel, const struct vmbus_packet *packet,
 		    uint32_t packet_at)
 {
+	channel->holds_commit = true;
 	int err = ops_of(channel)->packet(channel->device, channel, packet);
 
+	channel->holds_commit = false;
 	if (err == -EAGAIN) {
 		vmbus_ring_unread(&channel->in, packet_at);
 		channel->is_stopped = true;
@@ -99,7 +140,7 @@ static bool deliver(struct vmbus_channel *channel, const struct vmbus_packet *pa
 		kill_channel(channel, "protocol broken");
 		return false;
 	}
-	return !channel->is_closing;
+	return !channel->ends_batch;
 }
 
 static void note_taken(struct vmbus_channel *channel, unsigned int requests)
@@ -117,14 +158,11 @@ static bool may_read(const struct vmbus_channel *channel)
 	       !channel->is_stopped && !channel->is_paused;
 }
 
-/* Drains the ring, up to a batch. Whether there was anything. */
-static bool drain(struct vmbus_channel *channel)
+/* Up to a batch of packets from the ring. How many were taken. */
+static unsigned int read_batch(struct vmbus_channel *channel)
 {
 	unsigned int taken = 0, requests = 0;
 
-	if (!may_read(channel) || !vmbus_ring_has_packets(&channel->in)) {
-		return false;
-	}
 	for (; taken < BATCH_PACKETS; taken++) {
 		struct vmbus_packet packet;
 		uint32_t at = channel->in.read;
@@ -144,17 +182,64 @@ static bool drain(struct vmbus_channel *channel)
 			break;
 		}
 	}
+	if (taken > 0) {
+		note_taken(channel, requests);
+	}
+	return taken;
+}
+
+/* The packets that were kept where this channel was before. How many were taken. */
+static unsigned int give_again(struct vmbus_channel *channel)
+{
+	struct vmbus_packet packet;
+	unsigned int taken = 0;
+
+	while (channel_again_next(channel, &packet)) {
+		bool goes_on = deliver(channel, &packet, channel->in.read);
+
+		if (channel->is_stopped) {
+			channel->keep.now = CHANNEL_SLOT_NONE;
+			break;
+		}
+		channel_again_taken(channel);
+		taken++;
+		if (!goes_on) {
+			break;
+		}
+	}
+	return taken;
+}
+
+/* Drains the ring, up to a batch. Whether there was anything. */
+static bool drain(struct vmbus_channel *channel)
+{
+	unsigned int taken;
+
+	if (!may_read(channel)) {
+		return false;
+	}
+	channel->ends_batch = false;
+	if (channel->keep.again) {
+		taken = give_again(channel);
+	} else if (vmbus_ring_has_packets(&channel->in)) {
+		taken = read_batch(channel);
+	} else {
+		return false;
+	}
 	if (taken == 0) {
 		return false;
 	}
 	counter_add(&channel->batches, 1);
 	loop_note_work(channel->loop, taken);
-	note_taken(channel, requests);
 	if (ops_of(channel)->batch_end && !channel->is_closing) {
 		ops_of(channel)->batch_end(channel->device, channel);
 	}
-	if (vmbus_ring_commit(&channel->in)) {
+	if (channel->journal) {
+		publish(channel, false);
+	} else if (vmbus_ring_commit(&channel->in)) {
 		channel->must_signal = true; /* the guest waits for room in its ring */
+	}
+	if (channel->must_signal) {
 		loop_defer(channel->loop, &channel->flush);
 	}
 	return true;
@@ -266,103 +351,52 @@ static void on_room_timer(struct loop_timer *timer)
 
 /* ---- life ---- */
 
-int channel_create(const struct channel_place *place, struct vmbus_device *device,
-		   unsigned int index, struct vmbus_channel **ret)
+static int start_rings(struct vmbus_channel *channel)
 {
-	struct vmbus_channel *channel = fault_alloc(1, sizeof(*channel));
-	int fd = place->doorbell_fd_take;
+	uint32_t in_read, out_write;
 
-	if (fd < 0) {
-		fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (channel->journal) {
+		journal_where(channel->journal, channel->index, channel->seq, &in_read, &out_write);
+		return vmbus_ring_roll(&channel->in, in_read, &channel->out, out_write);
 	}
-	if (!channel || fd < 0) {
-		int err = channel ? -errno : -ENOMEM;
+	int err = vmbus_ring_reader_init(&channel->in);
 
-		free(channel);
-		if (fd >= 0) {
-			close(fd);
-		}
-		return err;
-	}
-	channel->bus = place->bus;
-	channel->owner = place->owner;
-	channel->device = device;
-	channel->mem = place->mem;
-	channel->synic = place->synic;
-	channel->gpadls = place->gpadls;
-	channel->index = (uint16_t)index;
-	channel->loop = place->loop;
-	channel->control_loop = place->control_loop;
-	channel->doorbell_fd = fd;
-	loop_work_init(&channel->closed, place->closed);
-	loop_work_init(&channel->subs_asked, place->subs_asked);
-	list_init(&channel->poller.link);
-	*ret = channel;
-	return 0;
+	return err ? err : vmbus_ring_writer_init(&channel->out);
 }
 
-void channel_destroy(struct vmbus_channel *channel)
+static void free_buffers(struct vmbus_channel *channel)
 {
-	if (channel) {
-		loop_cancel(channel->control_loop, &channel->subs_asked);
-		close(channel->doorbell_fd);
-		free(channel);
-	}
-}
-
-int channel_map_rings(struct vmbus_channel *channel)
-{
-	size_t pages, first = channel->downstream_page;
-	const uint64_t *gfns = gpadl_gfns(channel->ring_gpadl, &pages);
-
-	if (first >= pages || gpadl_bytes(channel->ring_gpadl) != pages * MEM_PAGE_BYTES) {
-		return -EINVAL;
-	}
-	int err = vmbus_ring_map(&channel->in.ring, channel->mem, gfns, first);
-
-	if (!err) {
-		err = vmbus_ring_map(&channel->out.ring, channel->mem, gfns + first, pages - first);
-	}
-	if (err) {
-		channel_unmap_rings(channel);
-	}
-	return err;
-}
-
-void channel_unmap_rings(struct vmbus_channel *channel)
-{
-	vmbus_ring_unmap(&channel->in.ring);
-	vmbus_ring_unmap(&channel->out.ring);
+	channel_keep_fini(channel);
+	free(channel->packet_buf);
+	channel->packet_buf = NULL;
 }
 
 static int start(struct vmbus_channel *channel)
 {
 	static const struct loop_poller_ops poller_ops = { on_poll, on_arm };
-	int err = vmbus_ring_reader_init(&channel->in);
+	int err = start_rings(channel);
 
-	if (!err) {
-		err = vmbus_ring_writer_init(&channel->out);
-	}
 	if (err) {
 		return err;
 	}
 	channel->packet_buf = fault_alloc(1, num_align_up(ops_of(channel)->packet_bytes_max, 8));
-	if (!channel->packet_buf) {
-		return -ENOMEM;
+	err = channel->packet_buf ? channel_keep_init(channel) : -ENOMEM;
+	if (!err) {
+		err = loop_watch_start(channel->loop, &channel->doorbell, channel->doorbell_fd,
+				       POLLIN, on_doorbell);
 	}
-	err = loop_watch_start(channel->loop, &channel->doorbell, channel->doorbell_fd, POLLIN,
-			       on_doorbell);
 	if (err) {
-		free(channel->packet_buf);
-		channel->packet_buf = NULL;
+		free_buffers(channel);
 		return err;
 	}
 	channel->is_open = true;
 	channel->is_closing = channel->is_dead = channel->is_stopped = false;
+	channel->holds_commit = channel->ends_batch = channel->is_touched = false;
 	channel->must_signal = channel->is_masked = false;
 	channel->is_urgent = false;
 	/* A loop that never spins sleeps at once: it has nothing to wait for. */
-	coalesce_init(&channel->coalesce, ops_of(channel)->coalesces && loop_spins(channel->loop));
+	coalesce_init(&channel->coalesce,
+		      ops_of(channel)->coalesces && !channel->journal && loop_spins(channel->loop));
 	channel->room_wanted = 0;
 	channel->poller.ops = &poller_ops;
 	loop_work_init(&channel->flush, on_flush);
@@ -378,8 +412,9 @@ static void stop(struct vmbus_channel *channel)
 	loop_poller_remove(channel->loop, &channel->poller);
 	loop_timer_cancel(&channel->room_timer);
 	loop_cancel(channel->loop, &channel->flush);
-	free(channel->packet_buf);
-	channel->packet_buf = NULL;
+	free_buffers(channel);
+	channel->journal = NULL;
+	channel->seq = 0;
 }
 
 int channel_open(struct vmbus_channel *channel, const uint8_t *user_data)
@@ -396,23 +431,87 @@ int channel_open(struct vmbus_channel *channel, const uint8_t *user_data)
 	return err;
 }
 
-int channel_restore(struct vmbus_channel *channel)
+static int start_restored(struct vmbus_channel *channel)
 {
+	const struct vmbus_device_ops *ops = ops_of(channel);
 	int err = start(channel);
 
-	if (!err && ops_of(channel)->restored) {
-		err = ops_of(channel)->restored(channel->device, channel);
-		if (err) {
-			stop(channel);
-		}
+	if (err) {
+		return err;
+	}
+	if (channel->fresh) {
+		err = ops->open(channel->device, channel, channel->fresh);
+	} else if (ops->restored) {
+		err = ops->restored(channel->device, channel);
+	}
+	if (err) {
+		stop(channel);
 	}
 	return err;
+}
+
+int channel_restore(struct vmbus_channel *channel)
+{
+	return start_restored(channel);
+}
+
+int channel_restore_from(struct vmbus_channel *channel, struct journal *journal)
+{
+	check(!channel->is_open);
+	if (channel->index >= journal->config.channels ||
+	    journal->config.keep_slots != ops_of(channel)->keep_max ||
+	    journal_seq(journal, channel->index) == 0) {
+		return -EBADMSG;
+	}
+	channel->is_paused = true;
+	channel->journal = journal;
+	channel->seq = journal_seq(journal, channel->index);
+	int err = start_restored(channel);
+
+	if (err) {
+		channel->journal = NULL;
+		channel->seq = 0;
+	}
+	return err;
+}
+
+void channel_go_on(struct vmbus_channel *channel, bool goes_on)
+{
+	check(channel->is_open && channel->is_paused && channel->journal);
+	if (goes_on) {
+		channel_again_reserve(channel);
+	} else {
+		channel->journal = NULL;
+		channel->seq = 0;
+		channel->in.is_journaled = channel->out.is_journaled = false;
+		coalesce_init(&channel->coalesce,
+			      ops_of(channel)->coalesces && loop_spins(channel->loop));
+	}
+	/* Who was here before may have died between an index and its signal. */
+	signal_guest(channel);
+}
+
+void channel_drop(struct vmbus_channel *channel)
+{
+	check(channel->is_open && !channel->holds_commit);
+	if (ops_of(channel)->leave) {
+		ops_of(channel)->leave(channel->device, channel);
+	}
+	stop(channel);
+}
+
+void channel_leave(struct vmbus_channel *channel)
+{
+	check(channel->is_open && !channel->holds_commit);
+	show(channel, false);
+	channel_drop(channel);
+	channel_unmap_rings(channel);
 }
 
 void channel_close(struct vmbus_channel *channel)
 {
 	check(channel->is_open && !channel->is_closing);
-	channel->is_closing = true;
+	channel->is_closing = channel->ends_batch = true;
 	channel->room_wanted = 0;
 	ops_of(channel)->close(channel->device, channel);
 }
@@ -424,6 +523,11 @@ void vmbus_channel_closed(struct vmbus_channel *channel)
 	stop(channel);
 	/* The control loop takes the rings away. */
 	loop_post(channel->control_loop, &channel->closed);
+}
+
+void channel_show(struct vmbus_channel *channel)
+{
+	show(channel, false);
 }
 
 void channel_set_paused(struct vmbus_channel *channel, bool paused)
@@ -495,7 +599,11 @@ static bool wait_for_room(struct vmbus_channel *channel, uint64_t bytes)
 	counter_add(&channel->ring_full, 1);
 	/* The guest makes room only from what it has been shown. */
 	loop_defer(channel->loop, &channel->flush);
-	publish(channel, false);
+	if (channel->journal && channel->holds_commit) {
+		channel->ends_batch = channel->is_urgent = true; /* J1: when packet() returns */
+	} else {
+		publish(channel, false);
+	}
 	if (vmbus_ring_wait_room(&channel->out, bytes)) {
 		return true;
 	}
@@ -564,10 +672,31 @@ bool vmbus_channel_has_room(const struct vmbus_channel *channel, uint32_t bytes)
 	       vmbus_ring_has_room(&((struct vmbus_channel *)channel)->out, bytes);
 }
 
+bool vmbus_channel_wait_room(struct vmbus_channel *channel, uint32_t bytes)
+{
+	loop_check_here(channel->loop);
+	return channel->is_open &&
+	       (vmbus_ring_has_room(&channel->out, bytes) || wait_for_room(channel, bytes));
+}
+
 void vmbus_channel_resume(struct vmbus_channel *channel)
 {
 	loop_check_here(channel->loop);
 	channel->is_stopped = false; /* the poller looks in this round or the next */
+}
+
+void vmbus_channel_yield(struct vmbus_channel *channel)
+{
+	channel->ends_batch = true;
+}
+
+void vmbus_channel_touch(struct vmbus_channel *primary)
+{
+	check(primary->index == 0);
+	if (primary->journal) {
+		primary->is_touched = primary->is_urgent = true;
+		loop_defer(primary->loop, &primary->flush);
+	}
 }
 
 int vmbus_channel_gpadl_get(struct vmbus_channel *channel, uint32_t id, struct gpadl **ret)
@@ -614,8 +743,12 @@ void channel_inspect(struct vmbus_channel *channel, struct inspect *at)
 	inspect_u64(at, "interrupts", counter_read(&channel->interrupts));
 	inspect_u64(at, "ring_full", counter_read(&channel->ring_full));
 	inspect_u64(at, "faults", counter_read(&channel->faults));
+	if (channel->journal) {
+		inspect_u64(at, "commits", channel->seq);
+	}
 	if (channel->is_open) {
 		inspect_bool(at, "dead", channel->is_dead);
+		inspect_u64(at, "kept", channel->keep.kept);
 		inspect_bool(at, "stopped", channel->is_stopped);
 		inspect_ring(at, "guest_to_host", &channel->in.ring);
 		inspect_ring(at, "host_to_guest", &channel->out.ring);

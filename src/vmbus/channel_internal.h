@@ -18,11 +18,13 @@
 #include "vmbus/journal.h"
 #include "vmbus/ring.h"
 
+#define CHANNEL_SLOT_NONE UINT32_MAX
+
 /* A packet that is answered later. */
-struct channel_kept {
+struct channel_slot {
 	uint64_t transaction_id;
-	bool is_used;     /* kept, or answered with a commit that has not happened yet */
-	bool is_answered; /* the latter */
+	bool is_kept;
+	uint32_t next; /* free ones, and answered ones */
 };
 
 /* One that was kept where the channel was before, and is to be given to packet() again. */
@@ -33,16 +35,15 @@ struct channel_again {
 };
 
 struct channel_keep {
-	uint32_t kept;              /* slots in use */
-	uint32_t answered;          /* of these, those that become free with the next commit */
+	uint32_t kept;              /* packets that wait for their answers */
+	uint32_t free, answered;    /* lists; the latter become free with the next commit */
+	bool is_wanted;             /* packet() found no slot free, and said -EAGAIN */
 	uint64_t order;             /* of the last kept packet */
-	struct channel_kept *slots; /* device->ops->keep_max */
-	uint32_t now; /* the slot of the packet that is being given again; CHANNEL_SLOT_NONE */
+	struct channel_slot *slots; /* device->ops->keep_max */
+	uint32_t now; /* the slot of the packet that is being given again, if it has one */
 	struct channel_again *again; /* in order; NULL: none */
 	uint32_t again_count, again_next;
 };
-
-#define CHANNEL_SLOT_NONE UINT32_MAX
 
 struct vmbus_channel {
 	/* constant from offer to release */
@@ -67,15 +68,17 @@ struct vmbus_channel {
 	uint32_t version;              /* negotiated, constant while open */
 
 	/* I/O loop; control loop while not open */
-	bool is_open;            /* between the device's open and closed */
-	bool is_closing;         /* the device's close has been called */
-	bool is_dead;            /* the guest broke a ring: only closing helps */
-	bool is_stopped;         /* packet() said -EAGAIN */
-	bool is_paused;          /* the machine is */
-	bool is_masked;          /* the guest has been told not to signal */
-	bool is_in_packet;       /* J1: nothing may be committed */
-	bool ends_batch;         /* after this packet: closing, yielding, or a commit is wanted */
-	bool is_touched;         /* the primary: its device's saved form has changed */
+	bool is_open;      /* between the device's open and closed */
+	bool is_closing;   /* the device's close has been called */
+	bool is_dead;      /* the guest broke a ring: only closing helps */
+	bool is_stopped;   /* packet() said -EAGAIN */
+	bool is_paused;    /* the machine is */
+	bool is_masked;    /* the guest has been told not to signal */
+	bool holds_commit; /* J1: in the VSP's packet() */
+	bool ends_batch;   /* after this packet: closing, yielding, or a commit is wanted */
+	bool is_touched;   /* the primary: its device's saved form has changed */
+	const uint8_t
+		*fresh; /* user data: the VSP has not seen open(); see channel_restore_from() */
 	struct journal *journal; /* NULL: it keeps none */
 	uint64_t seq;            /* its last commit */
 	struct channel_keep keep;
@@ -143,7 +146,8 @@ MUST_CHECK int channel_restore(struct vmbus_channel *channel);
 
 /*
  * I/O loop. The same from a journal: both rings are rolled forward to its last commit, and what was
- * kept will be given again. It answers by this journal from now on. is_paused is set: nothing flows
+ * kept will be given again. With channel->fresh (120 bytes, borrowed for the call), open() is called
+ * instead of restored(). It answers by this journal from now on. is_paused is set: nothing flows
  * before channel_set_paused(). 0; -EBADMSG (the journal), -EPROTO (the rings), an errno.
  */
 MUST_CHECK int channel_restore_from(struct vmbus_channel *channel, struct journal *journal);
@@ -160,6 +164,17 @@ void channel_go_on(struct vmbus_channel *channel, bool goes_on);
  */
 void channel_leave(struct vmbus_channel *channel);
 
+/* The same, but nothing is shown and the rings stay mapped: a restore that failed. */
+void channel_drop(struct vmbus_channel *channel);
+
+/*
+ * I/O loop, open, paused and not journaled: its part of a new journal, with seq 1. 0; -EBUSY: packets are
+ * kept. And the device's bank, on the primary's loop: 0 or -E2BIG.
+ */
+MUST_CHECK int channel_write_journal(struct vmbus_channel *channel, struct journal *journal);
+MUST_CHECK int channel_write_bank(struct vmbus_channel *primary, struct journal *journal,
+				  uint64_t stamp);
+
 /* I/O loop. Calls the device's close; vmbus_channel_closed() posts channel->closed. */
 void channel_close(struct vmbus_channel *channel);
 
@@ -171,3 +186,24 @@ void channel_set_paused(struct vmbus_channel *channel, bool paused);
 
 /* I/O loop. */
 void channel_inspect(struct vmbus_channel *channel, struct inspect *at);
+
+/* ---- channel_journal.c, for channel.c ---- */
+
+/* All slots are free; channel->journal, if any, says what is to be given again. 0 or -ENOMEM. */
+MUST_CHECK int channel_keep_init(struct vmbus_channel *channel);
+void channel_keep_fini(struct vmbus_channel *channel);
+
+/* Whoever goes on in the journal that it was restored from: what is given again has its slot. */
+void channel_again_reserve(struct vmbus_channel *channel);
+/* The next packet to be given again; false, and there are none any more. */
+bool channel_again_next(struct vmbus_channel *channel, struct vmbus_packet *ret);
+/* packet() has taken it. */
+void channel_again_taken(struct vmbus_channel *channel);
+
+/* A commit has happened. */
+void channel_free_answered(struct vmbus_channel *channel);
+/* The device's saved form, true with this commit. */
+void channel_save_bank(struct vmbus_channel *primary, uint64_t stamp);
+
+/* channel.c: what was written is shown to the guest now. */
+void channel_show(struct vmbus_channel *channel);

@@ -235,6 +235,9 @@ MUST_CHECK int vmbus_channel_complete(struct vmbus_channel *channel, uint64_t tr
 /* Whether a packet with so many bytes of descriptor and payload would fit now. */
 bool vmbus_channel_has_room(const struct vmbus_channel *channel, uint32_t bytes);
 
+/* The same; when it would not, writable() is called when it does, as after a send that found none. */
+bool vmbus_channel_wait_room(struct vmbus_channel *channel, uint32_t bytes);
+
 /* After packet() returned -EAGAIN: read on (from the loop, not inside this call). */
 void vmbus_channel_resume(struct vmbus_channel *channel);
 
@@ -263,7 +266,8 @@ __attribute__((format(printf, 2, 3))) void vmbus_channel_fault(struct vmbus_chan
  * Inside packet(), which then returns 0: this packet will be answered by vmbus_channel_complete_kept()
  * with *ret_slot (< keep_max). If the process that serves it is killed before that, or the channel
  * leaves it, the packet is given to packet() again wherever the channel is restored, before any that
- * came after it. 0; -EAGAIN: keep_max are kept (return it, and resume when one has been completed).
+ * came after it. 0; -EAGAIN: keep_max are in use (return it: the channel reads on
+ * by itself when one is free, which is not before the commit of the completion).
  */
 MUST_CHECK int vmbus_channel_keep(struct vmbus_channel *channel, const struct vmbus_packet *packet,
 				  uint32_t *ret_slot);

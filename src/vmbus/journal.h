@@ -84,10 +84,10 @@ void *journal_bank_begin(struct journal *journal, size_t *ret_room);
 void journal_bank_end(struct journal *journal, size_t length, uint64_t stamp);
 
 /*
- * The newest bank that is true at this seq of the primary's, checked by its sum; not copied: the
- * reader takes it for hostile. 0; -ENOENT. The next bank will be the other one.
+ * Copies the newest bank that is true at this seq of the primary's into ret_buf (JOURNAL_BANK_BYTES).
+ * 0; -ENOENT; -EBADMSG (its length or sum). The next bank will be the other one.
  */
-MUST_CHECK int journal_bank_find(struct journal *journal, uint64_t seq, const void **ret,
+MUST_CHECK int journal_bank_find(struct journal *journal, uint64_t seq, void *ret_buf,
 				 size_t *ret_length);
 
 /* ---- the VSP's own log -------------------------------------------------------------------------- */
@@ -125,7 +125,10 @@ void journal_keep_done(struct journal *journal, uint32_t channel, uint32_t slot,
 bool journal_kept(const struct journal *journal, uint32_t channel, uint32_t slot, uint64_t seq,
 		  struct journal_kept *ret, uint8_t *ret_buf);
 
-/* Slots' stamps beyond seq are void, or the next commits would make them true. To go on writing. */
+/*
+ * To go on writing: stamps beyond seq, of the channel's slots and (channel 0) of banks, are void, or
+ * the next commits would make them true.
+ */
 void journal_void(struct journal *journal, uint32_t channel, uint64_t seq);
 
 /* ---- the end ------------------------------------------------------------------------------------- */

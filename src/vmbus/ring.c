@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/num.h"
 
 #define HEADER_BYTES  sizeof(struct vmbus_packet_header)
@@ -69,6 +70,7 @@ int vmbus_ring_reader_init(struct vmbus_ring_reader *reader)
 		return -EPROTO;
 	}
 	reader->read = reader->limit = reader->committed = read;
+	reader->is_journaled = false;
 	return 0;
 }
 
@@ -146,6 +148,8 @@ bool vmbus_ring_commit(struct vmbus_ring_reader *reader)
 		return false;
 	}
 	reader->committed = reader->read;
+	check(!reader->is_journaled || reader->intent == reader->read); /* J2 */
+	fault_store();
 	/*
 	 * Full barrier between publishing the room and looking whether the guest waits for it. Its
 	 * partner is the guest's barrier between storing pending_send_bytes and looking at
@@ -195,6 +199,7 @@ int vmbus_ring_writer_init(struct vmbus_ring_writer *writer)
 	}
 	writer->write = writer->published = write;
 	writer->read = read;
+	writer->is_journaled = false;
 	atomic_fetch_or(&control->feature_bits, VMBUS_RING_FEATURE_PENDING_SEND);
 	return 0;
 }
@@ -278,6 +283,7 @@ int vmbus_ring_write(struct vmbus_ring_writer *writer, const struct vmbus_send *
 
 	memcpy(at, &header, HEADER_BYTES);
 	at += HEADER_BYTES;
+	fault_store();
 	if (send->descriptor_bytes) {
 		memcpy(at, send->descriptor, send->descriptor_bytes);
 		at += send->descriptor_bytes;
@@ -305,6 +311,8 @@ bool vmbus_ring_publish(struct vmbus_ring_writer *writer)
 		return false;
 	}
 	writer->published = writer->write;
+	check(!writer->is_journaled || writer->intent == writer->write); /* J2 */
+	fault_store();
 	atomic_store_explicit(&control->write_index, writer->write, memory_order_release);
 	/* Partner: the guest's barrier between clearing the mask and looking for packets. */
 	atomic_thread_fence(memory_order_seq_cst);
@@ -338,4 +346,30 @@ bool vmbus_ring_signals_room(const struct vmbus_ring_writer *writer)
 {
 	return atomic_load_explicit(&writer->ring.control->feature_bits, memory_order_relaxed) &
 	       VMBUS_RING_FEATURE_PENDING_SEND;
+}
+
+/* ---- both ---- */
+
+int vmbus_ring_roll(struct vmbus_ring_reader *reader, uint32_t read,
+		    struct vmbus_ring_writer *writer, uint32_t write)
+{
+	if (!is_index(&reader->ring, read) || !is_index(&writer->ring, write)) {
+		return -EBADMSG;
+	}
+	uint32_t guests = atomic_load(&writer->ring.control->read_index);
+
+	if (!is_index(&writer->ring, guests)) {
+		return -EPROTO;
+	}
+	reader->read = reader->limit = reader->committed = reader->intent = read;
+	writer->write = writer->published = writer->intent = write;
+	writer->read = guests;
+	reader->is_journaled = writer->is_journaled = true;
+	fault_store();
+	atomic_store(&writer->ring.control->write_index, write);
+	fault_store();
+	atomic_store(&reader->ring.control->read_index, read);
+	atomic_store(&writer->ring.control->pending_send_bytes, 0); /* nobody waits yet */
+	atomic_fetch_or(&writer->ring.control->feature_bits, VMBUS_RING_FEATURE_PENDING_SEND);
+	return 0;
 }

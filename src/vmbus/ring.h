@@ -53,6 +53,9 @@ struct vmbus_ring_reader {
 	uint32_t read;  /* of the next packet; ahead of the shared index until commit */
 	uint32_t limit; /* the guest's write index when last looked at */
 	uint32_t committed;
+	/* J2 of journal.h: the shared index may only become what the last commit says. */
+	bool is_journaled;
+	uint32_t intent;
 };
 
 /* Starts at the guest's own read index: 0 for a new channel. -EPROTO when it is nonsense. */
@@ -86,6 +89,8 @@ struct vmbus_ring_writer {
 	uint32_t write;     /* ahead of the shared index until publish */
 	uint32_t published; /* the shared index */
 	uint32_t read;      /* the guest's read index when last looked at */
+	bool is_journaled;  /* as in a reader */
+	uint32_t intent;
 };
 
 MUST_CHECK int vmbus_ring_writer_init(struct vmbus_ring_writer *writer);
@@ -113,3 +118,13 @@ bool vmbus_ring_wait_room(struct vmbus_ring_writer *writer, uint64_t content_byt
 
 /* Whether the guest has promised to look at pending_send_bytes; if not, the host must look itself. */
 bool vmbus_ring_signals_room(const struct vmbus_ring_writer *writer);
+
+/* ---- both ------------------------------------------------------------------------------------- */
+
+/*
+ * Instead of the two inits: the shared indices that are the host's become these, which a journal
+ * says, and from now on only what is set as `intent` before. 0; -EBADMSG when they cannot be; -EPROTO
+ * when the guest's index is nonsense.
+ */
+MUST_CHECK int vmbus_ring_roll(struct vmbus_ring_reader *reader, uint32_t read,
+			       struct vmbus_ring_writer *writer, uint32_t write);
