@@ -6,7 +6,9 @@
  *      └──── close ────┴─────────── close ───────────┘
  *
  * Invariants:
- *   E1  Every packet that asks for a completion gets one, at once, or stays in the ring (-EAGAIN).
+ *   E1  Every packet that asks for a completion gets one, at once, or is kept, or stays in the ring
+ *       (-EAGAIN).
+ *   E2  What echo_save() writes is touched (vmbus_channel_touch()) when it changes.
  */
 #include "vsp/echo/echo.h"
 
@@ -47,8 +49,17 @@ static int handle_hello(struct echo *echo, struct vmbus_channel *channel, uint64
 	if (!err) {
 		echo->version = known ? version : 0;
 		echo->sequence = 0;
+		vmbus_channel_touch(channel); /* E2 */
 	}
 	return err;
+}
+
+void echo_count(struct echo *echo, uint64_t sequence, uint32_t bytes)
+{
+	echo->sequence = sequence;
+	echo->echoes++;
+	echo->bytes += bytes;
+	vmbus_channel_touch(echo->channel); /* E2 */
 }
 
 static int handle_echo(struct echo *echo, struct vmbus_channel *channel, uint64_t transaction_id,
@@ -72,9 +83,7 @@ static int handle_echo(struct echo *echo, struct vmbus_channel *channel, uint64_
 	echo_build_echo(sequence, request->echo.count, head);
 	err = vmbus_channel_send(channel, &send);
 	if (!err) {
-		echo->sequence = sequence;
-		echo->echoes++;
-		echo->bytes += request->echo.count;
+		echo_count(echo, sequence, request->echo.count);
 	}
 	return err;
 }
@@ -114,6 +123,8 @@ static int echo_packet(struct vmbus_device *device, struct vmbus_channel *channe
 		err = refuse(echo, channel, packet);
 	} else if (request.type == ECHO_MSG_HELLO) {
 		err = handle_hello(echo, channel, packet->transaction_id, &request);
+	} else if (echo->delay_ns > 0) {
+		err = echo_late_take(echo, channel, packet, &request);
 	} else {
 		err = handle_echo(echo, channel, packet->transaction_id, &request);
 	}
@@ -132,8 +143,8 @@ static int echo_open(struct vmbus_device *device, struct vmbus_channel *channel,
 {
 	struct echo *echo = echo_of(device);
 
-	(void)channel;
 	(void)user_data;
+	echo_late_init(echo, channel);
 	echo->version = 0;
 	echo->sequence = 0;
 	echo->stalled = false;
@@ -144,6 +155,7 @@ static void echo_writable(struct vmbus_device *device, struct vmbus_channel *cha
 {
 	struct echo *echo = echo_of(device);
 
+	echo_late_answer(echo);
 	if (echo->stalled) {
 		echo->stalled = false;
 		vmbus_channel_resume(channel);
@@ -152,9 +164,22 @@ static void echo_writable(struct vmbus_device *device, struct vmbus_channel *cha
 
 static void echo_close(struct vmbus_device *device, struct vmbus_channel *channel)
 {
-	(void)device;
+	echo_late_fini(echo_of(device));
 	/* Nothing of ours is in flight: a VSP with I/O says this when the last of it has come. */
 	vmbus_channel_closed(channel);
+}
+
+/* Of a saved state, or here from another process; echo_load() follows. */
+static int echo_restored(struct vmbus_device *device, struct vmbus_channel *channel)
+{
+	echo_late_init(echo_of(device), channel);
+	return 0;
+}
+
+static void echo_leave(struct vmbus_device *device, struct vmbus_channel *channel)
+{
+	(void)channel;
+	echo_late_fini(echo_of(device));
 }
 
 static void echo_inspect(struct vmbus_device *device, struct inspect *at)
@@ -175,6 +200,9 @@ static const struct vmbus_device_ops echo_ops = {
 	.packet = echo_packet,
 	.writable = echo_writable,
 	.close = echo_close,
+	.restored = echo_restored,
+	.leave = echo_leave,
+	.keep_max = ECHO_LATE_MAX,
 	.save = echo_save,
 	.load = echo_load,
 	.inspect = echo_inspect,
@@ -196,6 +224,11 @@ int echo_create(const char *name, struct echo **ret)
 	guid_from_name(name, &echo->device.offer.interface_instance);
 	*ret = echo;
 	return 0;
+}
+
+void echo_set_delay(struct echo *echo, uint64_t delay_ns)
+{
+	echo->delay_ns = delay_ns;
 }
 
 void echo_destroy(struct echo *echo)

@@ -17,6 +17,12 @@ struct echo;
 /* name makes the instance, so two of them need two names. 0 or -ENOMEM. */
 MUST_CHECK int echo_create(const char *name, struct echo **ret);
 
+/*
+ * From its next opening on an ECHO is answered this much later; 0 (the default): at once. What waits
+ * is kept (vmbus_channel_keep()), not saved.
+ */
+void echo_set_delay(struct echo *echo, uint64_t delay_ns);
+
 /* Revoked, or never offered. NULL is fine. */
 void echo_destroy(struct echo *echo);
 
