@@ -120,6 +120,9 @@ bool vlan_egress_slowly(const struct vlan_policy *policy, const struct vframe *f
 			    (frame->vlan != policy->id || frame->key.ethertype == ETHER_TYPE_VLAN);
 	}
 	*ret_tagged = is_tagged;
-	*ret_tci = is_tagged ? (uint16_t)(frame->pcp << ETHER_PCP_SHIFT | frame->vlan) : 0;
+	*ret_tci = 0;
+	if (is_tagged) {
+		*ret_tci = (uint16_t)(frame->pcp << ETHER_PCP_SHIFT | frame->vlan);
+	}
 	return true;
 }
