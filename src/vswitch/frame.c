@@ -212,7 +212,7 @@ static uint32_t hash_ethernet(const struct vframe_key *key, uint64_t secret)
 static void parse_l4(struct vframe *frame, uint32_t l4, uint32_t end)
 {
 	struct vframe_key *key = &frame->key;
-	const uint8_t *at = frame->head + l4;
+	const uint8_t *at;
 	uint32_t left;
 
 	end = end < frame->head_bytes ? end : frame->head_bytes;
@@ -220,6 +220,7 @@ static void parse_l4(struct vframe *frame, uint32_t l4, uint32_t end)
 		key->flags |= VKEY_TRUNCATED;
 		return;
 	}
+	at = frame->head + l4;
 	left = end - l4;
 	key->l4_offset = (uint16_t)l4;
 	switch (key->protocol) {
@@ -328,7 +329,7 @@ static uint32_t skip_extensions(struct vframe *frame, uint32_t at, uint32_t end)
 
 	end = end < frame->head_bytes ? end : frame->head_bytes;
 	for (unsigned int i = 0; is_extension(key->protocol); i++) {
-		const uint8_t *header = frame->head + at;
+		const uint8_t *header;
 		uint8_t kind = key->protocol;
 		uint32_t bytes = 8;
 
@@ -337,6 +338,7 @@ static uint32_t skip_extensions(struct vframe *frame, uint32_t at, uint32_t end)
 			key->flags |= VKEY_TRUNCATED;
 			return 0;
 		}
+		header = frame->head + at;
 		key->protocol = header[0];
 		if (kind == IPV6_EXT_FRAGMENT) {
 			uint32_t fragment = bytes_be16(header + 2);
