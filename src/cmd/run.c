@@ -35,6 +35,8 @@ static const char help[] =
 	"                     limits that several disks share; repeats\n"
 	"  --net nat[,mac=ADDRESS][,forward=PROTO:[ADDR:]PORT:[ADDR:]PORT]...\n"
 	"                     a synthetic network adapter behind address translation; repeats\n"
+	"  --net tap=NAME[,mac=ADDRESS]\n"
+	"                     one whose other end is a TAP device of the host; repeats\n"
 	"  --serial stdio|none|file:PATH|unix:PATH\n"
 	"                     where the first serial port goes (stdio; Ctrl-A x leaves)\n"
 	"  --control unix:PATH\n"

@@ -157,7 +157,7 @@ static int say_why(const char *name, unsigned int queues, int err, struct diag *
 	}
 }
 
-static bool is_name(const char *name)
+bool net_tap_is_name(const char *name)
 {
 	size_t length = strlen(name);
 
@@ -170,7 +170,7 @@ int net_tap_open(const char *name, unsigned int queues, int *ret_fds, struct dia
 	int fds[NET_TAP_QUEUES_MAX], err = 0;
 	unsigned int n;
 
-	if (!is_name(name)) {
+	if (!net_tap_is_name(name)) {
 		return diag_set(reterr, -EINVAL,
 				"'%s' is no name of a network interface (1 to 15 characters, no "
 				"'/', ':', '%%' or space)",

@@ -35,6 +35,9 @@ struct net_tap_config {
 MUST_CHECK int net_tap_open(const char *name, unsigned int queues, int *ret_fds,
 			    struct diag *reterr);
 
+/* Whether an interface may have this name. */
+bool net_tap_is_name(const char *name);
+
 /* 0 or a negative errno with a sentence. */
 MUST_CHECK int net_tap_create(struct loop *loop, const struct net_tap_config *config,
 			      struct net **ret, struct diag *reterr);

@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/num.h"
+#include "net/tap.h"
 #include "vsp/net/netvsp.h"
 
 void vm_config_init(struct vm_config *config)
@@ -190,6 +191,12 @@ static int parse_net_pair(struct vm_net_config *net, const char *key, const char
 	if (strcmp(key, "mac") == 0) {
 		return parse_mac(value, net->mac, reterr);
 	}
+	if (strcmp(key, "forward") == 0 && net->tap[0]) {
+		return diag_set(reterr, -EINVAL,
+				"--net: forward is for nat: through TAP device '%s' the guest has "
+				"addresses of its own",
+				net->tap);
+	}
 	if (strcmp(key, "forward") == 0) {
 		if (net->forward_count == VM_FORWARDS_MAX) {
 			return diag_set(reterr, -EINVAL, "--net: at most %d forwards",
@@ -205,6 +212,29 @@ static int parse_net_pair(struct vm_net_config *net, const char *key, const char
 			key);
 }
 
+/* The first pair: nat, or tap=NAME. */
+static int parse_net_kind(struct vm_net_config *net, const char *text, const char *key,
+			  const char *value, struct diag *reterr)
+{
+	if (strcmp(key, "nat") == 0 && !value) {
+		return 0;
+	}
+	if (strcmp(key, "tap") != 0) {
+		return diag_set(reterr, -EINVAL,
+				"--net \"%s\" is of no known kind: give nat or tap=NAME, as in "
+				"nat,forward=tcp:2222:22 or tap=tap0",
+				text);
+	}
+	if (!value || !net_tap_is_name(value)) {
+		return diag_set(reterr, -EINVAL,
+				"--net: tap \"%s\" is no name of a network interface: give 1 to "
+				"15 characters without '/', ':', '%%' or spaces, as in tap=tap0",
+				value ? value : "");
+	}
+	memcpy(net->tap, value, strlen(value) + 1);
+	return 0;
+}
+
 int vm_config_add_net(struct vm_config *config, const char *text, struct diag *reterr)
 {
 	auto_free char *copy = strdup(text);
@@ -216,17 +246,20 @@ int vm_config_add_net(struct vm_config *config, const char *text, struct diag *r
 	if (config->net_count == VM_NETS_MAX) {
 		return diag_set(reterr, -EINVAL, "--net: at most %d adapters", VM_NETS_MAX);
 	}
-	if (!next_pair(&at, &key, &value) || value || strcmp(key, "nat") != 0) {
-		return diag_set(reterr, -EINVAL,
-				"--net \"%s\" is of no known kind: give nat, as in "
-				"nat,forward=tcp:2222:22",
-				text);
+	struct vm_net_config *net = &config->nets[config->net_count];
+	int err;
+
+	if (!next_pair(&at, &key, &value)) {
+		key = "";
+		value = NULL;
 	}
-	struct vm_net_config *net = &config->nets[config->net_count++];
-
+	err = parse_net_kind(net, text, key, value, reterr);
+	if (err) {
+		return err;
+	}
+	config->net_count++;
 	while (next_pair(&at, &key, &value)) {
-		int err = parse_net_pair(net, key, value, reterr);
-
+		err = parse_net_pair(net, key, value, reterr);
 		if (err) {
 			return err;
 		}

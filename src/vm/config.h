@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <net/if.h>
+
 #include "base/check.h"
 #include "base/diag.h"
 #include "net/net.h"
@@ -26,6 +28,7 @@
 
 struct vm_net_config {
 	uint8_t mac[NET_MAC_BYTES];
+	char tap[IFNAMSIZ]; /* the host's TAP device; empty: address translation, with forwards */
 	struct net_forward forwards[VM_FORWARDS_MAX];
 	size_t forward_count;
 };
@@ -67,7 +70,7 @@ MUST_CHECK int vm_config_add_dvd(struct vm_config *config, const char *text, str
 MUST_CHECK int vm_config_add_policy(struct vm_config *config, const char *text,
 				    struct diag *reterr);
 
-/* "nat[,mac=02:00:00:00:00:01][,forward=tcp:2222:22]…" */
+/* "nat[,mac=02:00:00:00:00:01][,forward=tcp:2222:22]…" or "tap=NAME[,mac=…]" */
 MUST_CHECK int vm_config_add_net(struct vm_config *config, const char *text, struct diag *reterr);
 
 /* 1 to 63 letters, digits, '.', '_', '-'. */

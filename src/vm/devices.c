@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/num.h"
+#include "net/tap.h"
 #include "proto/board.h"
 #include "vm/vm_internal.h"
 
@@ -167,15 +168,29 @@ static int offer(struct vm *vm, struct vmbus_device *device, struct loop *loop, 
 
 /* ---- network adapters ---- */
 
+static int back_end_make(const struct vm_net_config *net, struct loop *loop, struct net **ret,
+			 struct diag *reterr)
+{
+	if (net->tap[0]) {
+		int fd;
+		struct net_tap_config tap = { .fds_take = &fd, .queues = 1, .link_fd_take = -1 };
+		int err = net_tap_open(net->tap, 1, &fd, reterr);
+
+		return err ? err : net_tap_create(loop, &tap, ret, reterr);
+	}
+	struct net_nat_config nat = { .forwards = net->forwards,
+				      .forward_count = net->forward_count };
+
+	return net_nat_create(loop, &nat, ret, reterr);
+}
+
 static int net_make(struct vm *vm, size_t n, struct diag *reterr)
 {
 	const struct vm_net_config *net = &vm->config->nets[n];
-	struct net_nat_config nat = { .forwards = net->forwards,
-				      .forward_count = net->forward_count };
 	/* Adapters begin where the disks' loop ends. */
 	struct loop *loop = vm_io_loop(vm, n + (vm->config->disk_count > 0));
 	char name[NETVSP_NAME_BYTES_MAX];
-	int err = net_nat_create(loop, &nat, &vm->nets[n], reterr);
+	int err = back_end_make(net, loop, &vm->nets[n], reterr);
 
 	if (err) {
 		return err;

@@ -111,6 +111,11 @@ wrong 1 'net' --kernel "$kernel" --net bridge
 wrong 1 'mac' --kernel "$kernel" --net nat,mac=nonsense
 wrong 1 '02:00:00:00:00:01' --kernel "$kernel" --net nat,mac=02:00:00:00:00:01 --net nat,mac=02:00:00:00:00:01
 wrong 1 'forward' --kernel "$kernel" --net nat,forward=tcp:banana:22
+wrong 1 'tap' --kernel "$kernel" --net tap
+wrong 1 'sixteen-letters-' --kernel "$kernel" --net tap=sixteen-letters-
+wrong 1 'forward is for nat' --kernel "$kernel" --net tap=tap0,forward=tcp:2222:22
+# No TAP device, whatever else the host has or allows.
+wrong '[12]' "'lo'" --kernel "$kernel" --net tap=lo
 wrong 1 'serial' --kernel "$kernel" --serial pigeon
 wrong 1 'frobnicate' --kernel "$kernel" --frobnicate
 wrong 1 'surplus' --kernel "$kernel" surplus

@@ -83,6 +83,29 @@ static void mistakes_name_the_option(void **state)
 	refuse(vm_config_add_policy, "name", "--policy: name \"\"");
 }
 
+static void adapters_are_behind_translation_or_on_a_tap_device(void **state)
+{
+	struct vm_config config;
+
+	(void)state;
+	vm_config_init(&config);
+	add(&config, vm_config_add_net, "nat,forward=tcp:2222:22");
+	add(&config, vm_config_add_net, "tap=tap0,mac=02:00:00:00:00:07");
+	assert_int_equal(config.net_count, 2);
+	assert_string_equal(config.nets[0].tap, "");
+	assert_int_equal(config.nets[0].forward_count, 1);
+	assert_string_equal(config.nets[1].tap, "tap0");
+	assert_int_equal(config.nets[1].mac[5], 7);
+	vm_config_fini(&config);
+	refuse(vm_config_add_net, "tap", "no name of a network interface");
+	refuse(vm_config_add_net, "tap=", "no name of a network interface");
+	refuse(vm_config_add_net, "tap=a/b", "'/'");
+	refuse(vm_config_add_net, "tap=sixteen-letters-", "sixteen-letters-");
+	refuse(vm_config_add_net, "tap=tap0,forward=tcp:1:1", "forward is for nat");
+	refuse(vm_config_add_net, "bridge", "tap=NAME");
+	refuse(vm_config_add_net, "nat=1", "no known kind");
+}
+
 static void there_is_an_end_to_disks_and_policies(void **state)
 {
 	struct vm_config config;
@@ -126,6 +149,7 @@ int main(void)
 		cmocka_unit_test(disks_drives_and_policies_are_listed),
 		cmocka_unit_test(a_comma_in_a_value_is_written_twice),
 		cmocka_unit_test(mistakes_name_the_option),
+		cmocka_unit_test(adapters_are_behind_translation_or_on_a_tap_device),
 		cmocka_unit_test(there_is_an_end_to_disks_and_policies),
 		cmocka_unit_test(sizes_have_binary_units),
 	};
