@@ -436,6 +436,23 @@ static int make_network(void)
 	return err;
 }
 
+static int make_network_with_queues(void)
+{
+	struct netvsp_config config = { .name = "net0", .twin_count = 1 };
+	struct net *twin = NULL;
+	struct netvsp *nic = NULL;
+	struct diag diag;
+	int err = net_null_create_many(loop, true, &config.net);
+
+	err = err ? err : net_twin(config.net, loop, &twin);
+	config.twins = &twin;
+	err = err ? err : netvsp_create(&config, &nic, &diag);
+	netvsp_destroy(nic);
+	net_destroy(twin);
+	net_destroy(config.net);
+	return err;
+}
+
 static int make_integration(void)
 {
 	const struct timesync_config config = { 0 };
@@ -619,6 +636,7 @@ SCENARIO(make_passing_twin)
 SCENARIO(make_vhdx)
 SCENARIO(make_vhd_chain)
 SCENARIO(make_network)
+SCENARIO(make_network_with_queues)
 SCENARIO(make_integration)
 SCENARIO(make_rpc)
 
@@ -658,6 +676,7 @@ int main(void)
 		cmocka_unit_test(make_vhdx_survives_each_failure),
 		cmocka_unit_test(make_vhd_chain_survives_each_failure),
 		cmocka_unit_test(make_network_survives_each_failure),
+		cmocka_unit_test(make_network_with_queues_survives_each_failure),
 		cmocka_unit_test(make_integration_survives_each_failure),
 		cmocka_unit_test(make_rpc_survives_each_failure),
 		cmocka_unit_test(open_a_channel_survives_each_failure),

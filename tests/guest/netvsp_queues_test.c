@@ -13,8 +13,10 @@
 #include <string.h>
 #include <time.h>
 #include <cmocka.h>
+#include <jansson.h>
 
 #include "base/bytes.h"
+#include "base/fault.h"
 #include "base/num.h"
 #include "guest/fake_internal.h"
 #include "guest/netvsc.h"
@@ -743,6 +745,84 @@ static void groups_and_everybody_are_counted(void **state)
 	rig_destroy(&r);
 }
 
+static json_int_t number(const json_t *object, const char *group, const char *name)
+{
+	return json_integer_value(json_object_get(json_object_get(object, group), name));
+}
+
+static void each_queue_shows_its_own_counters(void **state)
+{
+	uint8_t frame[FLOW_BYTES];
+	const json_t *channel;
+	size_t at, seen = 0;
+	json_t *tree = json_object();
+	struct inspect inspect = { tree };
+	struct rig r;
+
+	(void)state;
+	rig_create(&r, (struct rig_config){ .queues = 3 });
+	rig_start(&r, NVSP_VERSION_61);
+	make_flow(frame, mac, peer, 1);
+	for (unsigned int i = 0; i < 3; i++) {
+		netvsc_select(&r.vsc, i);
+		for (unsigned int n = 0; n <= i; n++) {
+			assert_int_equal(deliver_to(&r, i, frame, sizeof(frame), 0), 0);
+			netvsc_expect_frame(&r.vsc, frame, sizeof(frame));
+			assert_int_equal(
+				netvsc_send_section(&r.vsc, 8 * i + n, frame, sizeof(frame)),
+				NVSP_STATUS_SUCCESS);
+		}
+	}
+	fake_guest_settle(r.vsc.guest);
+	bus_inspect(fake_guest_bus(r.vsc.guest), &inspect);
+	json_array_foreach(json_object_get(tree, "channels"), at, channel)
+	{
+		json_int_t count = (json_int_t)(++seen);
+
+		assert_int_equal(number(channel, "queue", "rx_frames"), count);
+		assert_int_equal(number(channel, "queue", "rx_bytes"), count * FLOW_BYTES);
+		assert_int_equal(number(channel, "queue", "tx_frames"), count);
+		assert_int_equal(number(channel, "queue", "tx_bytes"), count * FLOW_BYTES);
+	}
+	assert_int_equal(seen, 3);
+	channel = json_array_get(json_object_get(tree, "channels"), 0);
+	assert_int_equal(number(channel, "netvsp", "rx_frames"), 6);
+	assert_int_equal(number(channel, "netvsp", "tx_frames"), 6);
+	assert_int_equal(number(channel, "netvsp", "sub_channels"), 2);
+	json_decref(tree);
+	rig_destroy(&r);
+}
+
+static void without_memory_there_is_no_buffer_and_later_there_is(void **state)
+{
+	uint32_t message[10] = { NVSP_SEND_RECV_BUF, 0, NETVSC_RECV_ID };
+	unsigned int failures = 0;
+	struct rig r;
+
+	(void)state;
+	rig_create(&r, (struct rig_config){ .queues = 2, .echo = true });
+	rig_start(&r, NVSP_VERSION_61);
+	netvsc_send_nvsp(&r.vsc, (uint32_t[]){ NVSP_REVOKE_RECV_BUF, NETVSC_RECV_ID }, 8);
+	message[1] = r.vsc.recv_gpadl;
+	for (unsigned int n = 1;; n++, failures++) {
+		bool has_fired;
+
+		fault_arm(n);
+		netvsc_send_nvsp(&r.vsc, message, sizeof(message));
+		has_fired = fault_fired();
+		fault_arm(0);
+		assert_int_equal(bytes_le32(r.vsc.packet.payload + 4),
+				 has_fired ? NVSP_STATUS_FAIL : NVSP_STATUS_SUCCESS);
+		if (!has_fired) {
+			break;
+		}
+	}
+	assert_int_equal(failures, 5);
+	converse_on(&r, 1);
+	converse_on(&r, 0);
+	rig_destroy(&r);
+}
+
 static void sub_channels_carry_frames_and_nothing_else(void **state)
 {
 	const uint32_t query[7] = { RNDIS_QUERY, 28, 1, OID_GEN_LINK_SPEED, 0, 20, 0 };
@@ -1074,6 +1154,8 @@ int main(void)
 		cmocka_unit_test(one_packet_announces_up_to_375_frames),
 		cmocka_unit_test(large_sends_of_both_kinds_are_one_frame),
 		cmocka_unit_test(groups_and_everybody_are_counted),
+		cmocka_unit_test(each_queue_shows_its_own_counters),
+		cmocka_unit_test(without_memory_there_is_no_buffer_and_later_there_is),
 		cmocka_unit_test(sub_channels_carry_frames_and_nothing_else),
 		cmocka_unit_test(a_change_of_speed_is_told),
 		cmocka_unit_test(queues_go_on_after_save_and_load),
