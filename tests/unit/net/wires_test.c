@@ -319,10 +319,24 @@ static void rig_down(struct rig *rig)
 	}
 }
 
+struct count {
+	const struct net *net;
+	struct net_counters counters;
+};
+
+static void count_here(void *arg)
+{
+	struct count *count = arg;
+
+	count->counters = *net_counters(count->net);
+}
+
 static struct net_counters counters_of(const struct rig *rig, int side)
 {
-	/* Read while the loop runs: a figure may be one behind. */
-	return *net_counters(rig->sides[side].net);
+	struct count count = { .net = rig->sides[side].net };
+
+	loop_call(rig->loop, count_here, &count);
+	return count.counters;
 }
 
 /* ---- transfers ---- */
