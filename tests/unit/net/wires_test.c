@@ -232,6 +232,13 @@ static void make_packet(struct rig *rig, struct side *side, const char *ours)
 	assert_int_equal(net_packet_create(rig->loop, &config, &side->net, &diag), 0);
 }
 
+static void wait_link(const struct side *side, bool up)
+{
+	for (uint64_t end = loop_now_ns() + WAIT_NS; side->is_up != up; usleep(1000)) {
+		assert_true(loop_now_ns() < end);
+	}
+}
+
 static void rig_up(struct rig *rig, enum kind left, enum kind right)
 {
 	const enum kind kinds[2] = { left, right };
@@ -270,6 +277,9 @@ static void rig_up(struct rig *rig, enum kind left, enum kind right)
 				 0);
 	}
 	assert_int_equal(loop_start_thread(rig->loop, &diag), 0);
+	/* The kernel says of a new interface that it runs a little later. */
+	wait_link(&rig->sides[0], true);
+	wait_link(&rig->sides[1], true);
 }
 
 struct stop {
@@ -628,13 +638,6 @@ static void a_tag_is_taken_out_and_put_in(void **state)
 		close(from);
 		close(pfd.fd);
 		rig_down(&rig);
-	}
-}
-
-static void wait_link(const struct side *side, bool up)
-{
-	for (uint64_t end = loop_now_ns() + WAIT_NS; side->is_up != up; usleep(1000)) {
-		assert_true(loop_now_ns() < end);
 	}
 }
 
