@@ -2,14 +2,20 @@
 #include "mem/mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/fault.h"
 #include "base/num.h"
+
+#define MEM_SEALS  (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 
 /* Nested page tables can use 2 MiB pages only where gpa and host address agree modulo 2 MiB. */
 #define HUGE_BYTES (2 * MIB)
@@ -124,8 +130,10 @@ int mem_create(const struct mem_config *config, struct mem **ret, struct diag *r
 		return diag_set(reterr, -ENOMEM, "no memory");
 	}
 	mem->bytes = config->bytes;
-	mem->fd = memfd_create("guest-ram", MFD_CLOEXEC);
-	if (mem->fd < 0 || ftruncate(mem->fd, (off_t)mem->bytes) != 0) {
+	mem->fd = memfd_create("guest-ram", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	/* Sealed, so that whoever shares it need not fear that it shrinks under him. */
+	if (mem->fd < 0 || ftruncate(mem->fd, (off_t)mem->bytes) != 0 ||
+	    fcntl(mem->fd, F_ADD_SEALS, MEM_SEALS) != 0) {
 		err = -errno;
 	} else {
 		err = map_ram(mem);
@@ -136,6 +144,81 @@ int mem_create(const struct mem_config *config, struct mem **ret, struct diag *r
 				config->bytes / MIB, strerror(-err));
 	}
 	lay_out(mem);
+	*ret = mem;
+	return 0;
+}
+
+/* ---- memory of another process ---- */
+
+int mem_check_sealed(int fd, uint64_t bytes)
+{
+	struct statfs fs;
+	struct stat st;
+	int seals = fcntl(fd, F_GET_SEALS);
+
+	if (seals < 0 || (seals & MEM_SEALS) != MEM_SEALS ||
+	    (seals & (F_SEAL_WRITE | F_SEAL_FUTURE_WRITE))) {
+		return -EPERM;
+	}
+	/* Elsewhere a page fault may wait for whoever serves the file system, or end in SIGBUS. */
+	if (fstatfs(fd, &fs) != 0 || fs.f_type != TMPFS_MAGIC) {
+		return -EPERM;
+	}
+	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || (uint64_t)st.st_size != bytes) {
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/* In order, where a PC has RAM, and one after the other in the file; their sum. 0: they are not. */
+static uint64_t ranges_bytes(const struct mem_range *ranges, size_t count)
+{
+	uint64_t bytes = 0, end = 0;
+
+	if (count < 1 || count > 2) {
+		return 0;
+	}
+	for (size_t i = 0; i < count; i++) {
+		const struct mem_range *range = &ranges[i];
+
+		if (range->gpa < end || range->gpa % HUGE_BYTES || range->bytes == 0 ||
+		    range->bytes % HUGE_BYTES || range->bytes > MEM_BYTES_MAX ||
+		    range->gpa > MEM_BYTES_MAX || range->fd_offset != bytes) {
+			return 0;
+		}
+		end = range->gpa + range->bytes;
+		bytes += range->bytes;
+	}
+	return bytes <= MEM_BYTES_MAX ? bytes : 0;
+}
+
+int mem_import(int fd_take, const struct mem_range *ranges, size_t count, struct mem **ret,
+	       struct diag *reterr)
+{
+	uint64_t bytes = ranges_bytes(ranges, count);
+	int err = bytes ? mem_check_sealed(fd_take, bytes) : -EINVAL;
+	struct mem *mem = err ? NULL : fault_alloc(1, sizeof(*mem));
+
+	if (!mem) {
+		close(fd_take);
+		return diag_set(reterr, err ? err : -ENOMEM,
+				err == -EPERM ? "not a sealed memfd of its own pages"
+				: err         ? "sizes of memory make no sense"
+					      : "no memory");
+	}
+	mem->fd = fd_take;
+	mem->bytes = bytes;
+	err = map_ram(mem);
+	if (err) {
+		mem_destroy(mem);
+		return diag_set(reterr, err, "cannot map %llu MiB of another's memory: %s",
+				bytes / MIB, strerror(-err));
+	}
+	for (size_t i = 0; i < count; i++) {
+		mem->ranges[i] = ranges[i];
+		mem->ranges[i].hva = mem->base + ranges[i].fd_offset;
+	}
+	mem->range_count = count;
 	*ret = mem;
 	return 0;
 }
@@ -213,6 +296,16 @@ static size_t run_length(const uint64_t *gfns, size_t first, size_t count)
 		n++;
 	}
 	return n;
+}
+
+size_t mem_count_runs(const uint64_t *gfns, size_t count)
+{
+	size_t runs = 0;
+
+	for (size_t i = 0; i < count; i += run_length(gfns, i, count)) {
+		runs++;
+	}
+	return runs;
 }
 
 static int map_run(const struct mem *mem, uint8_t *at, uint64_t gfn, size_t pages)

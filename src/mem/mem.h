@@ -54,6 +54,17 @@ struct mem_range {
 MUST_CHECK int mem_create(const struct mem_config *config, struct mem **ret, struct diag *reterr);
 void mem_destroy(struct mem *mem);
 
+/*
+ * Another process's guest memory: its memfd and ranges (hva is not looked at). It must not be able to
+ * pull pages away under us: the size is sealed, and the file is the kernel's own (tmpfs). fd_take is
+ * closed on failure, too. 0; -EINVAL (sizes), -EPERM (seals, file system), -ENOMEM.
+ */
+MUST_CHECK int mem_import(int fd_take, const struct mem_range *ranges, size_t count,
+			  struct mem **ret, struct diag *reterr);
+
+/* The same question of any memfd: 0; -EPERM (seals, file system); -EINVAL (another size). */
+MUST_CHECK int mem_check_sealed(int fd, uint64_t bytes);
+
 uint64_t mem_bytes(const struct mem *mem);
 int mem_fd(const struct mem *mem);
 
@@ -76,4 +87,6 @@ MUST_CHECK int mem_write(const struct mem *mem, gpa_t gpa, const void *buf, uint
  */
 MUST_CHECK int mem_map_pages(const struct mem *mem, const uint64_t *gfns, size_t count,
 			     unsigned int copies, void **ret);
+/* Runs of adjacent pages among these: what mem_map_pages() needs in mappings for one copy. */
+size_t mem_count_runs(const uint64_t *gfns, size_t count);
 void mem_unmap_pages(void *hva, size_t count, unsigned int copies);

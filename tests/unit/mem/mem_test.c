@@ -5,6 +5,9 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <unistd.h>
+#include <sys/mman.h>
+#include <fcntl.h>
 #include <errno.h>
 #include <string.h>
 
@@ -112,6 +115,114 @@ static void ranges_become_iovecs(void **state)
 	mem_destroy(mem);
 }
 
+/* What a worker sends: a descriptor of its RAM, and where it lies. */
+static int share(const struct mem *mem, struct mem_range *ret, size_t *ret_count)
+{
+	const struct mem_range *ranges;
+
+	*ret_count = mem_ranges(mem, &ranges);
+	memcpy(ret, ranges, *ret_count * sizeof(*ranges));
+	return dup(mem_fd(mem));
+}
+
+static void memory_of_another_is_the_same_memory(void **state)
+{
+	struct mem *mem = make_mem(5 * GIB), *other;
+	struct mem_range ranges[2];
+	struct diag diag;
+	size_t count;
+	int fd = share(mem, ranges, &count);
+
+	(void)state;
+	assert_int_equal(count, 2);
+	assert_int_equal(mem_import(fd, ranges, count, &other, &diag), 0);
+	assert_int_equal(mem_bytes(other), mem_bytes(mem));
+	strcpy(mem_hva(mem, MEM_HIGH_BASE + 4096, 10), "above");
+	assert_string_equal(mem_hva(other, MEM_HIGH_BASE + 4096, 10), "above");
+	strcpy(mem_hva(other, 0x1000, 10), "below");
+	assert_string_equal(mem_hva(mem, 0x1000, 10), "below");
+	assert_null(mem_hva(other, MEM_LOW_MAX, 1));
+	mem_destroy(other);
+	mem_destroy(mem);
+}
+
+static void memory_that_could_be_pulled_away_is_refused(void **state)
+{
+	struct mem_range range = { .bytes = 64 * MIB };
+	struct mem *mem;
+	struct diag diag;
+	const int more[] = { 0, F_SEAL_SHRINK, F_SEAL_SHRINK | F_SEAL_GROW,
+			     F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL | F_SEAL_WRITE };
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(more); i++) {
+		int fd = memfd_create("x", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+		assert_int_equal(ftruncate(fd, 64 << 20), 0);
+		assert_int_equal(fcntl(fd, F_ADD_SEALS, more[i]), 0);
+		assert_int_equal(mem_import(fd, &range, 1, &mem, &diag), -EPERM);
+	}
+	/* A pipe, a device, a directory: no memory at all. */
+	assert_int_equal(mem_import(open("/dev/zero", O_RDWR), &range, 1, &mem, &diag), -EPERM);
+	assert_int_equal(mem_import(open("/tmp", O_RDONLY), &range, 1, &mem, &diag), -EPERM);
+}
+
+static void memory_of_other_sizes_than_said_is_refused(void **state)
+{
+	struct mem *mem = make_mem(64 * MIB), *other;
+	struct mem_range ranges[2], bad[2];
+	struct diag diag;
+	size_t count;
+	int fd = share(mem, ranges, &count);
+
+	(void)state;
+	close(fd);
+	for (int i = 0; i < 7; i++) {
+		size_t n = 1;
+
+		memcpy(bad, ranges, sizeof(bad));
+		switch (i) {
+		case 0:
+			bad[0].bytes += 2 * MIB;
+			break;
+		case 1:
+			bad[0].bytes -= 4096;
+			break;
+		case 2:
+			bad[0].gpa = 4096;
+			break;
+		case 3:
+			bad[0].fd_offset = 2 * MIB;
+			break;
+		case 4:
+			bad[0].bytes = 0;
+			break;
+		case 5:
+			n = 0;
+			break;
+		default: /* the second lies in the first */
+			bad[0].bytes = 32 * MIB;
+			bad[1] = (struct mem_range){ .gpa = 16 * MIB,
+						     .bytes = 32 * MIB,
+						     .fd_offset = 32 * MIB };
+			n = 2;
+			break;
+		}
+		assert_int_equal(mem_import(dup(mem_fd(mem)), bad, n, &other, &diag), -EINVAL);
+	}
+	mem_destroy(mem);
+}
+
+static void runs_are_counted(void **state)
+{
+	const uint64_t gfns[] = { 5, 6, 7, 9, 8, 1, 2 };
+
+	(void)state;
+	assert_int_equal(mem_count_runs(gfns, 7), 4);
+	assert_int_equal(mem_count_runs(gfns, 3), 1);
+	assert_int_equal(mem_count_runs(gfns, 0), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -119,6 +230,10 @@ int main(void)
 		cmocka_unit_test(the_hole_below_4g_is_no_ram),
 		cmocka_unit_test(pages_map_twice_and_wrap),
 		cmocka_unit_test(ranges_become_iovecs),
+		cmocka_unit_test(memory_of_another_is_the_same_memory),
+		cmocka_unit_test(memory_that_could_be_pulled_away_is_refused),
+		cmocka_unit_test(memory_of_other_sizes_than_said_is_refused),
+		cmocka_unit_test(runs_are_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
