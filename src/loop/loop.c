@@ -42,7 +42,8 @@ struct loop {
 	/* the loop's thread */
 	struct io_uring ring;
 	struct list ops;
-	struct list timers; /* by time, soonest first */
+	struct list signals; /* struct loop_signal */
+	struct list timers;  /* by time, soonest first */
 	struct list pollers;
 	struct loop_work *queue, **queue_tail;
 	struct loop_watch wake_watch;
@@ -69,6 +70,15 @@ struct loop {
 	bool has_thread;
 	atomic_bool is_patient;
 	counter_u64 rounds, sleeps, enters, submissions, poll_hits;
+};
+
+/* Freed when the kernel has let go of it, or with the loop. */
+struct loop_signal {
+	struct loop_request request;
+	struct loop *loop;
+	struct list link; /* in loop->signals */
+	int again;        /* what is to be written next, or -1 */
+	bool is_in_flight, is_over;
 };
 
 /* Its address tells one thread from another: cheaper than a call. */
@@ -137,6 +147,7 @@ int loop_create(const char *name, struct loop **ret, struct diag *reterr)
 			strerror(-err));
 	}
 	list_init(&loop->ops);
+	list_init(&loop->signals);
 	list_init(&loop->timers);
 	list_init(&loop->pollers);
 	loop->queue_tail = &loop->queue;
@@ -160,6 +171,12 @@ int loop_create(const char *name, struct loop **ret, struct diag *reterr)
 	return 0;
 }
 
+static void free_signal(struct loop_signal *signal)
+{
+	list_remove(&signal->link);
+	free(signal);
+}
+
 void loop_destroy(struct loop *loop)
 {
 	if (!loop) {
@@ -171,6 +188,9 @@ void loop_destroy(struct loop *loop)
 	io_uring_queue_exit(&loop->ring);
 	list_for_each_safe (it, &loop->ops) {
 		free(list_entry(it, struct loop_op, link));
+	}
+	list_for_each_safe (it, &loop->signals) {
+		free_signal(list_entry(it, struct loop_signal, link));
 	}
 	if (loop->wake_fd >= 0) {
 		close(loop->wake_fd);
@@ -431,6 +451,74 @@ void loop_signal_eventfd(struct loop *loop, int fd)
 	io_uring_prep_write(sqe, fd, &one, sizeof(one), 0);
 	sqe->user_data = TAG_IGNORE;
 	io_uring_sqe_set_flags(sqe, IOSQE_CQE_SKIP_SUCCESS);
+}
+
+static void write_signal(struct loop_signal *signal, int fd)
+{
+	static const uint64_t one = 1;
+	struct io_uring_sqe *sqe = next_sqe(signal->loop, 0);
+
+	signal->is_in_flight = true;
+	signal->loop->is_urgent = true;
+	io_uring_prep_write(sqe, fd, &one, sizeof(one), 0);
+	sqe->user_data = (uintptr_t)&signal->request | TAG_REQUEST;
+}
+
+static void on_signal_written(struct loop_request *request, int result)
+{
+	struct loop_signal *signal = container_of(request, struct loop_signal, request);
+	int fd = signal->again;
+
+	(void)result; /* a descriptor that cannot be written is its maker's misfortune */
+	signal->is_in_flight = false;
+	signal->again = -1;
+	if (signal->is_over) {
+		free_signal(signal);
+	} else if (fd >= 0) {
+		write_signal(signal, fd);
+	}
+}
+
+struct loop_signal *loop_signal_create(struct loop *loop)
+{
+	struct loop_signal *signal = fault_alloc(1, sizeof(*signal));
+
+	loop_check_here(loop);
+	if (signal) {
+		signal->request.fn = on_signal_written;
+		signal->loop = loop;
+		signal->again = -1;
+		list_append(&loop->signals, &signal->link);
+	}
+	return signal;
+}
+
+void loop_signal_once(struct loop_signal *signal, int fd)
+{
+	loop_check_here(signal->loop);
+	if (signal->is_in_flight) {
+		signal->again = fd;
+	} else {
+		write_signal(signal, fd);
+	}
+}
+
+void loop_signal_destroy(struct loop_signal *signal)
+{
+	if (!signal) {
+		return;
+	}
+	loop_check_here(signal->loop);
+	if (!signal->is_in_flight) {
+		free_signal(signal);
+		return;
+	}
+	signal->is_over = true;
+	struct io_uring_sqe *sqe = next_sqe(signal->loop, TAG_IGNORE);
+
+	io_uring_prep_cancel64(sqe, (uintptr_t)&signal->request | TAG_REQUEST, 0);
+	sqe->user_data = TAG_IGNORE;
+	submit(signal->loop); /* its descriptors may be closed now */
 }
 
 void loop_hold_submissions(struct loop *loop, unsigned int entries)

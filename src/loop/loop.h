@@ -160,6 +160,18 @@ struct io_uring_sqe *loop_sqe(struct loop *loop, struct loop_request *request);
 void loop_signal_eventfd(struct loop *loop, int fd);
 
 /*
+ * The same for an eventfd that another process has made and may have made a blocking one: at most one
+ * write is in flight, and what is signalled meanwhile is one more write after it, to the last one
+ * named. NULL: no memory.
+ */
+struct loop_signal;
+struct loop_signal *loop_signal_create(struct loop *loop);
+/* The descriptor lives until loop_signal_destroy(). */
+void loop_signal_once(struct loop_signal *signal, int fd);
+/* NULL is fine. A write in flight is given up. */
+void loop_signal_destroy(struct loop_signal *signal);
+
+/*
  * What was or will be queued in this round need not be submitted before there are so many entries, or
  * loop_signal_eventfd() was called, or the loop sleeps: more are about to come. For this round only.
  */

@@ -196,6 +196,51 @@ static void set_to_seven(void *arg)
 	*(int *)arg = 7;
 }
 
+static void one_signal_is_in_flight_at_a_time(void **state)
+{
+	struct loop *loop = make_loop();
+	int fd = eventfd(0, EFD_NONBLOCK);
+	struct loop_signal *signal = loop_signal_create(loop);
+	uint64_t counted;
+
+	(void)state;
+	turn_some(loop);
+	for (int i = 0; i < 100; i++) {
+		loop_signal_once(signal, fd);
+	}
+	turn_some(loop);
+	assert_int_equal(read(fd, &counted, sizeof(counted)), sizeof(counted));
+	assert_true(counted >= 1 && counted <= 2); /* the one in flight, and one for the others */
+	loop_signal_once(signal, fd);
+	turn_some(loop);
+	assert_int_equal(read(fd, &counted, sizeof(counted)), sizeof(counted));
+	loop_signal_destroy(signal);
+	loop_destroy(loop);
+	close(fd);
+}
+
+static void an_eventfd_that_is_full_holds_up_nobody(void **state)
+{
+	struct loop *loop = make_loop();
+	uint64_t full = UINT64_MAX - 1, counted;
+	int fd = eventfd(0, 0), other = eventfd(0, EFD_NONBLOCK); /* one that blocks */
+	struct loop_signal *signal = loop_signal_create(loop);
+
+	(void)state;
+	assert_int_equal(write(fd, &full, sizeof(full)), sizeof(full));
+	loop_signal_once(signal, fd);
+	turn_some(loop);
+	loop_signal_once(signal, fd);
+	loop_signal_eventfd(loop, other);
+	turn_some(loop);
+	assert_int_equal(read(other, &counted, sizeof(counted)), sizeof(counted));
+	loop_signal_destroy(signal); /* in flight */
+	turn_some(loop);
+	loop_destroy(loop);
+	close(other);
+	close(fd);
+}
+
 static void a_call_runs_on_the_loops_thread_and_waits(void **state)
 {
 	struct loop *loop = make_loop();
@@ -445,6 +490,8 @@ int main(void)
 		cmocka_unit_test(an_eventfd_that_is_never_read_gives_an_edge_per_write),
 		cmocka_unit_test(a_watch_stopped_between_an_event_and_its_edge_stays_stopped),
 		cmocka_unit_test(an_eventfd_is_signalled_and_requests_complete),
+		cmocka_unit_test(one_signal_is_in_flight_at_a_time),
+		cmocka_unit_test(an_eventfd_that_is_full_holds_up_nobody),
 		cmocka_unit_test(a_call_runs_on_the_loops_thread_and_waits),
 		cmocka_unit_test(posts_from_many_threads_all_arrive),
 		cmocka_unit_test(a_poller_is_armed_before_sleep),
