@@ -56,6 +56,12 @@ struct synic_ops {
 	 */
 	int (*doorbell_add)(struct synic *synic, uint32_t connection_id, int eventfd);
 	void (*doorbell_remove)(struct synic *synic, uint32_t connection_id);
+
+	/*
+	 * The VP's SIEFP register: gpa of its page of event flags, bit 0: enabled. 0 when there is no
+	 * such VP. Any thread.
+	 */
+	uint64_t (*event_page)(struct synic *synic, uint32_t vp);
 };
 
 /* What the bus hears. */
@@ -68,6 +74,12 @@ struct synic_sink_ops {
 
 	/* A slot that post_message() found taken is free. Control loop. */
 	void (*on_slot_free)(void *ctx, uint32_t vp, uint32_t sint);
+
+	/*
+	 * event_page() gives another value from now on. Must not block. On the thread that sets it: the
+	 * vCPU's as a rule.
+	 */
+	void (*on_event_page)(void *ctx, uint32_t vp, uint64_t siefp);
 };
 
 /* Embedded first by implementers. */

@@ -210,6 +210,13 @@ static void doorbell_remove(struct synic *synic, uint32_t connection_id)
 	check(r == 0 || r == -ENOENT);
 }
 
+static uint64_t event_page(struct synic *synic, uint32_t vp)
+{
+	const struct vcpu *vcpu = synic_vp(synic, vp, VMBUS_SINT);
+
+	return vcpu ? atomic_load(&vcpu->synic.siefp) : 0;
+}
+
 const struct synic_ops synic_kvm_ops = {
 	.vp_count = vp_count,
 	.post_message = post_message,
@@ -217,6 +224,7 @@ const struct synic_ops synic_kvm_ops = {
 	.sint_eventfd = sint_eventfd,
 	.doorbell_add = doorbell_add,
 	.doorbell_remove = doorbell_remove,
+	.event_page = event_page,
 };
 
 /* ---- registers ---- */
@@ -231,15 +239,19 @@ static uint8_t *page_of(struct vcpu *vcpu, uint64_t value)
 
 void synic_vp_set(struct vcpu *vcpu, uint64_t control, uint64_t siefp, uint64_t simp)
 {
+	const struct synic *synic = &vcpu->partition->synic;
 	struct vcpu_synic *vs = &vcpu->synic;
 
 	atomic_store_explicit(&vs->control, control, memory_order_relaxed);
-	atomic_store_explicit(&vs->siefp, siefp, memory_order_relaxed);
+	atomic_store(&vs->siefp, siefp);
 	atomic_store_explicit(&vs->simp, simp, memory_order_relaxed);
 	atomic_store_explicit(&vs->event_page, page_of(vcpu, siefp), memory_order_release);
 	atomic_store_explicit(&vs->message_page, page_of(vcpu, simp), memory_order_release);
 	atomic_store_explicit(&vs->is_enabled, (control & HV_SYNIC_ENABLE) != 0,
 			      memory_order_release);
+	if (synic->sink && synic->sink->on_event_page) {
+		synic->sink->on_event_page(synic->sink_ctx, vcpu->index, siefp);
+	}
 }
 
 /* A page that the guest switches on begins empty: with SYNIC2 KVM leaves that to us. */

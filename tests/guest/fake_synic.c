@@ -11,13 +11,17 @@
 #include "base/check.h"
 #include "base/counter.h"
 #include "base/num.h"
+#include "proto/hv.h"
 
 #define DOORBELLS 4096
 
 struct fake_vp {
 	bool has_message, wants_slot;
 	struct synic_message message;
-	_Atomic(uint8_t) flags[SYNIC_EVENT_FLAGS / 8]; /* as in a real one: both sides' */
+	_Atomic(uint8_t) own[SYNIC_EVENT_FLAGS / 8];
+	_Atomic(uint8_t)
+		*flags; /* as in a real one, both sides'; in guest memory if it has a page */
+	_Atomic(uint64_t) siefp;
 	int fd;
 };
 
@@ -110,6 +114,11 @@ static void doorbell_remove(struct synic *synic, uint32_t connection_id)
 	check(false);
 }
 
+static uint64_t event_page(struct synic *synic, uint32_t vp)
+{
+	return vp < of(synic)->vp_count ? atomic_load(&of(synic)->vps[vp].siefp) : 0;
+}
+
 static const struct synic_ops ops = {
 	.vp_count = vp_count,
 	.post_message = post_message,
@@ -117,6 +126,7 @@ static const struct synic_ops ops = {
 	.sint_eventfd = sint_eventfd,
 	.doorbell_add = doorbell_add,
 	.doorbell_remove = doorbell_remove,
+	.event_page = event_page,
 };
 
 struct fake_synic *fake_synic_create(uint32_t vps)
@@ -131,6 +141,7 @@ struct fake_synic *fake_synic_create(uint32_t vps)
 	check(fake->vps);
 	for (uint32_t i = 0; i < vps; i++) {
 		fake->vps[i].fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+		fake->vps[i].flags = fake->vps[i].own;
 	}
 	return fake;
 }
@@ -201,4 +212,15 @@ uint64_t fake_synic_signals(const struct fake_synic *fake)
 void fake_synic_enable(struct fake_synic *fake, bool enabled)
 {
 	fake->enabled = enabled;
+}
+
+void fake_synic_set_event_page(struct fake_synic *fake, uint32_t vp, uint64_t gpa, void *hva)
+{
+	struct fake_vp *at = &fake->vps[vp];
+
+	at->flags = (_Atomic(uint8_t) *)((uint8_t *)hva + 2 * HV_EVENT_FLAGS_BYTES);
+	atomic_store(&at->siefp, gpa | HV_SYNIC_ENABLE);
+	if (fake->base.sink && fake->base.sink->on_event_page) {
+		fake->base.sink->on_event_page(fake->base.sink_ctx, vp, at->siefp);
+	}
 }

@@ -33,3 +33,6 @@ uint64_t fake_synic_signals(const struct fake_synic *synic);
 
 /* From now on the guest has no SynIC (or has again). */
 void fake_synic_enable(struct fake_synic *synic, bool enabled);
+
+/* The VP's event flags are in this page of guest memory from now on. */
+void fake_synic_set_event_page(struct fake_synic *synic, uint32_t vp, uint64_t gpa, void *hva);
