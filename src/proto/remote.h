@@ -27,7 +27,7 @@
 #define REMOTE_GPADL_PAGES_MAX   (1U << 20)           /* of one connection */
 #define REMOTE_GFNS_MAX          4090                 /* in one GPADL message */
 #define REMOTE_CONFIG_BYTES_MAX  4096                 /* in LEND */
-#define REMOTE_JOURNAL_BYTES_MAX (16U << 20)          /* of one device */
+#define REMOTE_JOURNAL_BYTES_MAX (128U << 20)         /* of one device */
 #define REMOTE_FDS_MAX           (2 + REMOTE_VPS_MAX) /* of one message: HELLO's */
 
 #define REMOTE_KIND_BYTES        16
