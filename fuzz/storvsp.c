@@ -321,7 +321,7 @@ static void save_and_load(void)
 	size_t a_bytes, b_bytes;
 	struct load load;
 
-	bus_pause(fake_guest_bus(m.guest));
+	check(bus_pause(fake_guest_bus(m.guest)) == 0);
 	block_delay_set(m.delay, 0);
 	block_delay_release(m.delay);
 	storvsp_stop(m.storvsp, &m.done);

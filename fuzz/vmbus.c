@@ -197,7 +197,7 @@ static void act_save(struct world *w)
 	const uint8_t *bytes;
 	size_t length;
 
-	bus_pause(w->guest->bus);
+	check(bus_pause(w->guest->bus) == 0);
 	save_init(&save);
 	bus_save(w->guest->bus, &save);
 	check(save_finish(&save, &bytes, &length) == 0);
@@ -216,7 +216,7 @@ static void act_load(struct world *w)
 	bytes = num_min(bytes, w->in.left);
 	bytes_take_copy(&w->in, copy, bytes);
 	load_init(&load, copy, bytes);
-	bus_pause(w->guest->bus);
+	check(bus_pause(w->guest->bus) == 0);
 	int err = bus_load(w->guest->bus, &load);
 
 	bus_resume(w->guest->bus);

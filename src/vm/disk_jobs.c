@@ -322,8 +322,8 @@ static void on_error_asked(struct loop_work *work)
 		  "disk %s: %s: the VM is paused; mend it, then `tabique ctl … disk retry id=%s`",
 		  disk->config.id, strerror(-err), disk->config.id);
 	if (vm->state == VM_RUNNING) {
-		vm_pause(vm);
-		vm->is_paused_for_error = true;
+		/* Else it runs on, and only what it asks of this disk waits. */
+		vm->is_paused_for_error = vm_pause(vm) == 0;
 	}
 }
 

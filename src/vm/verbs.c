@@ -93,7 +93,13 @@ static void on_pause(void *ctx, const json_t *request, struct rpc_reply *reply)
 		rpc_reply_error(reply, "The VM is %s and cannot be paused now.", state_name(vm));
 		return;
 	}
-	vm_pause(vm);
+	if (vm_pause(vm)) {
+		rpc_reply_error(
+			reply,
+			"A device is served by another process, which does not give it back: "
+			"the VM runs on. See `inspect` for which one.");
+		return;
+	}
 	vm->is_paused_for_error =
 		false; /* now it is for the user, too, and `disk retry` leaves it */
 	rpc_reply_ok_take(reply, vm_state_answer(vm));

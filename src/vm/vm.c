@@ -200,14 +200,21 @@ static void on_poweroff_asked(struct loop_work *work)
 
 /* ---- pause ---- */
 
-void vm_pause(struct vm *vm)
+int vm_pause(struct vm *vm)
 {
-	if (vm->state == VM_RUNNING) {
-		partition_pause(vm->partition);
-		bus_pause(vm->bus);
-		vm_pause_adapters(vm, true);
-		vm->state = VM_PAUSED;
+	if (vm->state != VM_RUNNING) {
+		return 0;
 	}
+	partition_pause(vm->partition);
+	int err = bus_pause(vm->bus);
+
+	if (err) {
+		partition_resume(vm->partition);
+		return err;
+	}
+	vm_pause_adapters(vm, true);
+	vm->state = VM_PAUSED;
+	return 0;
 }
 
 void vm_resume(struct vm *vm)

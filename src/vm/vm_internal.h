@@ -115,7 +115,8 @@ void vm_stop_back_ends(struct vm *vm);
 /* vm.c, for verbs.c. */
 void vm_end(struct vm *vm, int status);
 void vm_ask_reset(struct vm *vm);
-void vm_pause(struct vm *vm);
+/* 0, or -ETIMEDOUT when a device does not come home from another process: it runs on. */
+MUST_CHECK int vm_pause(struct vm *vm);
 void vm_resume(struct vm *vm);
 
 /* verbs.c */

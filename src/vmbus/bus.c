@@ -9,6 +9,7 @@
 #include "base/fault.h"
 #include "base/num.h"
 #include "proto/hv.h"
+#include "vmbus/bus_away.h"
 #include "vmbus/bus_internal.h"
 
 /* ---- messages to the guest ---- */
@@ -60,7 +61,8 @@ void bus_on_send(void *ctx, uint32_t target_vp, const void *message, uint32_t by
 
 /* ---- messages from the guest ---- */
 
-static bool take_mail(struct vmbus_bus *bus, struct mail *ret)
+/* The oldest message; it stays there. */
+static bool look_at_mail(struct vmbus_bus *bus, struct mail *ret)
 {
 	bool any;
 
@@ -68,22 +70,30 @@ static bool take_mail(struct vmbus_bus *bus, struct mail *ret)
 	any = bus->in_count > 0;
 	if (any) {
 		*ret = bus->inbox[bus->in_first];
-		bus->in_first = (bus->in_first + 1) % INBOX_MESSAGES;
-		bus->in_count--;
 	}
 	pthread_mutex_unlock(&bus->inbox_lock);
 	return any;
+}
+
+static void drop_mail(struct vmbus_bus *bus)
+{
+	pthread_mutex_lock(&bus->inbox_lock);
+	bus->in_first = (bus->in_first + 1) % INBOX_MESSAGES;
+	bus->in_count--;
+	pthread_mutex_unlock(&bus->inbox_lock);
 }
 
 void bus_process_inbox(struct vmbus_bus *bus)
 {
 	struct mail mail;
 
-	if (bus->is_paused) {
+	if (bus->is_paused || bus->reset_waits) {
 		return;
 	}
 	control_pump(bus->control);
-	while (on_has_room(bus) && take_mail(bus, &mail)) {
+	while (on_has_room(bus) && look_at_mail(bus, &mail) &&
+	       !bus_away_blocks(bus, mail.message, mail.bytes)) {
+		drop_mail(bus);
 		control_on_message(bus->control, mail.connection_id, mail.message, mail.bytes);
 		control_pump(bus->control);
 	}
@@ -135,11 +145,17 @@ static void on_slot_free(void *ctx, uint32_t vp, uint32_t sint)
 	bus_process_inbox(bus);
 }
 
+/* A vCPU's thread. */
+static void on_event_page(void *ctx, uint32_t vp, uint64_t siefp)
+{
+	bus_away_set_event_page(ctx, vp, siefp);
+}
+
 /* ---- the end of a connection ---- */
 
 void bus_finish_reset(struct vmbus_bus *bus)
 {
-	if (bus->reset_done && control_is_quiet(bus->control)) {
+	if (bus->reset_done && !bus->reset_waits && control_is_quiet(bus->control)) {
 		struct loop_work *done = bus->reset_done;
 
 		bus->reset_done = NULL;
@@ -193,6 +209,7 @@ static const struct control_ops control_ops = {
 static const struct synic_sink_ops sink_ops = {
 	.on_post_message = on_post_message,
 	.on_slot_free = on_slot_free,
+	.on_event_page = on_event_page,
 };
 
 int bus_create(struct loop *control_loop, const struct mem *mem, struct synic *synic,
@@ -208,6 +225,7 @@ int bus_create(struct loop *control_loop, const struct mem *mem, struct synic *s
 	bus->synic = synic;
 	pthread_mutex_init(&bus->inbox_lock, NULL);
 	loop_work_init(&bus->inbox_work, on_inbox);
+	bus_away_init(bus);
 	int err = gpadl_table_create(mem, control_loop, on_gpadl_gone, bus, &bus->gpadls);
 
 	if (!err) {
@@ -246,6 +264,7 @@ void bus_destroy(struct vmbus_bus *bus)
 	loop_cancel(bus->loop, &bus->inbox_work);
 	control_destroy(bus->control);
 	gpadl_table_destroy(bus->gpadls);
+	bus_away_fini(bus);
 	pthread_mutex_destroy(&bus->inbox_lock);
 	free(bus);
 }
@@ -258,6 +277,15 @@ void bus_reset(struct vmbus_bus *bus, struct loop_work *done)
 	pthread_mutex_unlock(&bus->inbox_lock);
 	bus->out_count = 0;
 	bus->reset_done = done;
+	bus->reset_waits = bus_away_recall_all(bus, REMOTE_RECALL_CONTROL);
+	if (!bus->reset_waits) {
+		bus_go_on_with_reset(bus);
+	}
+}
+
+void bus_go_on_with_reset(struct vmbus_bus *bus)
+{
+	bus->reset_waits = false;
 	control_reset(bus->control);
 	bus->out_count = 0; /* whatever the end of the old connection said */
 	bus_finish_reset(bus);
@@ -289,13 +317,19 @@ static void set_paused(struct vmbus_bus *bus, bool paused)
 	}
 }
 
-void bus_pause(struct vmbus_bus *bus)
+int bus_pause(struct vmbus_bus *bus)
 {
-	set_paused(bus, true);
+	int err = bus_away_wait_all(bus, BUS_PAUSE_LIMIT_NS);
+
+	if (!err) {
+		set_paused(bus, true);
+	}
+	return err;
 }
 
 void bus_resume(struct vmbus_bus *bus)
 {
 	set_paused(bus, false);
+	bus_away_touch_all(bus);
 	bus_process_inbox(bus);
 }

@@ -43,8 +43,12 @@ void bus_revoke(struct vmbus_bus *bus, struct vmbus_device *device, struct loop_
  */
 void bus_reset(struct vmbus_bus *bus, struct loop_work *done);
 
-/* Stops and restarts packets on all channels: for pause and save. Waits for the I/O loops. */
-void bus_pause(struct vmbus_bus *bus);
+/*
+ * Stops and restarts packets on all channels: for pause and save. Waits for the I/O loops, and for
+ * devices that are away to come home: 0, or -ETIMEDOUT when one did not, and nothing is paused.
+ */
+#define BUS_PAUSE_LIMIT_NS (2ULL * 1000 * 1000 * 1000)
+MUST_CHECK int bus_pause(struct vmbus_bus *bus);
 void bus_resume(struct vmbus_bus *bus);
 
 /* While paused: the bus, its channels and each device's half. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "vmbus/bus_away.h"
 #include "vmbus/bus_internal.h"
 
 /* ---- a channel opens ---- */
@@ -64,6 +65,7 @@ static int open_channel(struct vmbus_channel *channel, const struct control_open
 	}
 	if (!err) {
 		channel->target_vp = open->target_vp;
+		bus_away_set_target_vp(bus, channel->relid, open->target_vp);
 		channel->version = control_version(bus->control);
 		channel->is_paused = bus->is_paused;
 		loop_call(channel->loop, open_on_loop, &args);
@@ -99,7 +101,13 @@ void bus_on_open(void *ctx, uint32_t relid, const struct control_open *open)
 
 static void close_on_loop(void *arg)
 {
-	channel_close(((struct loop_op_args *)arg)->channel);
+	struct vmbus_channel *channel = ((struct loop_op_args *)arg)->channel;
+
+	if (channel->is_open) {
+		channel_close(channel);
+	} else { /* it was lost on its way home */
+		loop_post(channel->control_loop, &channel->closed);
+	}
 }
 
 /* One that the guest has not opened is gone for the device at once, else when it has closed. */
@@ -196,6 +204,7 @@ bool bus_on_set_target_vp(void *ctx, uint32_t relid, uint32_t target_vp)
 		return false;
 	}
 	bus->channels[relid]->target_vp = target_vp;
+	bus_away_set_target_vp(bus, relid, target_vp);
 	return true;
 }
 
@@ -336,6 +345,12 @@ void bus_revoke(struct vmbus_bus *bus, struct vmbus_device *device, struct loop_
 {
 	struct vmbus_channel *channel = device->channel;
 	uint32_t relid = channel->relid;
+
+	if (bus_away_is_away(device)) {
+		device->lending->revoke_done = done;
+		device->lending->ops->recall(device->lending, REMOTE_RECALL_END);
+		return;
+	}
 	bool was_open = strcmp(control_channel_state(bus->control, relid), "offered") != 0;
 
 	channel->revoke_done = done;

@@ -7,6 +7,7 @@
 
 #include <pthread.h>
 
+#include "proto/remote.h"
 #include "vmbus/bus.h"
 #include "vmbus/channel_internal.h"
 
@@ -37,7 +38,9 @@ struct vmbus_bus {
 	struct mail outbox[OUTBOX_MESSAGES];
 	unsigned int out_first, out_count;
 	struct loop_work *reset_done;
+	bool reset_waits; /* for devices that are away */
 	bool is_paused;
+	int board_fd; /* -1: none yet */
 	uint64_t messages_sent, messages_dropped;
 
 	/* any thread, under inbox_lock; nothing is taken under it */
@@ -47,6 +50,9 @@ struct vmbus_bus {
 	uint64_t inbox_full;
 
 	struct loop_work inbox_work;
+
+	/* any thread */
+	_Atomic(struct remote_board *) board; /* or NULL */
 };
 
 /* bus.c */
@@ -58,6 +64,8 @@ void bus_flush_outbox(struct vmbus_bus *bus);
 void bus_on_send(void *ctx, uint32_t target_vp, const void *message, uint32_t bytes);
 /* After a channel has closed: a reset may be waiting for it. */
 void bus_finish_reset(struct vmbus_bus *bus);
+/* All devices are home. */
+void bus_go_on_with_reset(struct vmbus_bus *bus);
 
 /* bus_channels.c: for control_ops */
 

@@ -2,6 +2,7 @@
 /* The bus for people (inspect) and its saved state. */
 #include <errno.h>
 
+#include "vmbus/bus_away.h"
 #include "vmbus/bus_internal.h"
 
 /* ---- for people ---- */
@@ -48,6 +49,14 @@ static void inspect_channel(struct vmbus_bus *bus, struct vmbus_channel *channel
 		       guid_format(&channel->device->offer.interface_instance, guid));
 	struct inspect_args args = { .channel = channel, .at = &item };
 
+	if (bus_away_is_away(channel->device)) {
+		inspect_bool(&item, "away", true);
+		inspect_u64(&item, "index", channel->index);
+		if (channel->index == 0) {
+			channel->device->lending->ops->inspect(channel->device->lending, &item);
+		}
+		return;
+	}
 	loop_call(channel->loop, inspect_on_loop, &args);
 }
 

@@ -270,6 +270,24 @@ int gpadl_table_get(struct gpadl_table *table, uint32_t relid, uint32_t id, stru
 	return err;
 }
 
+uint32_t gpadl_table_relid(struct gpadl_table *table, uint32_t id)
+{
+	const struct gpadl *gpadl = find(table, id);
+
+	return gpadl ? gpadl->relid : 0;
+}
+
+void gpadl_table_each(struct gpadl_table *table, uint32_t relid, gpadl_each_fn *fn, void *ctx)
+{
+	list_for_each (it, &table->live) {
+		const struct gpadl *gpadl = list_entry(it, struct gpadl, link);
+
+		if (gpadl->relid == relid && is_complete(gpadl)) {
+			fn(ctx, gpadl);
+		}
+	}
+}
+
 uint32_t gpadl_table_count(const struct gpadl_table *table)
 {
 	return table->count;
@@ -280,6 +298,11 @@ uint32_t gpadl_table_count(const struct gpadl_table *table)
 uint32_t gpadl_id(const struct gpadl *gpadl)
 {
 	return gpadl->id;
+}
+
+uint32_t gpadl_offset(const struct gpadl *gpadl)
+{
+	return gpadl->offset_bytes;
 }
 
 uint64_t gpadl_bytes(const struct gpadl *gpadl)

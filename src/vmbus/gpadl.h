@@ -33,6 +33,9 @@ uint32_t gpadl_id(const struct gpadl *gpadl);
 /* Bytes from the first to the last. A GPADL of one range, which is all that devices use. */
 uint64_t gpadl_bytes(const struct gpadl *gpadl);
 
+/* Where the first of them is in the first page. */
+uint32_t gpadl_offset(const struct gpadl *gpadl);
+
 /* Page frame numbers, in order. Borrowed. */
 const uint64_t *gpadl_gfns(const struct gpadl *gpadl, size_t *ret_count);
 

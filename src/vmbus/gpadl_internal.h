@@ -48,6 +48,13 @@ void gpadl_table_clear(struct gpadl_table *table);
 MUST_CHECK int gpadl_table_get(struct gpadl_table *table, uint32_t relid, uint32_t id,
 			       struct gpadl **ret);
 
+/* The channel of one that lives, complete or not; 0: there is none. Control loop. */
+uint32_t gpadl_table_relid(struct gpadl_table *table, uint32_t id);
+
+/* Calls fn for each complete one of this channel's. Control loop. */
+typedef void gpadl_each_fn(void *ctx, const struct gpadl *gpadl);
+void gpadl_table_each(struct gpadl_table *table, uint32_t relid, gpadl_each_fn *fn, void *ctx);
+
 uint32_t gpadl_table_count(const struct gpadl_table *table);
 
 void gpadl_table_save(struct gpadl_table *table, struct save *save);

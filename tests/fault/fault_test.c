@@ -552,9 +552,10 @@ struct loop *vm_io_loop(struct vm *vm, size_t n)
 	return vm->io[n % vm->io_count];
 }
 
-void vm_pause(struct vm *vm)
+int vm_pause(struct vm *vm)
 {
 	vm->state = VM_PAUSED;
+	return 0;
 }
 
 void vm_resume(struct vm *vm)

@@ -91,7 +91,7 @@ static void load_file(const char *name)
 	/* A process that takes a machine over has heard nothing of its guest. */
 	fake_guest_unload(p.vsc.guest);
 	device = netvsp_device(p.nic);
-	bus_pause(fake_guest_bus(p.vsc.guest));
+	assert_int_equal(bus_pause(fake_guest_bus(p.vsc.guest)), 0);
 	load_init(&load, bytes, length);
 	assert_int_equal(bus_load(fake_guest_bus(p.vsc.guest), &load), 0);
 	assert_true(vmbus_channel_is_open(device->channel));
@@ -153,7 +153,7 @@ static void write_state(void **state)
 	netvsc_expect_frame(&p.vsc, frame, 20000);
 	assert_int_equal(deliver(&p, frame, 60, 0), 0);
 	netvsc_expect_frame(&p.vsc, frame, 60);
-	bus_pause(fake_guest_bus(p.vsc.guest));
+	assert_int_equal(bus_pause(fake_guest_bus(p.vsc.guest)), 0);
 	netvsp_pause(p.nic);
 	save_init(&save);
 	bus_save(fake_guest_bus(p.vsc.guest), &save);

@@ -74,7 +74,7 @@ static void load_file(const char *name)
 	/* A process that takes a machine over has heard nothing of its guest. */
 	fake_guest_unload(p.m.guest);
 	device = storvsp_device(p.m.storvsp);
-	bus_pause(p.m.guest->bus);
+	assert_int_equal(bus_pause(p.m.guest->bus), 0);
 	load_init(&load, bytes, length);
 	assert_int_equal(bus_load(p.m.guest->bus, &load), 0);
 	assert_true(vmbus_channel_is_open(device->channel));
@@ -145,7 +145,7 @@ static void write_state(void **state)
 	*buffer_at(&p.m, &b, 5) = 18;
 	command(&p, 0, select, &b);
 	command(&p, 1, eject, NULL);
-	bus_pause(p.m.guest->bus);
+	assert_int_equal(bus_pause(p.m.guest->bus), 0);
 	storvsp_stop(p.m.storvsp, &p.m.done);
 	machine_wait_done(&p.m);
 	save_init(&save);

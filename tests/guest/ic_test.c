@@ -349,7 +349,7 @@ static void a_pause_is_neither_disturbed_nor_held_against_the_guest(void **state
 	negotiate(time, IC_FRAMEWORK_3_0, IC_TIMESYNC_4_0);
 	beat(channel, IC_HEARTBEAT_3_0);
 	assert_true(fake_guest_wait(f->guest, is_ok, f));
-	bus_pause(fake_guest_bus(f->guest));
+	assert_int_equal(bus_pause(fake_guest_bus(f->guest)), 0);
 	fake_guest_settle(f->guest);
 	before = fake_channel_ring(channel, 1)->write_index;
 	before_time = fake_channel_ring(time, 1)->write_index;

@@ -910,7 +910,7 @@ static void queues_go_on_after_save_and_load(void **state)
 	make_flow(frame, peer, mac, 1);
 	netvsc_post_section(&r.vsc, 0, frame, sizeof(frame));
 	fake_guest_settle(r.vsc.guest);
-	bus_pause(fake_guest_bus(r.vsc.guest));
+	assert_int_equal(bus_pause(fake_guest_bus(r.vsc.guest)), 0);
 	netvsp_pause(r.nic);
 	save_bus(&r, &first, &a, &a_bytes);
 	save_init(&second);
@@ -984,13 +984,13 @@ static void queues_go_on_in_another_process(void **state)
 		netvsc_expect_frame(&r.vsc, frame, sizeof(frame));
 	}
 	r.vsc.keep = false;
-	bus_pause(fake_guest_bus(r.vsc.guest));
+	assert_int_equal(bus_pause(fake_guest_bus(r.vsc.guest)), 0);
 	netvsp_pause(r.nic);
 	save_bus(&r, &first, &before, &before_bytes);
 	netvsp_resume(r.nic);
 	bus_resume(fake_guest_bus(r.vsc.guest));
 	rig_replace_nic(&r);
-	bus_pause(fake_guest_bus(r.vsc.guest));
+	assert_int_equal(bus_pause(fake_guest_bus(r.vsc.guest)), 0);
 	load_init(&load, before, before_bytes);
 	assert_int_equal(bus_load(fake_guest_bus(r.vsc.guest), &load), 0);
 	save_bus(&r, &second, &after, &after_bytes);
@@ -1113,7 +1113,7 @@ static void queues_on_threads_can_be_paused_saved_and_loaded(void **state)
 			netvsc_select(&r.vsc, i);
 			netvsc_post_section(&r.vsc, i, frame, sizeof(frame));
 		}
-		bus_pause(fake_guest_bus(r.vsc.guest));
+		assert_int_equal(bus_pause(fake_guest_bus(r.vsc.guest)), 0);
 		netvsp_pause(r.nic);
 		save_init(&save);
 		device->ops->save(device, &save);

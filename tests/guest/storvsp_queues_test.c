@@ -434,7 +434,7 @@ static void queues_go_on_in_another_process(void **state)
 	assert_int_equal(ask_subs(&m, 1), VSTOR_STATUS_SUCCESS);
 	sub = open_sub(&m, 1);
 	converse(&m, sub, 1);
-	bus_pause(m.guest->bus);
+	assert_int_equal(bus_pause(m.guest->bus), 0);
 	storvsp_stop(m.storvsp, &m.done);
 	machine_wait_done(&m);
 	save_bus(&m, &first, &before, &before_bytes);
@@ -455,7 +455,7 @@ static void queues_go_on_in_another_process(void **state)
 			 0);
 	assert_int_equal(storvsp_add(m.storvsp, (struct storvsp_address){ 0 }, m.disk, &diag), 0);
 	fake_guest_offer(m.guest, storvsp_device(m.storvsp));
-	bus_pause(m.guest->bus);
+	assert_int_equal(bus_pause(m.guest->bus), 0);
 	load_init(&load, before, before_bytes);
 	assert_int_equal(bus_load(m.guest->bus, &load), 0);
 	save_bus(&m, &second, &after, &after_bytes);

@@ -612,7 +612,7 @@ static void state_survives_in_the_middle(void **state)
 		send_srb(&m, &p, NULL);
 		fake_guest_settle(m.guest);
 	}
-	bus_pause(fake_guest_bus(m.guest));
+	assert_int_equal(bus_pause(fake_guest_bus(m.guest)), 0);
 	storvsp_stop(m.storvsp, &m.done);
 	machine_wait_done(&m);
 	save_device(&m, &first_save, &before, &before_bytes);

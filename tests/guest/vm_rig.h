@@ -30,12 +30,13 @@ struct loop *vm_io_loop(struct vm *vm, size_t n)
 	return vm->io[n % vm->io_count];
 }
 
-void vm_pause(struct vm *vm)
+int vm_pause(struct vm *vm)
 {
 	if (vm->state == VM_RUNNING) {
-		bus_pause(vm->bus);
+		assert_int_equal(bus_pause(vm->bus), 0);
 		vm->state = VM_PAUSED;
 	}
+	return 0;
 }
 
 void vm_resume(struct vm *vm)

@@ -550,7 +550,7 @@ static void a_saved_bus_goes_on_in_another_process(void **state)
 	struct load load;
 
 	converse(channel);
-	bus_pause(f->guest->bus);
+	assert_int_equal(bus_pause(f->guest->bus), 0);
 	save_init(&first);
 	bus_save(f->guest->bus, &first);
 	assert_int_equal(save_finish(&first, &bytes, &length), 0);
@@ -570,7 +570,7 @@ static void a_saved_bus_goes_on_in_another_process(void **state)
 			 0);
 	assert_int_equal(echo_create("test", &f->echo), 0);
 	fake_guest_offer(f->guest, echo_device(f->echo));
-	bus_pause(f->guest->bus);
+	assert_int_equal(bus_pause(f->guest->bus), 0);
 	load_init(&load, bytes, length);
 	assert_int_equal(bus_load(f->guest->bus, &load), 0);
 	save_init(&second);
@@ -600,14 +600,14 @@ static void a_broken_state_loads_nothing(void **state)
 	const uint8_t *bytes;
 	size_t length;
 
-	bus_pause(f->guest->bus);
+	assert_int_equal(bus_pause(f->guest->bus), 0);
 	save_init(&save);
 	bus_save(f->guest->bus, &save);
 	assert_int_equal(save_finish(&save, &bytes, &length), 0);
 	bus_resume(f->guest->bus);
 	fake_channel_close(channel);
 	fake_guest_unload(f->guest);
-	bus_pause(f->guest->bus);
+	assert_int_equal(bus_pause(f->guest->bus), 0);
 	for (size_t cut = 1; cut < length; cut += 13) {
 		static struct loop_work work;
 		struct load load;
@@ -620,7 +620,7 @@ static void a_broken_state_loads_nothing(void **state)
 		loop_work_init(&work, on_work);
 		bus_reset(f->guest->bus, &work);
 		wait_work(f->guest);
-		bus_pause(f->guest->bus);
+		assert_int_equal(bus_pause(f->guest->bus), 0);
 	}
 	bus_resume(f->guest->bus);
 	save_fini(&save);
