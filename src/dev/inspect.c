@@ -55,3 +55,30 @@ struct inspect inspect_item(struct inspect *at, const char *name)
 	json_array_append_new(array, item);
 	return (struct inspect){ item };
 }
+
+struct inspect inspect_init(void)
+{
+	return (struct inspect){ json_object() };
+}
+
+void inspect_fini(struct inspect *at)
+{
+	json_decref(at->object);
+	at->object = NULL;
+}
+
+size_t inspect_print(const struct inspect *at, char *ret_buf, size_t room)
+{
+	size_t bytes = json_dumpb(at->object, ret_buf, room, JSON_COMPACT);
+
+	return bytes <= room ? bytes : 0;
+}
+
+void inspect_text(struct inspect *at, const char *name, const char *text, size_t bytes)
+{
+	json_t *tree = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, NULL);
+
+	if (tree) {
+		json_object_set_new(at->object, name, tree);
+	}
+}

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* jansson's json_t. */
@@ -27,3 +28,15 @@ struct inspect inspect_child(struct inspect *at, const char *name);
 
 /* A new object appended to the array `name`, which is made when it is not there. */
 struct inspect inspect_item(struct inspect *at, const char *name);
+
+/* ---- a tree that travels as text, between processes ---- */
+
+/* A tree of one's own; released with inspect_fini(). Its object is NULL without memory. */
+struct inspect inspect_init(void);
+void inspect_fini(struct inspect *at);
+
+/* As JSON into buf, without an end; the bytes, or 0 when it does not fit. */
+size_t inspect_print(const struct inspect *at, char *ret_buf, size_t room);
+
+/* JSON from somewhere else, which is hostile, as the field `name`; what is none is left out. */
+void inspect_text(struct inspect *at, const char *name, const char *text, size_t bytes);

@@ -28,12 +28,18 @@ static const struct vmbus_device_ops *ops_of(const struct vmbus_channel *channel
 static void signal_guest(struct vmbus_channel *channel)
 {
 	struct synic *synic = channel->synic;
-	uint32_t vp = atomic_load_explicit(&channel->target_vp, memory_order_relaxed);
+	const _Atomic(uint32_t) *at =
+		channel->board_target_vp ? channel->board_target_vp : &channel->target_vp;
+	uint32_t vp = atomic_load_explicit(at, memory_order_relaxed);
 	int fd = synic->ops->sint_eventfd(synic, vp, VMBUS_SINT);
 
 	if (fd >= 0 && synic->ops->set_event_flag(synic, vp, VMBUS_SINT, channel->relid)) {
 		counter_add(&channel->interrupts, 1);
-		loop_signal_eventfd(channel->loop, fd);
+		if (channel->signal) {
+			loop_signal_once(channel->signal, fd);
+		} else {
+			loop_signal_eventfd(channel->loop, fd);
+		}
 	}
 }
 

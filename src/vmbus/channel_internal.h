@@ -95,6 +95,10 @@ struct vmbus_channel {
 	struct coalesce coalesce;
 	struct log_rate log_rate;
 
+	/* Of one that is served for another process; NULL at home. */
+	struct loop_signal *signal;               /* I/O loop: for interrupts */
+	const _Atomic(uint32_t) *board_target_vp; /* in the place of target_vp; hostile */
+
 	/* any */
 	_Atomic(uint32_t) target_vp;
 	struct loop_work closed, subs_asked; /* from the I/O loop to the control loop */

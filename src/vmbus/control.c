@@ -755,6 +755,11 @@ uint32_t control_connection_id(const struct control *control, uint32_t relid)
 	return SIGNAL_CONNECTION_BASE + relid;
 }
 
+const uint8_t *control_user_data(const struct control *control, uint32_t relid)
+{
+	return control->channels[relid]->user_data;
+}
+
 const char *control_channel_state(const struct control *control, uint32_t relid)
 {
 	static const char *const names[] = { "offered", "opening", "open", "closing" };

@@ -125,6 +125,9 @@ bool control_is_quiet(const struct control *control); /* nothing open, opening o
 uint32_t control_version(const struct control *control); /* 0 when disconnected */
 uint32_t control_connection_id(const struct control *control, uint32_t relid);
 
+/* The 120 bytes of its OPEN_CHANNEL; of one that is offered. */
+const uint8_t *control_user_data(const struct control *control, uint32_t relid);
+
 /* Name of the channel's state, for people. */
 const char *control_channel_state(const struct control *control, uint32_t relid);
 void control_inspect(const struct control *control, struct inspect *at);

@@ -47,8 +47,7 @@ enum remote_event {
 	REMOTE_AWAY,         /* the host serves it */
 	REMOTE_HOME_ORDERLY, /* it was given back; retry_ms: the host will be there again by then */
 	REMOTE_HOME_KILLED,  /* the host's process is gone, or it has broken the protocol and is */
-	REMOTE_REFUSED,      /* the host does not take it: text says why; it is tried again */
-	REMOTE_REMOVED,      /* home, and not lent again before remote_worker_add() */
+	REMOTE_REFUSED,      /* the host does not take it, or no more: text says why; tried again */
 };
 
 /*
