@@ -56,6 +56,33 @@ uint64_t net_sum(const void *buf, size_t bytes)
 	return a;
 }
 
+uint64_t net_sum_iov(const struct iovec *iov, int count, uint32_t offset, uint32_t bytes)
+{
+	uint64_t sum = 0;
+	bool is_odd = false;
+
+	for (int i = 0; i < count && bytes; i++) {
+		uint32_t run;
+		uint64_t part;
+
+		if (offset >= iov[i].iov_len) {
+			offset -= (uint32_t)iov[i].iov_len;
+			continue;
+		}
+		run = (uint32_t)num_min(iov[i].iov_len - offset, bytes);
+		part = net_sum((const uint8_t *)iov[i].iov_base + offset, run);
+		if (is_odd) {
+			/* Each byte lies in the other half of its word. */
+			part = __builtin_bswap16((uint16_t)~net_sum_fold(part));
+		}
+		sum += part;
+		is_odd ^= run & 1;
+		bytes -= run;
+		offset = 0;
+	}
+	return sum;
+}
+
 uint16_t net_sum_fold(uint64_t sum)
 {
 	while (sum >> 16) {
@@ -92,12 +119,14 @@ static void ipv4_checksum(uint8_t *l3, uint32_t bytes)
 
 /* ---- headers ---- */
 
-static int parse_ipv4(const uint8_t *frame, uint32_t bytes, bool any_length, struct net_headers *h)
+static int parse_ipv4(const uint8_t *frame, uint32_t readable, uint32_t bytes, bool any_length,
+		      struct net_headers *h)
 {
 	const uint8_t *l3 = frame + h->l3_offset;
 	uint32_t left = bytes - h->l3_offset, header, total;
 
-	if (left < IPV4_BYTES || l3[0] >> 4 != 4) {
+	if (left < IPV4_BYTES || h->l3_offset + (uint32_t)IPV4_BYTES > readable ||
+	    l3[0] >> 4 != 4) {
 		return -EBADMSG;
 	}
 	header = (l3[0] & 0xfU) * 4;
@@ -113,13 +142,15 @@ static int parse_ipv4(const uint8_t *frame, uint32_t bytes, bool any_length, str
 	return 0;
 }
 
-static int parse_ipv6(const uint8_t *frame, uint32_t bytes, bool any_length, struct net_headers *h)
+static int parse_ipv6(const uint8_t *frame, uint32_t readable, uint32_t bytes, bool any_length,
+		      struct net_headers *h)
 {
 	const uint8_t *l3 = frame + h->l3_offset;
 	uint32_t left = bytes - h->l3_offset, total, at = IPV6_BYTES;
 	uint8_t next;
 
-	if (left < IPV6_BYTES || l3[0] >> 4 != 6) {
+	if (left < IPV6_BYTES || h->l3_offset + (uint32_t)IPV6_BYTES > readable ||
+	    l3[0] >> 4 != 6) {
 		return -EBADMSG;
 	}
 	total = any_length ? left : IPV6_BYTES + (uint32_t)bytes_be16(l3 + 4);
@@ -136,6 +167,9 @@ static int parse_ipv6(const uint8_t *frame, uint32_t bytes, bool any_length, str
 		if (!is_extension || total - at < 8) {
 			break;
 		}
+		if (h->l3_offset + at + 8 > readable) {
+			return -EBADMSG;
+		}
 		uint32_t extension = 8 + l3[at + 1] * 8U;
 
 		if (extension > total - at) {
@@ -151,21 +185,22 @@ static int parse_ipv6(const uint8_t *frame, uint32_t bytes, bool any_length, str
 	return 0;
 }
 
-int net_headers_parse(const uint8_t *frame, uint32_t bytes, bool any_length,
-		      struct net_headers *ret)
+/* Of the frame's bytes the first `readable` can be looked at. */
+static int parse_headers(const uint8_t *frame, uint32_t readable, uint32_t bytes, bool any_length,
+			 struct net_headers *ret)
 {
 	struct net_headers h = { .l3_offset = NET_HEADER_BYTES };
 	int err;
 
-	if (bytes < NET_HEADER_BYTES || bytes > NET_FRAME_BYTES_MAX) {
+	if (readable < NET_HEADER_BYTES || bytes > NET_FRAME_BYTES_MAX) {
 		return -EBADMSG;
 	}
 	switch (bytes_be16(frame + 12)) {
 	case TYPE_IPV4:
-		err = parse_ipv4(frame, bytes, any_length, &h);
+		err = parse_ipv4(frame, readable, bytes, any_length, &h);
 		break;
 	case TYPE_IPV6:
-		err = parse_ipv6(frame, bytes, any_length, &h);
+		err = parse_ipv6(frame, readable, bytes, any_length, &h);
 		break;
 	default:
 		return -EOPNOTSUPP;
@@ -174,6 +209,12 @@ int net_headers_parse(const uint8_t *frame, uint32_t bytes, bool any_length,
 		*ret = h;
 	}
 	return err;
+}
+
+int net_headers_parse(const uint8_t *frame, uint32_t bytes, bool any_length,
+		      struct net_headers *ret)
+{
+	return parse_headers(frame, bytes, bytes, any_length, ret);
 }
 
 /* Whether a whole TCP or UDP header is there, and of which length. */
@@ -297,55 +338,114 @@ bool net_raise_mss(uint8_t *frame, uint32_t bytes, uint32_t max)
 
 /* ---- cutting ---- */
 
-int net_cut_tcp(const uint8_t *frame, uint32_t bytes, uint32_t mss, net_piece_fn *fn, void *ctx)
-{
+/* A frame that is cut: its headers, made anew for each piece, and where its payload is. */
+struct tcp_cut {
 	uint8_t head[HEADERS_MAX];
 	struct net_headers h;
-	uint32_t tcp_bytes, head_bytes, seq, at;
+	uint32_t tcp_bytes, head_bytes;
+	struct iovec iov[NET_IOV_MAX + 1]; /* head, and slices of the payload */
+};
+
+/* iov[1] and on become the payload from `offset` of the frame. Their count. */
+static int slice(const struct iovec *iov, int count, uint32_t offset, uint32_t bytes,
+		 struct iovec *ret)
+{
+	int slices = 0;
+
+	for (int i = 0; i < count && bytes; i++) {
+		uint32_t run;
+
+		if (offset >= iov[i].iov_len) {
+			offset -= (uint32_t)iov[i].iov_len;
+			continue;
+		}
+		run = (uint32_t)num_min(iov[i].iov_len - offset, bytes);
+		ret[slices++] = (struct iovec){ (uint8_t *)iov[i].iov_base + offset, run };
+		bytes -= run;
+		offset = 0;
+	}
+	return slices;
+}
+
+/* Lengths, id, sequence and checksums of the piece whose payload the slices are. */
+static void mend_head(struct tcp_cut *cut, uint32_t piece, uint16_t id, uint32_t seq, uint8_t flags,
+		      int slices)
+{
+	struct net_headers ph = cut->h;
+	uint8_t *l3 = cut->head + ph.l3_offset, *tcp = cut->head + ph.l4_offset;
+	uint16_t sum;
+
+	ph.end = cut->head_bytes + piece;
+	if (ph.ip_version == 4) {
+		bytes_put_be16(l3 + 2, (uint16_t)(ph.end - ph.l3_offset));
+		bytes_put_be16(l3 + 4, id);
+		ipv4_checksum(l3, (uint32_t)ph.l4_offset - ph.l3_offset);
+	} else {
+		bytes_put_be16(l3 + 4, (uint16_t)(ph.end - ph.l3_offset - IPV6_BYTES));
+	}
+	bytes_put_be32(tcp + 4, seq);
+	tcp[13] = flags;
+	memset(tcp + 16, 0, 2);
+	/* The TCP header is a multiple of 4, so the payload starts on an even offset. */
+	sum = net_sum_fold(pseudo_sum(l3, &ph) + net_sum(tcp, cut->tcp_bytes) +
+			   net_sum_iov(cut->iov + 1, slices, 0, piece));
+	memcpy(tcp + 16, &sum, 2);
+}
+
+static int read_head(const struct iovec *iov, int count, uint32_t bytes, struct tcp_cut *cut)
+{
+	uint32_t readable = (uint32_t)num_min(bytes, sizeof(cut->head)), have = 0;
+
+	for (int i = 0; i < count && have < readable; i++) {
+		uint32_t run = (uint32_t)num_min(iov[i].iov_len, readable - have);
+
+		memcpy(cut->head + have, iov[i].iov_base, run);
+		have += run;
+	}
+	if (have < readable || parse_headers(cut->head, readable, bytes, false, &cut->h) ||
+	    cut->h.protocol != NET_IP_TCP || cut->h.l4_offset + (uint32_t)TCP_BYTES > readable ||
+	    !has_l4(cut->head, &cut->h, &cut->tcp_bytes)) {
+		return -EBADMSG;
+	}
+	cut->head_bytes = cut->h.l4_offset + cut->tcp_bytes;
+	return cut->head_bytes <= readable ? 0 : -EBADMSG;
+}
+
+int net_cut_tcp_iov(const struct iovec *iov, int count, uint32_t bytes, uint32_t mss,
+		    net_piece_fn *fn, void *ctx)
+{
+	struct tcp_cut cut;
+	uint32_t seq, at;
 	uint16_t id;
 	uint8_t flags;
 
-	if (net_headers_parse(frame, bytes, false, &h) || h.protocol != NET_IP_TCP || mss == 0 ||
-	    !has_l4(frame, &h, &tcp_bytes)) {
+	if (mss == 0 || count > NET_IOV_MAX || read_head(iov, count, bytes, &cut)) {
 		return -EBADMSG;
 	}
-	head_bytes = h.l4_offset + tcp_bytes;
-	if (head_bytes > sizeof(head)) {
-		return -EBADMSG;
-	}
-	memcpy(head, frame, head_bytes);
-	seq = bytes_be32(head + h.l4_offset + 4);
-	flags = head[h.l4_offset + 13];
-	id = bytes_be16(head + h.l3_offset + 4);
-	at = head_bytes;
+	seq = bytes_be32(cut.head + cut.h.l4_offset + 4);
+	flags = cut.head[cut.h.l4_offset + 13];
+	id = bytes_be16(cut.head + cut.h.l3_offset + 4);
+	cut.iov[0] = (struct iovec){ cut.head, cut.head_bytes };
+	at = cut.head_bytes;
 	do {
-		uint32_t piece = (uint32_t)num_min(mss, h.end - at);
-		bool is_last = at + piece == h.end;
-		struct net_headers ph = h;
-		uint8_t *l3 = head + h.l3_offset, *tcp = head + h.l4_offset;
-		struct iovec iov[2] = { { head, head_bytes }, { (uint8_t *)frame + at, piece } };
-		uint16_t sum;
+		uint32_t piece = (uint32_t)num_min(mss, cut.h.end - at);
+		bool is_last = at + piece == cut.h.end;
+		int slices = slice(iov, count, at, piece, cut.iov + 1);
 
-		ph.end = head_bytes + piece;
-		if (h.ip_version == 4) {
-			bytes_put_be16(l3 + 2, (uint16_t)(ph.end - h.l3_offset));
-			bytes_put_be16(l3 + 4, id++);
-			ipv4_checksum(l3, (uint32_t)h.l4_offset - h.l3_offset);
-		} else {
-			bytes_put_be16(l3 + 4, (uint16_t)(ph.end - h.l3_offset - IPV6_BYTES));
-		}
-		bytes_put_be32(tcp + 4, seq);
-		tcp[13] = is_last ? flags : flags & (uint8_t) ~(TCP_FIN | TCP_PSH);
-		memset(tcp + 16, 0, 2);
-		/* The TCP header is a multiple of 4, so the payload starts on an even offset. */
-		sum = net_sum_fold(pseudo_sum(l3, &ph) + net_sum(tcp, tcp_bytes) +
-				   net_sum(frame + at, piece));
-		memcpy(tcp + 16, &sum, 2);
-		fn(ctx, iov, piece ? 2 : 1, ph.end);
+		mend_head(&cut, piece, id++, seq,
+			  is_last ? flags : flags & (uint8_t) ~(TCP_FIN | TCP_PSH), slices);
+		fn(ctx, cut.iov, 1 + slices, cut.head_bytes + piece);
 		at += piece;
 		seq += piece;
-	} while (at < h.end);
+	} while (at < cut.h.end);
 	return 0;
+}
+
+int net_cut_tcp(const uint8_t *frame, uint32_t bytes, uint32_t mss, net_piece_fn *fn, void *ctx)
+{
+	struct iovec iov = { (uint8_t *)frame, bytes };
+
+	return net_cut_tcp_iov(&iov, 1, bytes, mss, fn, ctx);
 }
 
 static int cut_ipv4(const uint8_t *frame, const struct net_headers *h, uint32_t mtu,

@@ -4,7 +4,8 @@
  * one thing that it would not: raising the segment size that a guest asks for, so that its peer (a
  * back end of ours) hands over segments in large pieces.
  *
- * Frames here lie in one piece in memory of our own. They are hostile all the same.
+ * Frames here lie in one piece in memory of our own, but where iovecs are taken. They are hostile all
+ * the same.
  *
  *   thread  any; pure functions
  *   spec    RFC 791, 793, 768, 8200, 1071 (checksum), 1624 (its update)
@@ -41,6 +42,8 @@ MUST_CHECK int net_headers_parse(const uint8_t *frame, uint32_t bytes, bool any_
 
 /* The ones' complement sum of bytes, not folded, so that sums can be added. */
 uint64_t net_sum(const void *buf, size_t bytes);
+/* The same of bytes that lie in several pieces, from offset on. */
+uint64_t net_sum_iov(const struct iovec *iov, int count, uint32_t offset, uint32_t bytes);
 /* Folds a sum to 16 bits in network order as it lies in memory, complemented. */
 uint16_t net_sum_fold(uint64_t sum);
 
@@ -63,6 +66,13 @@ typedef void net_piece_fn(void *ctx, const struct iovec *iov, int count, uint32_
 /* Cuts a TCP frame into frames of mss payload bytes, with all checksums. 0 or -EBADMSG. */
 MUST_CHECK int net_cut_tcp(const uint8_t *frame, uint32_t bytes, uint32_t mss, net_piece_fn *fn,
 			   void *ctx);
+
+/*
+ * The same of a frame in up to NET_IOV_MAX pieces, whose headers are read once. Bytes of the payload
+ * that somebody changes meanwhile make their own checksum wrong, nothing else.
+ */
+MUST_CHECK int net_cut_tcp_iov(const struct iovec *iov, int count, uint32_t bytes, uint32_t mss,
+			       net_piece_fn *fn, void *ctx);
 
 /*
  * Fragments an IPv4 or IPv6 datagram to the MTU. id: of the IPv6 fragments. 0; -EBADMSG; -EMSGSIZE:

@@ -304,6 +304,41 @@ static void tcp_is_cut_into_right_segments(void **state)
 	assert_int_equal(net_cut_tcp(frame, bytes, 0, on_piece, &p), -EBADMSG);
 }
 
+static void it_does_not_matter_in_which_pieces_a_frame_lies(void **state)
+{
+	static const size_t steps[] = { 1, 3, 333, 777, 4096 };
+	static uint8_t frame[70000];
+	static struct pieces p;
+
+	(void)state;
+	for (int version = 4; version <= 6; version += 2) {
+		uint32_t bytes = make(frame, version, 6, 9001), head = bytes - 9001;
+		uint64_t sum = net_sum(frame + 11, bytes - 20);
+
+		for (size_t s = 0; s < ARRAY_SIZE(steps); s++) {
+			struct iovec iov[NET_IOV_MAX];
+			int count = 0;
+
+			/* short ones at first: headers in pieces too */
+			for (size_t at = 0; at < bytes; count++) {
+				size_t run =
+					count < 100 ? num_min(steps[s], bytes - at) : bytes - at;
+
+				iov[count] = (struct iovec){ frame + at, run };
+				at += run;
+			}
+			assert_int_equal(net_sum_fold(net_sum_iov(iov, count, 11, bytes - 20)),
+					 net_sum_fold(sum));
+			p = (struct pieces){ .tcp = true,
+					     .limit = head + 1448,
+					     .payload_at = head };
+			assert_int_equal(net_cut_tcp_iov(iov, count, bytes, 1448, on_piece, &p), 0);
+			assert_int_equal(p.have, 9001);
+			assert_memory_equal(p.data, frame + head, 9001);
+		}
+	}
+}
+
 static void datagrams_are_cut_into_right_fragments(void **state)
 {
 	static uint8_t frame[70000];
@@ -336,6 +371,7 @@ int main(void)
 		cmocka_unit_test(a_syn_is_raised_to_whole_segments),
 		cmocka_unit_test(only_a_syn_with_the_option_is_touched),
 		cmocka_unit_test(tcp_is_cut_into_right_segments),
+		cmocka_unit_test(it_does_not_matter_in_which_pieces_a_frame_lies),
 		cmocka_unit_test(datagrams_are_cut_into_right_fragments),
 	};
 
