@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "vswitch/drop.h"
@@ -25,6 +26,13 @@ void vswitch_port_stats(const struct vswitch *vswitch, uint16_t port, struct por
 
 /* What a port counted in an earlier life, added to what it counts now. Control loop. */
 void vswitch_port_stats_base(struct vswitch *vswitch, uint16_t port, const struct port_stats *base);
+
+/*
+ * What a rule has counted, over all cores: index as acl_rule_at() has it in the policy in force. Zeroes
+ * where there is none. Control loop.
+ */
+void vswitch_rule_stats(const struct vswitch *vswitch, uint16_t port, bool is_out,
+			unsigned int index, uint64_t *ret_frames, uint64_t *ret_bytes);
 
 /* Of one core. */
 struct core_stats {

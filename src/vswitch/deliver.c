@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Stage 13: a frame as its destination takes it. What the sender left undone is left undone for wires,
+ * which say what they can; a guest gets a frame that is right: with checksums made here up to the MTU,
+ * a large one whole where it takes those (then only declared good: decision J), cut where it does not.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/bytes.h"
+#include "net/offload.h"
+#include "vswitch/core_internal.h"
+
+/* ---- checksums --------------------------------------------------------------------------------- */
+
+static uint32_t ip_header_bytes(const struct vframe *frame)
+{
+	return (frame->head[frame->key.l3_offset] & 15U) * 4;
+}
+
+static bool is_ip_sum_good(const struct vframe *frame)
+{
+	return frame->key.ip_version != 4 ||
+	       net_sum_fold(net_sum(frame->head + frame->key.l3_offset, ip_header_bytes(frame))) ==
+		       0;
+}
+
+static void make_ip_sum(struct vframe *frame)
+{
+	uint8_t *ip = frame->head + frame->key.l3_offset;
+	uint16_t sum;
+
+	memset(ip + 10, 0, 2);
+	sum = net_sum_fold(net_sum(ip, ip_header_bytes(frame)));
+	memcpy(ip + 10, &sum, 2);
+}
+
+static void make_l4_sum(struct vframe *frame)
+{
+	const struct vframe_key *key = &frame->key;
+	bool is_tcp = key->protocol == NET_IP_TCP;
+	uint8_t *field = frame->head + key->l4_offset + (is_tcp ? 16 : 6);
+	const uint8_t *ip = frame->head + key->l3_offset;
+	uint32_t bytes = vframe_ip_end(frame) - key->l4_offset;
+	uint64_t sum = key->ip_version == 4 ? net_sum(ip + 12, 8) : net_sum(ip + 8, 32);
+	uint16_t folded;
+
+	memset(field, 0, 2);
+	sum += (uint64_t)__builtin_bswap16((uint16_t)bytes) +
+	       __builtin_bswap16((uint16_t)key->protocol);
+	sum += net_sum_iov(frame->net.iov, frame->net.iov_count, key->l4_offset, bytes);
+	folded = net_sum_fold(sum);
+	if (!is_tcp && folded == 0) {
+		folded = 0xffff;
+	}
+	memcpy(field, &folded, 2);
+}
+
+/* Makes what is missing; once, for all destinations. */
+static void finish(struct vframe *frame)
+{
+	if (frame->net.flags & NET_FRAME_IP_CHECKSUM) {
+		make_ip_sum(frame);
+	}
+	if (frame->net.flags & NET_FRAME_L4_CHECKSUM) {
+		make_l4_sum(frame);
+		if (is_ip_sum_good(frame)) {
+			frame->net.flags |= NET_FRAME_CHECKSUM_GOOD;
+		}
+	}
+	frame->net.flags &= (uint16_t) ~(NET_FRAME_IP_CHECKSUM | NET_FRAME_L4_CHECKSUM);
+}
+
+/* ---- to a guest -------------------------------------------------------------------------------- */
+
+static void put(struct core *core, struct port_slot *slot, struct port_end *end,
+		const struct net_frame *net)
+{
+	if (net_deliver(end->net, net)) {
+		core_drop(core, end->port, DROP_NO_BUFFER);
+		return;
+	}
+	counter_add(&slot->counters.delivered_frames, 1);
+	counter_add(&slot->counters.delivered_bytes, net->bytes);
+	core_mark_dirty(core, end);
+}
+
+struct cut {
+	struct core *core;
+	struct port_slot *slot;
+	struct port_end *end;
+	struct net_frame net; /* what all pieces have in common */
+};
+
+static void on_piece(void *ctx, const struct iovec *iov, int count, uint32_t bytes)
+{
+	struct cut *cut = ctx;
+
+	cut->net.iov = iov;
+	cut->net.iov_count = count;
+	cut->net.bytes = bytes;
+	put(cut->core, cut->slot, cut->end, &cut->net);
+}
+
+/* The length that a large send may have left out. */
+static void set_ip_length(struct vframe *frame)
+{
+	uint8_t *ip = frame->head + frame->key.l3_offset;
+	uint32_t bytes = frame->net.bytes - frame->key.l3_offset;
+
+	if (frame->key.ip_version == 4) {
+		bytes_put_be16(ip + 2, (uint16_t)bytes);
+		make_ip_sum(frame);
+	} else {
+		bytes_put_be16(ip + 4, (uint16_t)(bytes - 40));
+	}
+}
+
+static void deliver_large(struct core *core, struct port_slot *slot, struct port_end *end,
+			  struct vframe *frame, struct net_frame *net)
+{
+	const struct port_view *view = slot->view;
+	uint32_t header = frame->key.l4_offset + (frame->head[frame->key.l4_offset + 12] >> 4) * 4U;
+	uint16_t kept = net->flags & NET_FRAME_VLAN;
+	struct cut cut = { core, slot, end, *net };
+
+	if (net->flags & NET_FRAME_LSO) {
+		set_ip_length(frame);
+	}
+	if (header - NET_HEADER_BYTES + net->mss > view->mtu) {
+		core_drop(core, end->port, DROP_MTU);
+		return;
+	}
+	net->flags = kept | NET_FRAME_COALESCED | NET_FRAME_CHECKSUM_GOOD | NET_FRAME_HEAD |
+		     (net->flags & NET_FRAME_HASH);
+	if (net->bytes <= view->coalesce_bytes_max && !slot->policy->forwards &&
+	    net->bytes > header + net->mss) {
+		counter_add(&slot->counters.delivered_large, 1);
+		put(core, slot, end, net);
+		return;
+	}
+	cut.net.flags = kept | NET_FRAME_CHECKSUM_GOOD | (net->flags & NET_FRAME_HASH);
+	if (net_cut_tcp_iov(net->iov, net->iov_count, net->bytes, net->mss, on_piece, &cut)) {
+		core_drop(core, end->port, DROP_OFFLOAD);
+	}
+}
+
+void deliver_to_guest(struct core *core, struct port_slot *slot, struct port_end *end,
+		      struct vframe *frame, uint16_t tci, bool is_tagged)
+{
+	struct net_frame net;
+
+	if (frame->net.flags & (NET_FRAME_L4_CHECKSUM | NET_FRAME_IP_CHECKSUM)) {
+		finish(frame);
+	}
+	net = frame->net;
+	if (is_tagged) {
+		net.flags |= NET_FRAME_VLAN;
+		net.vlan_tci = tci;
+	}
+	if (__builtin_expect(net.flags & (NET_FRAME_LSO | NET_FRAME_COALESCED), 0)) {
+		deliver_large(core, slot, end, frame, &net);
+		return;
+	}
+	if (net.bytes > slot->view->mtu + NET_HEADER_BYTES) {
+		core_drop(core, end->port, DROP_MTU);
+		return;
+	}
+	put(core, slot, end, &net);
+}
+
+/* ---- to a wire --------------------------------------------------------------------------------- */
+
+static void deliver_to_wire(struct core *core, struct port_slot *slot, struct port_end *end,
+			    const struct vframe *frame, uint16_t tci, bool is_tagged)
+{
+	struct net_frame net = frame->net;
+
+	if (net.flags & NET_FRAME_COALESCED) {
+		/* As it came from one wire it goes to the other: to be cut there. */
+		net.flags |= NET_FRAME_LSO;
+	}
+	net.flags &= (uint16_t) ~(NET_FRAME_COALESCED | NET_FRAME_CHECKSUM_GOOD | NET_FRAME_HASH);
+	if (is_tagged) {
+		net.flags |= NET_FRAME_VLAN;
+		net.vlan_tci = tci;
+	}
+	port_wire_send(core, end, slot, &net);
+}
+
+void deliver_to_end(struct core *core, struct port_end *end, struct vframe *frame, uint16_t tci,
+		    bool is_tagged)
+{
+	struct port_slot *slot = &core->ports[end->port];
+
+	if (end->is_wire) {
+		deliver_to_wire(core, slot, end, frame, tci, is_tagged);
+	} else {
+		deliver_to_guest(core, slot, end, frame, tci, is_tagged);
+	}
+}
+
+/* ---- where ------------------------------------------------------------------------------------- */
+
+/* Which of the ends: the flow's queue of a guest; of a wire, one here, or else its first. */
+static unsigned int pick_queue(const struct core *core, const struct port_slot *slot,
+			       struct vframe *frame)
+{
+	const struct port_view *view = slot->view;
+	unsigned int queue;
+
+	if (view->is_wire) {
+		return slot->end ? slot->end->queue : 0;
+	}
+	if (view->queues == 1) {
+		return 0;
+	}
+	(void)core;
+	queue = steer_frame(&view->steer, &frame->net);
+	return queue < view->queues && view->core_of[queue] != VIEW_NO_CORE ? queue : 0;
+}
+
+void deliver(struct core *core, unsigned int port, struct vframe *frame, uint16_t tci,
+	     bool is_tagged)
+{
+	struct port_slot *slot = &core->ports[port];
+	struct net_frame net;
+	unsigned int queue, to;
+
+	if (slot->policy->kind == PORT_TEAM && core->policy->has_team) {
+		int member = team_pick(&core->team, team_hash(&core->team, frame, core->secret));
+
+		if (member < 0) {
+			core_drop(core, port, DROP_LINK);
+			return;
+		}
+		port = core->team.members[member].uplink;
+		slot = &core->ports[port];
+	}
+	if (!slot->view) {
+		core_drop(core, port, DROP_LINK);
+		return;
+	}
+	queue = pick_queue(core, slot, frame);
+	to = slot->view->core_of[queue];
+	if (to == core->index) {
+		deliver_to_end(core, slot->view->ends[queue], frame, tci, is_tagged);
+		return;
+	}
+	if (to == VIEW_NO_CORE) {
+		core_drop(core, port, DROP_LINK);
+		return;
+	}
+	net = frame->net;
+	if (is_tagged) {
+		net.flags |= NET_FRAME_VLAN;
+		net.vlan_tci = tci;
+	}
+	if (!core_hand_over(core, to, (uint16_t)port, (uint16_t)queue, &net)) {
+		core_drop(core, port, slot->view->is_wire ? DROP_UPLINK_FULL : DROP_NO_LANE);
+	}
+}

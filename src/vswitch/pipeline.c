@@ -1,0 +1,760 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Stages 1 to 8: from a port's end to where a frame goes. A batch passes each stage as a whole; where
+ * the source port has nothing but an access VLAN and its addresses to be looked at, one loop does it
+ * all (run_plain()). Both do the same to every frame: fuzz/vswitch.c holds them against each other.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/num.h"
+#include "vswitch/core_internal.h"
+
+/* ---- counting ---------------------------------------------------------------------------------- */
+
+void pipeline_kill(struct core *core, struct vframe *frame, enum drop_cause cause)
+{
+	const struct policy *policy = core->policy;
+
+	frame->drop = (uint8_t)cause;
+	core_drop(core, frame->from, cause);
+	if (policy->ext && policy->ext->dropped &&
+	    policy->ports[frame->from].ext & PORT_EXT_CAPTURE_IN) {
+		policy->ext->dropped(policy->ext_ctx, core, frame, frame->from);
+	}
+}
+
+static void count_sent(struct core *core, struct port_end *from, const struct net_frame *frames,
+		       unsigned int count)
+{
+	struct port_counters *counters = &core->ports[from->port].counters;
+	uint64_t bytes = 0, large = 0;
+
+	for (unsigned int i = 0; i < count; i++) {
+		bytes += frames[i].bytes;
+		large += (frames[i].flags & (NET_FRAME_LSO | NET_FRAME_COALESCED)) != 0;
+	}
+	counter_add(&counters->sent_frames, count);
+	counter_add(&counters->sent_bytes, bytes);
+	if (large) {
+		counter_add(&counters->sent_large, large);
+	}
+	if (!from->is_wire) {
+		from->net->counters.sent_frames += count;
+		from->net->counters.sent_bytes += bytes;
+		from->net->counters.sent_large += large;
+	}
+}
+
+/* ---- 1: sanity --------------------------------------------------------------------------------- */
+
+/* A frame with something left to do: what its head says decides, not what was claimed. */
+static enum drop_cause check_offload(const struct core *core, struct vframe *frame)
+{
+	const uint16_t large = NET_FRAME_LSO | NET_FRAME_COALESCED;
+	const struct vframe_key *key = &frame->key;
+	struct net_frame *net = &frame->net;
+	bool has_ports = (key->flags & (VKEY_L4 | VKEY_FRAGMENT)) == VKEY_L4;
+	uint32_t tcp_bytes;
+
+	if (net->flags & (large | NET_FRAME_L4_CHECKSUM)) {
+		if (!has_ports ||
+		    (key->protocol != IP_PROTOCOL_TCP && key->protocol != IP_PROTOCOL_UDP)) {
+			return DROP_OFFLOAD;
+		}
+		net->l4 = key->protocol == IP_PROTOCOL_TCP ? NET_L4_TCP : NET_L4_UDP;
+		net->l4_offset = key->l4_offset;
+	}
+	if (!(net->flags & large)) {
+		if (net->flags & NET_FRAME_IP_CHECKSUM && key->ip_version != 4) {
+			return DROP_OFFLOAD;
+		}
+		return DROP_NONE;
+	}
+	tcp_bytes = (frame->head[key->l4_offset + 12] >> 4) * 4U;
+	if (net->l4 != NET_L4_TCP || tcp_bytes < 20 ||
+	    key->l4_offset + tcp_bytes > frame->head_bytes || net->mss == 0 ||
+	    net->mss > core->policy->mtu || net->bytes - key->l3_offset > UINT16_MAX) {
+		return DROP_OFFLOAD;
+	}
+	net->flags &= (uint16_t) ~(NET_FRAME_L4_CHECKSUM | NET_FRAME_IP_CHECKSUM);
+	return DROP_NONE;
+}
+
+static inline enum drop_cause check_sanity(const struct core *core, struct vframe *frame)
+{
+	const uint8_t *from = frame->key.from;
+	const uint16_t large = NET_FRAME_LSO | NET_FRAME_COALESCED;
+	uint32_t most = core->policy->mtu + NET_HEADER_BYTES +
+			(frame->key.flags & VKEY_TAG ? ETHER_TAG_BYTES : 0);
+
+	if (from[0] & 1 || !(from[0] | from[1] | from[2] | from[3] | from[4] | from[5])) {
+		return DROP_SOURCE;
+	}
+	if (!(frame->net.flags & large) && frame->net.bytes > most) {
+		return DROP_LONG;
+	}
+	return frame->net.flags & FRAME_TODO ? check_offload(core, frame) : DROP_NONE;
+}
+
+/* ---- 5: rates ---------------------------------------------------------------------------------- */
+
+static bool is_broadcast(const uint8_t *mac)
+{
+	return (mac[0] & mac[1] & mac[2] & mac[3] & mac[4] & mac[5]) == 0xff;
+}
+
+static void stage_rates(struct core *core, struct vframe *frame, uint64_t now_ns)
+{
+	struct port_slow *slow = &core->slow[frame->from];
+	const struct port_limits *limits = &core->policy->ports[frame->from].limits;
+
+	if (limits->pps && !bucket_take(&slow->pps, 1, now_ns)) {
+		pipeline_kill(core, frame, DROP_PPS);
+	} else if (!vframe_is_group(frame)) {
+		return; /* unknown ones are found out at 8 */
+	} else if (is_broadcast(frame->key.to)) {
+		if (limits->broadcast_pps && !bucket_take(&slow->broadcast, 1, now_ns)) {
+			pipeline_kill(core, frame, DROP_STORM_BROADCAST);
+		}
+	} else if (limits->multicast_pps && !bucket_take(&slow->multicast, 1, now_ns)) {
+		pipeline_kill(core, frame, DROP_STORM_MULTICAST);
+	}
+}
+
+/* ---- 7 and 10: rules --------------------------------------------------------------------------- */
+
+static bool tell_flow(struct core *core, const struct flow_news *flow)
+{
+	struct news news = { .kind = NEWS_FLOW, .flow = *flow };
+
+	return core_tell(core, &news);
+}
+
+static bool has_flow(struct core *core, const struct vframe *frame, uint16_t port, bool is_out)
+{
+	struct flow_news flow = { .kind = FLOW_NEWS_NONE };
+	bool found = flow_find(core->flows, port, frame, is_out, core->now_s, &flow) != NULL;
+
+	if (flow.kind != FLOW_NEWS_NONE) {
+		(void)tell_flow(core, &flow); /* it is told again while it is used */
+	}
+	return found;
+}
+
+enum drop_cause pipeline_rules(struct core *core, const struct vframe *frame, unsigned int port,
+			       bool is_out)
+{
+	const struct port_policy *policy = &core->policy->ports[port];
+	const struct acl *acl = is_out ? policy->acl_out : policy->acl_in;
+	struct port_slow *slow = &core->slow[port];
+	struct flow_news flow = { .kind = FLOW_NEWS_NONE };
+	struct acl_verdict verdict;
+
+	if (!acl && !slow->has_flows) {
+		return DROP_NONE;
+	}
+	if (slow->has_flows && has_flow(core, frame, (uint16_t)port, is_out)) {
+		return DROP_NONE;
+	}
+	if (!acl) {
+		return DROP_NONE;
+	}
+	verdict = acl_match(acl, is_out ? slow->acl_out : slow->acl_in, frame);
+	if (verdict.action == ACL_DENY) {
+		if (slow->has_flows && core->cores > 1) {
+			/* What it answers may have passed on another core a moment ago. */
+			core_take_news(core);
+			if (has_flow(core, frame, (uint16_t)port, is_out)) {
+				return DROP_NONE;
+			}
+		}
+		return is_out ? DROP_ACL_OUT : DROP_ACL_IN;
+	}
+	if (verdict.wants_flow) {
+		const struct acl_rule *rule = acl_rule_at(acl, (unsigned int)verdict.rule);
+
+		if (flow_add(core->flows, (uint16_t)port, frame, is_out, rule->id, rule->idle_s,
+			     core->now_s, &flow) ||
+		    (flow.kind != FLOW_NEWS_NONE && !tell_flow(core, &flow))) {
+			return DROP_FLOW_TABLE;
+		}
+	}
+	return DROP_NONE;
+}
+
+/* ---- 8: forward -------------------------------------------------------------------------------- */
+
+static void tell_address(struct core *core, const struct vframe *frame)
+{
+	struct news news = { .kind = NEWS_FDB, .port = frame->from, .vlan = frame->fid };
+
+	if (core->cores > 1) {
+		memcpy(news.mac, frame->key.from, sizeof(news.mac));
+		(void)core_tell(core, &news); /* lost: they flood until it is told again */
+	}
+}
+
+static inline bool learn(struct core *core, struct vframe *frame, uint32_t macs_max)
+{
+	switch (fdb_learn(core->fdb, frame->key.from, frame->fid, frame->from, macs_max,
+			  core->now_s)) {
+	case FDB_NEW:
+	case FDB_MOVED:
+	case FDB_REFRESH:
+		tell_address(core, frame);
+		return true;
+	case FDB_REFUSED_LIMIT:
+		pipeline_kill(core, frame, DROP_MAC_LIMIT);
+		return false;
+	case FDB_KNOWN:
+	case FDB_REFUSED_STATIC: /* another's address: it may send, and answers go to the other */
+	case FDB_REFUSED_FULL:
+	default:
+		return true;
+	}
+}
+
+static void flood(struct core *core, struct vframe *frame)
+{
+	frame->to = core->policy->used;
+	counter_add(&core->counters.flooded, 1);
+}
+
+/* Messages about groups are listened to, and go where those who need them are. */
+static bool snoop(struct core *core, struct vframe *frame)
+{
+	uint32_t end = vframe_ip_end(frame), l4 = frame->key.l4_offset, bytes = 0;
+	struct news news = { .kind = NEWS_MCAST };
+	enum mcast_where where;
+
+	if (l4 && end > l4) {
+		bytes = vframe_copy(frame, l4, core->payload,
+				    (uint32_t)num_min(end - l4, sizeof(core->payload)));
+	}
+	core->heard.count = 0;
+	where = mcast_snoop(core->mcast, frame, core->payload, bytes,
+			    &core->policy->ports[frame->from].mcast, core->now_s, &core->heard);
+	for (unsigned int i = 0; i < core->heard.count && core->cores > 1; i++) {
+		news.mcast = core->heard.news[i];
+		(void)core_tell(core, &news); /* it is told again with the next report */
+	}
+	switch (where) {
+	case MCAST_TO_ALL:
+		flood(core, frame);
+		return true;
+	case MCAST_TO_ROUTERS:
+		if (!mcast_routers(core->mcast, frame->fid, frame->key.ip_version == 6,
+				   &frame->to)) {
+			flood(core, frame);
+		}
+		return true;
+	case MCAST_NOWHERE:
+		port_set_clear(&frame->to);
+		return true;
+	case MCAST_BY_GROUP:
+	default:
+		return false;
+	}
+}
+
+static void find_group(struct core *core, struct vframe *frame)
+{
+	if (!core->policy->snooping || is_broadcast(frame->key.to)) {
+		flood(core, frame);
+	} else if (mcast_is_snoopable(frame) && snoop(core, frame)) {
+		port_set_and(&frame->to, &core->policy->used);
+	} else if (mcast_ports(core->mcast, frame, &frame->to)) {
+		port_set_and(&frame->to, &core->policy->used);
+	} else {
+		flood(core, frame);
+	}
+}
+
+static void flood_unknown(struct core *core, struct vframe *frame)
+{
+	const struct port_limits *limits = &core->policy->ports[frame->from].limits;
+
+	if (limits->unknown_pps &&
+	    !bucket_take(&core->slow[frame->from].unknown, 1, loop_now_ns())) {
+		pipeline_kill(core, frame, DROP_STORM_UNKNOWN);
+		return;
+	}
+	flood(core, frame);
+}
+
+static bool accepts_from_team(struct core *core, struct vframe *frame)
+{
+	int source = fdb_find(core->fdb, frame->key.from, frame->fid);
+
+	return team_accepts(&core->team, frame->member, frame,
+			    source == (int)core->team.port ? -1 : source);
+}
+
+/* By one address; who is not known here may be in the news. -1: unknown. */
+static int find_port(struct core *core, const struct vframe *frame)
+{
+	int port = fdb_find(core->fdb, frame->key.to, frame->fid);
+
+	if (port < 0 && core->cores > 1) {
+		core_take_news(core);
+		port = fdb_find(core->fdb, frame->key.to, frame->fid);
+	}
+	return port;
+}
+
+/* Where it goes by the tables. Whether that is many. */
+static bool find(struct core *core, struct vframe *frame)
+{
+	int port;
+
+	if (vframe_is_group(frame)) {
+		find_group(core, frame);
+		port_set_remove(&frame->to, frame->from);
+		return true;
+	}
+	port = find_port(core, frame);
+	if (port < 0) {
+		flood_unknown(core, frame);
+		port_set_remove(&frame->to, frame->from);
+		return true;
+	}
+	if (port == (int)frame->from) {
+		pipeline_kill(core, frame, DROP_SPLIT_HORIZON);
+		return false;
+	}
+	port_set_add(&frame->to, (unsigned int)port);
+	return false;
+}
+
+bool pipeline_forward(struct core *core, struct vframe *frame)
+{
+	const struct policy *policy = core->policy;
+	const struct port_policy *port = &policy->ports[frame->from];
+	enum drop_cause cause = DROP_EXT_FILTER;
+
+	port_set_clear(&frame->to);
+	if (frame->member != VSWITCH_NO_PORT && !accepts_from_team(core, frame)) {
+		pipeline_kill(core, frame, DROP_TEAM);
+		return false;
+	}
+	if (!learn(core, frame, port->macs_max)) {
+		return false;
+	}
+	if (policy->ext && port->ext & PORT_EXT_FORWARD) {
+		switch (policy->ext->forward(policy->ext_ctx, core, frame, &cause)) {
+		case EXT_DROP:
+			pipeline_kill(core, frame, cause);
+			return false;
+		case EXT_TAKEN:
+			frame->drop = FRAME_TAKEN;
+			return false;
+		case EXT_SENT:
+			port_set_and(&frame->to, &policy->used);
+			port_set_remove(&frame->to, frame->from);
+			return true;
+		case EXT_PASS:
+		default:
+			break;
+		}
+	}
+	return find(core, frame);
+}
+
+/* ---- batches ----------------------------------------------------------------------------------- */
+
+/* Copies the head out and reads it. false: it is no frame; counted. */
+static inline bool ingest(struct core *core, const struct net_frame *net, struct vframe *frame,
+			  uint16_t from, uint16_t member, uint32_t head_max)
+{
+	if (net->flags & (NET_FRAME_LSO | NET_FRAME_COALESCED)) {
+		head_max = VFRAME_HEAD_MAX;
+	}
+	frame->from = from;
+	frame->member = member;
+	if (net->bytes > NET_FRAME_BYTES_MAX || vframe_pull(frame, net, head_max)) {
+		frame->drop = net->bytes > NET_FRAME_BYTES_MAX ? DROP_LONG : DROP_RUNT;
+		frame->lent = 0;
+		core_drop(core, from, (enum drop_cause)frame->drop);
+		return false;
+	}
+	frame->drop = DROP_NONE;
+	frame->net.flags &= (uint16_t)~NET_FRAME_HASH; /* another front end's key */
+	vframe_parse(frame, core->secret);
+	return true;
+}
+
+/* Stages 8 and on: the short way to one port that is as plain; others as always. */
+static inline void run_plain_forward(struct core *core, const struct port_policy *policy,
+				     struct vframe *frame)
+{
+	bool is_for_many;
+
+	if (!vframe_is_group(frame)) {
+		struct port_slot *slot;
+		int port;
+
+		if (!learn(core, frame, policy->macs_max)) {
+			return;
+		}
+		port = fdb_find(core->fdb, frame->key.to, frame->fid);
+		slot = port >= 0 ? &core->ports[port] : NULL;
+		if (slot && slot->end && port != (int)frame->from && slot->policy &&
+		    slot->policy->is_plain_out && slot->policy->vlan.mode == policy->vlan.mode &&
+		    slot->policy->vlan.id == policy->vlan.id) {
+			deliver_to_end(core, slot->end, frame, 0, false);
+			return;
+		}
+	}
+	is_for_many = pipeline_forward(core, frame);
+	if (!frame->drop) {
+		turn_run(core, frame, is_for_many);
+	}
+}
+
+/* Stages 1, 2, 6, 8 of a port for which these are all; 9 and 13 where the destination allows. */
+static void run_plain(struct core *core, struct port_end *from, const struct net_frame *frames,
+		      unsigned int count)
+{
+	const struct port_policy *policy = &core->policy->ports[from->port];
+
+	for (unsigned int i = 0; i < count; i++) {
+		struct vframe *frame = &core->batch[i];
+
+		if (ingest(core, &frames[i], frame, from->port, VSWITCH_NO_PORT,
+			   VFRAME_HEAD_PLAIN)) {
+			fdb_prefetch(core->fdb, frame->key.to,
+				     policy->vlan.mode == VLAN_ACCESS ? policy->vlan.id : 0);
+		}
+	}
+	for (unsigned int i = 0; i < count; i++) {
+		struct vframe *frame = &core->batch[i];
+		enum drop_cause cause;
+
+		if (frame->drop) {
+			continue;
+		}
+		cause = check_sanity(core, frame);
+		if (!cause && !vlan_ingress(&policy->vlan, &core->policy->vlans, frame)) {
+			cause = DROP_VLAN;
+		}
+		if (!cause) {
+			cause = guard_check(&policy->guard, frame, core->now_s);
+		}
+		if (__builtin_expect(cause != DROP_NONE, 0)) {
+			pipeline_kill(core, frame, cause);
+			continue;
+		}
+		run_plain_forward(core, policy, frame);
+	}
+	counter_add(&core->counters.plain_frames, count);
+}
+
+/* Stages 3 and 4 for all that are left. */
+static void stage_extensions(struct core *core, const struct port_policy *port, unsigned int count)
+{
+	const struct policy *policy = core->policy;
+
+	for (unsigned int i = 0; i < count; i++) {
+		struct vframe *frame = &core->batch[i];
+		const port_set *targets = mirror_targets(&policy->mirror, frame->from, false);
+		enum drop_cause cause = DROP_EXT_FILTER;
+		enum ext_answer answer;
+
+		if (frame->drop) {
+			continue;
+		}
+		if (targets) {
+			turn_mirror(core, frame, targets);
+		}
+		if (policy->ext && port->ext & PORT_EXT_CAPTURE_IN) {
+			policy->ext->capture(policy->ext_ctx, core, frame, frame->from, false);
+		}
+		if (!policy->ext || !(port->ext & PORT_EXT_FILTER_IN)) {
+			continue;
+		}
+		answer = policy->ext->filter(policy->ext_ctx, core, frame, frame->from, false,
+					     &cause);
+		if (answer == EXT_DROP) {
+			pipeline_kill(core, frame, cause);
+		} else if (answer == EXT_TAKEN) {
+			frame->drop = FRAME_TAKEN;
+		}
+	}
+}
+
+/* Stages 5 to 13 of one frame. */
+static void go_on(struct core *core, struct vframe *frame, uint64_t now_ns)
+{
+	enum drop_cause cause;
+	bool is_for_many;
+
+	stage_rates(core, frame, now_ns);
+	if (frame->drop) {
+		return;
+	}
+	cause = guard_check(&core->slow[frame->from].guard, frame, core->now_s);
+	if (!cause) {
+		cause = pipeline_rules(core, frame, frame->from, false);
+	}
+	if (cause) {
+		pipeline_kill(core, frame, cause);
+		return;
+	}
+	is_for_many = pipeline_forward(core, frame);
+	if (!frame->drop) {
+		turn_run(core, frame, is_for_many);
+	}
+}
+
+static void run_full(struct core *core, struct port_end *from, const struct net_frame *frames,
+		     unsigned int count)
+{
+	const struct port_policy *own = &core->policy->ports[from->port];
+	uint16_t port = own->is_member ? core->policy->team.port : from->port;
+	const struct port_policy *policy = &core->policy->ports[port];
+	uint32_t head_max = guard_head_bytes(&policy->guard);
+	uint64_t now_ns = 0;
+
+	for (unsigned int i = 0; i < count; i++) {
+		struct vframe *frame = &core->batch[i];
+		enum drop_cause cause;
+
+		if (!ingest(core, &frames[i], frame, port,
+			    own->is_member ? own->member : VSWITCH_NO_PORT, head_max)) {
+			continue;
+		}
+		cause = own->link && policy->link ? check_sanity(core, frame) : DROP_PORT_LINK;
+		if (!cause && !vlan_ingress(&policy->vlan, &core->policy->vlans, frame)) {
+			cause = DROP_VLAN;
+		}
+		if (cause) {
+			pipeline_kill(core, frame, cause);
+		}
+	}
+	stage_extensions(core, policy, count);
+	if (policy->limits.pps || policy->limits.broadcast_pps || policy->limits.multicast_pps) {
+		now_ns = loop_now_ns();
+	}
+	for (unsigned int i = 0; i < count; i++) {
+		if (!core->batch[i].drop) {
+			go_on(core, &core->batch[i], now_ns);
+		}
+	}
+}
+
+/* ---- who may send ------------------------------------------------------------------------------ */
+
+/* Whether the one port that this frame is for is a wire without room. The frame stays as it was. */
+static bool must_wait(struct core *core, struct port_end *from, const struct net_frame *net)
+{
+	const struct port_policy *own = &core->policy->ports[from->port];
+	const struct port_policy *policy =
+		own->is_member ? &core->policy->ports[core->policy->team.port] : own;
+	struct vframe *frame = &core->peeked;
+	bool waits = false;
+	int port = -1;
+
+	if (net->bytes > NET_FRAME_BYTES_MAX || vframe_pull(frame, net, VFRAME_HEAD_PLAIN)) {
+		return false;
+	}
+	vframe_parse(frame, core->secret);
+	if (!vframe_is_group(frame) && vlan_ingress(&policy->vlan, &core->policy->vlans, frame)) {
+		port = find_port(core, frame);
+	}
+	if (port >= 0 && core->policy->has_team && port == (int)core->team.port) {
+		int member = team_pick(&core->team, team_hash(&core->team, frame, core->secret));
+
+		port = member < 0 ? -1 : core->team.members[member].uplink;
+	}
+	if (port >= 0) {
+		waits = core_is_wire_blocked(core, &core->ports[port]);
+	}
+	vframe_unpull(frame);
+	return waits;
+}
+
+/* How many of them its rate allows; the timer goes on with the rest. */
+static unsigned int within_rate(struct core *core, struct port_end *from,
+				const struct net_frame *frames, unsigned int count)
+{
+	struct bucket_share *rate = &core->slow[from->port].rate;
+	uint64_t now_ns = loop_now_ns();
+
+	for (unsigned int i = 0; i < count; i++) {
+		if (!bucket_take(rate, frames[i].bytes, now_ns)) {
+			uint64_t wait = bucket_wait_ns(rate, frames[i].bytes, now_ns);
+
+			loop_timer_arm(&from->timer, num_min(num_max(wait, 1), 1000000000ULL));
+			return i;
+		}
+	}
+	return count;
+}
+
+/* How many frames of `count` may be sent now; fewer: it is resumed later. */
+static unsigned int admit(struct core *core, struct port_end *from, const struct net_frame *frames,
+			  unsigned int count)
+{
+	unsigned int allowed = count;
+	uint32_t cost = 0;
+
+	if (from->round != core->round) {
+		from->round = core->round;
+		from->is_turn_over = false;
+		core->senders++;
+		sched_turn(&from->sched);
+	}
+	if (from->is_turn_over && core->is_contended) {
+		if (!from->yields) {
+			from->yields = true;
+			list_append(&core->yield, &from->yield);
+		}
+		return 0;
+	}
+	if (__builtin_expect(core->is_high || atomic_load_explicit(&core->vswitch->full_wires,
+								   memory_order_relaxed),
+			     0)) {
+		for (unsigned int i = 0; i < allowed; i++) {
+			if (must_wait(core, from, &frames[i])) {
+				sched_block(&core->sched, &from->sched);
+				allowed = i;
+			}
+		}
+	}
+	if (core->policy->ports[from->port].limits.bytes_per_s) {
+		allowed = within_rate(core, from, frames, allowed);
+	}
+	for (unsigned int i = 0; i < allowed; i++) {
+		cost += sched_cost(frames[i].bytes);
+	}
+	from->is_turn_over |= !sched_charge(&from->sched, cost);
+	return allowed;
+}
+
+/* Iovecs are the sender's again as they were: it may look at its frames (what it counts). */
+static void give_back(struct core *core, unsigned int count)
+{
+	for (unsigned int i = 0; i < count; i++) {
+		if (core->batch[i].lent) {
+			vframe_unpull(&core->batch[i]);
+		}
+	}
+}
+
+int pipeline_run(struct core *core, struct port_end *from, struct net_frame *frames,
+		 unsigned int count, unsigned int *ret_taken)
+{
+	const struct port_slot *slot = &core->ports[from->port];
+	unsigned int taken = 0;
+
+	core_touch(core);
+	if (!slot->policy) {
+		counter_add(&core->drops[from->port][DROP_PORT_LINK], count);
+		*ret_taken = count;
+		return 0;
+	}
+	while (taken < count) {
+		unsigned int wanted = (unsigned int)num_min(count - taken, PIPELINE_CHUNK);
+		unsigned int allowed = admit(core, from, frames + taken, wanted);
+
+		if (slot->policy->is_plain_in) {
+			run_plain(core, from, frames + taken, allowed);
+		} else {
+			run_full(core, from, frames + taken, allowed);
+		}
+		give_back(core, allowed);
+		count_sent(core, from, frames + taken, allowed);
+		taken += allowed;
+		if (allowed < wanted) {
+			break;
+		}
+	}
+	counter_add(&core->counters.batches, 1);
+	counter_add(&core->counters.frames, taken);
+	*ret_taken = taken;
+	if (taken < count) {
+		counter_add(&core->ports[from->port].counters.waits, 1);
+		return -EAGAIN;
+	}
+	return 0;
+}
+
+/* ---- extensions' way back ---------------------------------------------------------------------- */
+
+void core_held(const struct vframe *frame, enum core_stage stage, uint16_t port,
+	       struct core_held *ret)
+{
+	*ret = (struct core_held){
+		.stage = (uint8_t)stage,
+		.pcp = frame->pcp,
+		.from = frame->from,
+		.member = frame->member,
+		.vlan = frame->vlan,
+		.fid = frame->fid,
+		.port = stage == STAGE_FILTER_OUT ? port : VSWITCH_NO_PORT,
+	};
+}
+
+void core_drop_held(struct core *core, const struct core_held *held, enum drop_cause cause)
+{
+	core_drop(core, held->port != VSWITCH_NO_PORT ? held->port : held->from, cause);
+}
+
+/* Stage 8 has been asked. */
+static void resume_turn(struct core *core, struct vframe *frame, const port_set *to)
+{
+	bool is_for_many = true;
+
+	port_set_clear(&frame->to);
+	if (to) {
+		frame->to = *to;
+		port_set_and(&frame->to, &core->policy->used);
+		port_set_remove(&frame->to, frame->from);
+	} else {
+		is_for_many = find(core, frame);
+	}
+	if (!frame->drop) {
+		turn_run(core, frame, is_for_many);
+	}
+}
+
+void core_resume(struct core *core, const struct core_held *held, const struct net_frame *net,
+		 const port_set *to)
+{
+	struct vframe *frame = &core->single;
+	enum drop_cause cause;
+
+	if (!core->ports[held->from].policy ||
+	    (held->port != VSWITCH_NO_PORT && !core->ports[held->port].policy)) {
+		core_drop_held(core, held, DROP_LINK);
+		return;
+	}
+	core_touch(core);
+	if (!ingest(core, net, frame, held->from, held->member, VFRAME_HEAD_MAX)) {
+		return;
+	}
+	frame->vlan = held->vlan;
+	frame->fid = held->fid;
+	frame->pcp = held->pcp;
+	cause = check_sanity(core, frame);
+	if (cause) {
+		pipeline_kill(core, frame, cause);
+		return;
+	}
+	switch ((enum core_stage)held->stage) {
+	case STAGE_FILTER_IN:
+		go_on(core, frame, loop_now_ns());
+		return;
+	case STAGE_FORWARD:
+		resume_turn(core, frame, to);
+		return;
+	case STAGE_FILTER_OUT:
+		(void)turn_port(core, frame, held->port, true, true);
+		return;
+	case STAGE_CAPTURE_IN:
+	case STAGE_CAPTURE_OUT:
+	default:
+		check(false); /* nothing can be taken there */
+	}
+}

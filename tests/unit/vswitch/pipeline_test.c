@@ -1,0 +1,501 @@
+/* SPDX-License-Identifier: MIT */
+/* Frames through the stages: one core, NICs that only remember. */
+#include <time.h>
+
+#include "switch_rig.h"
+
+static int set_up(void **state)
+{
+	struct rig *rig = malloc(sizeof(*rig));
+
+	rig_init(rig, 1);
+	for (unsigned int i = 0; i < 4; i++) {
+		rig_plug(rig, i, 0);
+	}
+	*state = rig;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	rig_fini(*state);
+	free(*state);
+	return 0;
+}
+
+static void own_addresses_are_known_before_they_speak(void **state)
+{
+	uint8_t frame[100];
+	uint32_t bytes = rig_frame(frame, 0, 2, 0x88b5, 60);
+
+	rig_send(*state, 0, frame, bytes);
+	rig_expect(*state, frame, bytes, RIG_TO(2));
+	assert_int_equal(((struct rig *)*state)->nics[2].ends, 1);
+}
+
+static void unknown_and_broadcast_go_to_all_but_the_sender(void **state)
+{
+	uint8_t frame[100];
+	uint32_t bytes = rig_frame(frame, 1, -1, 0x88b5, 60);
+
+	rig_send(*state, 1, frame, bytes);
+	rig_expect(*state, frame, bytes, RIG_TO(0) | RIG_TO(2) | RIG_TO(3));
+	memcpy(frame, "\x02\x77\x00\x00\x00\x01", 6);
+	rig_send(*state, 1, frame, bytes);
+	rig_expect(*state, frame, bytes, RIG_TO(0) | RIG_TO(2) | RIG_TO(3));
+}
+
+static void addresses_are_learned(void **state)
+{
+	uint8_t frame[100], answer[100];
+	uint32_t bytes = rig_frame(frame, 1, 2, 0x88b5, 60);
+
+	memcpy(frame + 6, "\x02\x77\x00\x00\x00\x01", 6);
+	rig_send(*state, 1, frame, bytes);
+	rig_expect(*state, frame, bytes, RIG_TO(2));
+	rig_frame(answer, 2, 0, 0x88b5, 60);
+	memcpy(answer, "\x02\x77\x00\x00\x00\x01", 6);
+	rig_send(*state, 2, answer, bytes);
+	rig_expect(*state, answer, bytes, RIG_TO(1));
+	/* and from where it lives it goes nowhere */
+	rig_frame(answer, 1, 0, 0x88b5, 60);
+	memcpy(answer, "\x02\x77\x00\x00\x00\x01", 6);
+	rig_send(*state, 1, answer, bytes);
+	rig_expect(*state, answer, bytes, 0);
+	assert_int_equal(rig_drops(*state, 1, DROP_SPLIT_HORIZON), 1);
+}
+
+static void what_is_no_frame_is_dropped_and_counted(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t frame[2000];
+
+	rig_frame(frame, 0, 1, 0x88b5, 2000);
+	rig_send(rig, 0, frame, 13);
+	rig_send(rig, 0, frame, 1515);
+	frame[6] |= 1;
+	rig_send(rig, 0, frame, 60);
+	memset(frame + 6, 0, 6);
+	rig_send(rig, 0, frame, 60);
+	rig_expect(rig, frame, 0, 0);
+	assert_int_equal(rig_drops(rig, 0, DROP_RUNT), 1);
+	assert_int_equal(rig_drops(rig, 0, DROP_LONG), 1);
+	assert_int_equal(rig_drops(rig, 0, DROP_SOURCE), 2);
+	rig_frame(frame, 0, 1, 0x88b5, 1514);
+	rig_send(rig, 0, frame, 1514);
+	rig_expect(rig, frame, 1514, RIG_TO(1));
+}
+
+static void a_port_sees_only_its_vlan(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t frame[100];
+	uint32_t bytes = rig_frame(frame, 0, -1, 0x88b5, 60);
+
+	rig->policy->ports[0].vlan = (struct vlan_policy){ .mode = VLAN_ACCESS, .id = 10 };
+	rig->policy->ports[1].vlan = (struct vlan_policy){ .mode = VLAN_ACCESS, .id = 10 };
+	rig->policy->ports[2].vlan = (struct vlan_policy){ .mode = VLAN_TRUNK };
+	vlan_allow(&rig->policy->ports[2].vlan, 10);
+	rig_adopt(rig);
+	rig_send(rig, 0, frame, bytes);
+	assert_int_equal(rig->nics[2].kept[0].flags & NET_FRAME_VLAN, NET_FRAME_VLAN);
+	assert_int_equal(rig->nics[2].kept[0].vlan_tci, 10);
+	rig_expect(rig, frame, bytes, RIG_TO(1) | RIG_TO(2));
+	/* another VLAN's address is not known here */
+	rig_frame(frame, 0, 3, 0x88b5, 60);
+	rig_send(rig, 0, frame, bytes);
+	rig_expect(rig, frame, bytes, RIG_TO(1) | RIG_TO(2));
+	/* nor may it say that it is in another */
+	frame[12] = 0x81;
+	frame[13] = 0;
+	frame[14] = 0;
+	frame[15] = 11;
+	rig_send(rig, 0, frame, bytes);
+	rig_expect(rig, frame, bytes, 0);
+	assert_int_equal(rig_drops(rig, 0, DROP_VLAN), 1);
+}
+
+static void a_guarded_port_cannot_lie(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t frame[100];
+	uint32_t bytes = rig_frame(frame, 0, 1, 0x88b5, 60);
+
+	rig->policy->ports[0].guard.mac = true;
+	rig->policy->ports[0].guard.mac_count = 1;
+	rig_mac(0, rig->policy->ports[0].guard.macs[0]);
+	rig_adopt(rig);
+	rig_send(rig, 0, frame, bytes);
+	rig_expect(rig, frame, bytes, RIG_TO(1));
+	frame[11] = 0x77;
+	rig_send(rig, 0, frame, bytes);
+	rig_expect(rig, frame, bytes, 0);
+	assert_int_equal(rig_drops(rig, 0, DROP_MAC_SPOOF), 1);
+}
+
+static void rules_decide_and_answers_come_through(void **state)
+{
+	struct rig *rig = *state;
+	struct acl_rule out = { .id = 1, .priority = 1, .action = ACL_DENY };
+	struct acl_rule in = {
+		.id = 2, .priority = 1, .action = ACL_ALLOW, .is_stateful = true, .protocol = 17
+	};
+	uint8_t frame[100], answer[100];
+	uint32_t bytes = rig_ip(frame, 0, 1, 17, 20);
+	uint64_t frames, counted;
+	struct diag diag;
+
+	assert_int_equal(acl_compile(&out, 1, ACL_OUT, &rig->policy->ports[0].acl_out, &diag), 0);
+	assert_int_equal(acl_compile(&in, 1, ACL_IN, &rig->policy->ports[0].acl_in, &diag), 0);
+	rig_adopt(rig);
+	rig_ip(answer, 1, 0, 17, 20);
+	bytes_put_be16(answer + 34, 2000);
+	bytes_put_be16(answer + 36, 1000);
+	rig_send(rig, 1, answer, bytes);
+	rig_expect(rig, answer, bytes, 0);
+	assert_int_equal(rig_drops(rig, 0, DROP_ACL_OUT), 1);
+	rig_send(rig, 0, frame, bytes);
+	rig_expect(rig, frame, bytes, RIG_TO(1));
+	rig_send(rig, 1, answer, bytes);
+	rig_expect(rig, answer, bytes, RIG_TO(0));
+	vswitch_rule_stats(rig->vswitch, 0, true, 0, &frames, &counted);
+	assert_int_equal(frames, 1);
+	assert_int_equal(counted, bytes);
+	/* a new policy without the rule forgets what it let through */
+	acl_destroy(rig->policy->ports[0].acl_in);
+	rig->policy->ports[0].acl_in = NULL;
+	rig_adopt(rig);
+	rig_send(rig, 1, answer, bytes);
+	rig_expect(rig, answer, bytes, 0);
+	vswitch_rule_stats(rig->vswitch, 0, true, 0, &frames, &counted);
+	assert_int_equal(frames, 2);
+}
+
+static void missing_checksums_are_made(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t frame[2000];
+	const struct rig_frame *got;
+
+	for (unsigned int protocol = 6; protocol <= 17; protocol += 11) {
+		for (uint32_t payload = 0; payload < 1400; payload += 333) {
+			uint32_t bytes = rig_ip(frame, 0, 1, (uint8_t)protocol, payload);
+
+			assert_int_equal(
+				rig_send_flags(rig, 0, frame, bytes,
+					       NET_FRAME_L4_CHECKSUM | NET_FRAME_IP_CHECKSUM, 0),
+				0);
+			got = rig_next(rig, 1);
+			assert_non_null(got);
+			assert_true(rig_sums_are_right(got));
+			assert_true(got->flags & NET_FRAME_CHECKSUM_GOOD);
+			assert_int_equal(got->l4, protocol == 6 ? NET_L4_TCP : NET_L4_UDP);
+		}
+	}
+	/* what has no such header is none of our business */
+	rig_frame(frame, 0, 1, 0x88b5, 60);
+	assert_int_equal(rig_send_flags(rig, 0, frame, 60, NET_FRAME_L4_CHECKSUM, 0), 0);
+	assert_null(rig_next(rig, 1));
+	assert_int_equal(rig_drops(rig, 0, DROP_OFFLOAD), 1);
+}
+
+static void a_large_segment_goes_whole_to_who_takes_it(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t *frame = malloc(70000);
+	uint32_t bytes = rig_ip(frame, 0, 1, 6, 40000);
+	const struct rig_frame *got;
+
+	rig->nics[1].config.coalesce_bytes_max = 65549;
+	net_configure(rig->nics[1].net, &rig->nics[1].config);
+	rig_turn(rig);
+	memset(frame + 16, 0, 2); /* as Linux leaves it */
+	assert_int_equal(rig_send_flags(rig, 0, frame, bytes, NET_FRAME_LSO, 1448), 0);
+	got = rig_next(rig, 1);
+	assert_non_null(got);
+	assert_int_equal(got->bytes, bytes);
+	assert_int_equal(got->mss, 1448);
+	assert_int_equal(got->flags &
+				 (NET_FRAME_COALESCED | NET_FRAME_CHECKSUM_GOOD | NET_FRAME_LSO),
+			 NET_FRAME_COALESCED | NET_FRAME_CHECKSUM_GOOD);
+	assert_int_equal(bytes_be16(got->data + 16), bytes - 14);
+	assert_int_equal(net_sum_fold(net_sum(got->data + 14, 20)), 0);
+	assert_memory_equal(got->data + 54, frame + 54, 40000);
+	assert_null(rig_next(rig, 1));
+	/* a guest that passes frames on has to see what was on the wire */
+	rig->policy->ports[1].forwards = true;
+	rig_adopt(rig);
+	assert_int_equal(rig_send_flags(rig, 0, frame, bytes, NET_FRAME_LSO, 1448), 0);
+	for (uint32_t at = 0; at < 40000; at += 1448) {
+		got = rig_next(rig, 1);
+		assert_non_null(got);
+		assert_true(rig_sums_are_right(got));
+	}
+	free(frame);
+}
+
+static void a_large_segment_is_cut_for_who_does_not(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t *frame = malloc(70000);
+	uint32_t bytes = rig_ip(frame, 0, 1, 6, 40001), at = 0;
+	const struct rig_frame *got;
+
+	memset(frame + 16, 0, 2);
+	assert_int_equal(rig_send_flags(rig, 0, frame, bytes, NET_FRAME_LSO, 1448), 0);
+	while ((got = rig_next(rig, 1))) {
+		uint32_t piece = got->bytes - 54;
+
+		assert_true(rig_sums_are_right(got));
+		assert_int_equal(bytes_be32(got->data + 38), at);
+		assert_memory_equal(got->data + 54, frame + 54 + at, piece);
+		assert_false(got->flags & NET_FRAME_COALESCED);
+		at += piece;
+	}
+	assert_int_equal(at, 40001);
+	/* and not at all if it would not fit even so */
+	assert_int_equal(rig_send_flags(rig, 0, frame, bytes, NET_FRAME_LSO, 1461), 0);
+	assert_null(rig_next(rig, 1));
+	assert_int_equal(rig_drops(rig, 1, DROP_MTU), 1);
+	free(frame);
+}
+
+static void a_full_receiver_loses_its_own_frames_only(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t frame[100];
+	uint32_t bytes = rig_frame(frame, 0, -1, 0x88b5, 60);
+
+	rig->nics[1].refuses = true;
+	rig_send(rig, 0, frame, bytes);
+	rig_expect(rig, frame, bytes, RIG_TO(2) | RIG_TO(3));
+	assert_int_equal(rig_drops(rig, 1, DROP_NO_BUFFER), 1);
+	assert_int_equal(rig_drops(rig, 0, DROP_NO_BUFFER), 0);
+}
+
+static void over_its_rate_a_sender_waits_and_goes_on(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t frame[1500];
+	uint32_t bytes = rig_frame(frame, 0, 1, 0x88b5, 1500);
+	unsigned int sent = 0;
+
+	rig->policy->ports[0].limits.bytes_per_s = 1000000;
+	rig->policy->ports[0].limits.burst_bytes = 10000;
+	rig_adopt(rig);
+	while (rig_send_flags(rig, 0, frame, bytes, 0, 0) == 0) {
+		assert_in_range(++sent, 1, 20);
+	}
+	assert_int_equal(rig->nics[0].writables, 0);
+	for (int i = 0; i < 100 && !rig->nics[0].writables; i++) {
+		struct timespec pause = { .tv_nsec = 1000000 };
+
+		nanosleep(&pause, NULL);
+		rig_turn(rig);
+	}
+	assert_int_equal(rig->nics[0].writables, 1);
+	assert_int_equal(rig_send_flags(rig, 0, frame, bytes, 0, 0), 0);
+	assert_int_equal(rig->nics[1].count, sent + 1);
+}
+
+static void storms_are_dropped(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t frame[100];
+	uint32_t bytes = rig_frame(frame, 0, -1, 0x88b5, 60);
+	struct port_stats stats;
+
+	rig->policy->ports[0].limits.broadcast_pps = 10;
+	rig_adopt(rig);
+	for (int i = 0; i < 100; i++) {
+		rig_send(rig, 0, frame, bytes);
+	}
+	assert_in_range(rig->nics[1].count, 1, 20);
+	vswitch_port_stats(rig->vswitch, 0, &stats);
+	assert_int_equal(stats.drops[DROP_STORM_BROADCAST] + rig->nics[1].count, 100);
+	rig_frame(frame, 0, 1, 0x88b5, 60);
+	rig_send(rig, 0, frame, bytes);
+	assert_int_equal(rig->nics[1].count + stats.drops[DROP_STORM_BROADCAST], 101);
+}
+
+static void copies_go_to_the_mirror(void **state)
+{
+	struct rig *rig = *state;
+	struct mirror_session session = { .directions = MIRROR_IN | MIRROR_OUT, .target = 3 };
+	uint8_t frame[100];
+	uint32_t bytes = rig_frame(frame, 0, 1, 0x88b5, 60);
+	struct diag diag;
+
+	port_set_add(&session.sources, 0);
+	assert_int_equal(mirror_compile(&session, 1, &rig->policy->mirror, &diag), 0);
+	rig_adopt(rig);
+	rig_send(rig, 0, frame, bytes);
+	rig_expect(rig, frame, bytes, RIG_TO(1) | RIG_TO(3));
+	rig_frame(frame, 1, 0, 0x88b5, 60);
+	rig_send(rig, 1, frame, bytes);
+	rig_expect(rig, frame, bytes, RIG_TO(0) | RIG_TO(3));
+	rig_frame(frame, 1, 2, 0x88b5, 60);
+	rig_send(rig, 1, frame, bytes);
+	rig_expect(rig, frame, bytes, RIG_TO(2));
+}
+
+static void a_port_that_is_off_sends_and_gets_nothing(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t frame[100];
+	uint32_t bytes = rig_frame(frame, 0, 1, 0x88b5, 60);
+
+	rig->policy->ports[0].link = false;
+	rig_adopt(rig);
+	assert_false(net_link_is_up(rig->nics[0].net));
+	rig_send(rig, 0, frame, bytes);
+	rig_expect(rig, frame, bytes, 0);
+	assert_int_equal(rig_drops(rig, 0, DROP_PORT_LINK), 1);
+	rig_frame(frame, 1, 0, 0x88b5, 60);
+	rig_send(rig, 1, frame, bytes);
+	rig_expect(rig, frame, bytes, 0);
+	assert_int_equal(rig_drops(rig, 0, DROP_LINK), 1);
+}
+
+static void a_port_that_has_gone_is_forgotten(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t frame[100];
+	uint32_t bytes = rig_frame(frame, 0, 1, 0x88b5, 60);
+
+	rig_unplug(rig, 1);
+	policy_port_fini(rig->policy, 1);
+	rig_adopt(rig);
+	rig_send(rig, 0, frame, bytes);
+	rig_expect(rig, frame, bytes, RIG_TO(2) | RIG_TO(3)); /* flooded: nobody knows it */
+}
+
+static void counters_tell_what_happened(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t frame[100];
+	uint32_t bytes = rig_frame(frame, 0, 1, 0x88b5, 60);
+	struct port_stats stats, base = { .sent_frames = 100 };
+
+	rig_send(rig, 0, frame, bytes);
+	vswitch_port_stats(rig->vswitch, 0, &stats);
+	assert_int_equal(stats.sent_frames, 1);
+	assert_int_equal(stats.sent_bytes, 60);
+	vswitch_port_stats(rig->vswitch, 1, &stats);
+	assert_int_equal(stats.delivered_frames, 1);
+	assert_int_equal(stats.delivered_bytes, 60);
+	vswitch_port_stats_base(rig->vswitch, 0, &base);
+	vswitch_port_stats(rig->vswitch, 0, &stats);
+	assert_int_equal(stats.sent_frames, 101);
+}
+
+/* ---- extensions ---- */
+
+static struct {
+	struct core_held held;
+	uint8_t bytes[200];
+	uint32_t length;
+	enum ext_answer answer;
+	unsigned int captured_in, captured_out, dropped, filtered;
+} ext;
+
+static void on_capture(void *ctx, struct core *core, const struct vframe *frame, uint16_t port,
+		       bool is_out)
+{
+	ext.captured_in += !is_out;
+	ext.captured_out += is_out;
+}
+
+static void on_dropped(void *ctx, struct core *core, const struct vframe *frame, uint16_t port)
+{
+	assert_int_equal(frame->drop, DROP_EXT_FILTER);
+	ext.dropped++;
+}
+
+static enum ext_answer on_filter(void *ctx, struct core *core, const struct vframe *frame,
+				 uint16_t port, bool is_out, enum drop_cause *ret_cause)
+{
+	assert_int_equal(*ret_cause, DROP_EXT_FILTER);
+	ext.filtered++;
+	if (ext.answer == EXT_TAKEN) {
+		core_held(frame, is_out ? STAGE_FILTER_OUT : STAGE_FILTER_IN, port, &ext.held);
+		ext.length = vframe_copy(frame, 0, ext.bytes, sizeof(ext.bytes));
+	}
+	return ext.answer;
+}
+
+static const struct ext_hooks hooks = { .capture = on_capture,
+					.dropped = on_dropped,
+					.filter = on_filter };
+
+static void resume(struct core *core, void *arg)
+{
+	struct iovec iov[2] = { { 0 }, { ext.bytes, ext.length } };
+	struct net_frame net = { .iov = iov + 1, .iov_count = 1, .bytes = ext.length };
+
+	core_resume(core, &ext.held, &net, NULL);
+}
+
+static void extensions_see_drop_and_take_frames(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t frame[100];
+	uint32_t bytes = rig_frame(frame, 0, 1, 0x88b5, 60);
+
+	memset(&ext, 0, sizeof(ext));
+	rig->policy->ext = &hooks;
+	rig->policy->ports[0].ext = PORT_EXT_CAPTURE_IN | PORT_EXT_FILTER_IN;
+	rig->policy->ports[1].ext = PORT_EXT_CAPTURE_OUT | PORT_EXT_FILTER_OUT;
+	rig_adopt(rig);
+	ext.answer = EXT_PASS;
+	rig_send(rig, 0, frame, bytes);
+	rig_expect(rig, frame, bytes, RIG_TO(1));
+	assert_int_equal(ext.captured_in, 1);
+	assert_int_equal(ext.captured_out, 1);
+	assert_int_equal(ext.filtered, 2);
+	ext.answer = EXT_DROP;
+	rig_send(rig, 0, frame, bytes);
+	rig_expect(rig, frame, bytes, 0);
+	assert_int_equal(ext.dropped, 1);
+	assert_int_equal(rig_drops(rig, 0, DROP_EXT_FILTER), 1);
+	ext.answer = EXT_TAKEN;
+	rig_send(rig, 0, frame, bytes);
+	rig_expect(rig, frame, bytes, 0);
+	assert_int_equal(ext.held.stage, STAGE_FILTER_IN);
+	vswitch_on_cores(rig->vswitch, resume, NULL); /* and is taken again on its way out */
+	rig_expect(rig, frame, bytes, 0);
+	assert_int_equal(ext.held.stage, STAGE_FILTER_OUT);
+	assert_int_equal(ext.held.port, 1);
+	ext.bytes[20] = 0x55; /* changed */
+	frame[20] = 0x55;
+	vswitch_on_cores(rig->vswitch, resume, NULL);
+	rig_expect(rig, frame, bytes, RIG_TO(1));
+	assert_int_equal(ext.captured_out, 2);
+}
+
+int main(void)
+{
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(own_addresses_are_known_before_they_speak),
+		TEST(unknown_and_broadcast_go_to_all_but_the_sender),
+		TEST(addresses_are_learned),
+		TEST(what_is_no_frame_is_dropped_and_counted),
+		TEST(a_port_sees_only_its_vlan),
+		TEST(a_guarded_port_cannot_lie),
+		TEST(rules_decide_and_answers_come_through),
+		TEST(missing_checksums_are_made),
+		TEST(a_large_segment_goes_whole_to_who_takes_it),
+		TEST(a_large_segment_is_cut_for_who_does_not),
+		TEST(a_full_receiver_loses_its_own_frames_only),
+		TEST(over_its_rate_a_sender_waits_and_goes_on),
+		TEST(storms_are_dropped),
+		TEST(copies_go_to_the_mirror),
+		TEST(a_port_that_is_off_sends_and_gets_nothing),
+		TEST(a_port_that_has_gone_is_forgotten),
+		TEST(counters_tell_what_happened),
+		TEST(extensions_see_drop_and_take_frames),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
