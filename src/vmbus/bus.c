@@ -277,7 +277,7 @@ void bus_reset(struct vmbus_bus *bus, struct loop_work *done)
 	pthread_mutex_unlock(&bus->inbox_lock);
 	bus->out_count = 0;
 	bus->reset_done = done;
-	bus->reset_waits = bus_away_recall_all(bus, REMOTE_RECALL_CONTROL);
+	bus->reset_waits = bus_away_recall_all(bus, REMOTE_RECALL_CONTROL, true);
 	if (!bus->reset_waits) {
 		bus_go_on_with_reset(bus);
 	}

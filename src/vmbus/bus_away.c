@@ -29,8 +29,15 @@ bool bus_away_is_away(const struct vmbus_device *device)
 	return device->lending && device->lending->ops->is_away(device->lending);
 }
 
+void bus_away_closing(struct vmbus_device *device)
+{
+	if (device->lending) {
+		device->lending->ops->closing(device->lending);
+	}
+}
+
 /* Whether a message about this channel has to wait. */
-static bool channel_blocks(struct vmbus_bus *bus, uint32_t relid)
+static bool channel_blocks(struct vmbus_bus *bus, uint32_t relid, bool closes)
 {
 	struct vmbus_device *device = lent_device(bus, relid);
 
@@ -42,6 +49,9 @@ static bool channel_blocks(struct vmbus_bus *bus, uint32_t relid)
 	lending->ops->touched(lending);
 	if (!lending->ops->is_away(lending)) {
 		return false;
+	}
+	if (closes && bus->channels[relid]->index == 0) {
+		lending->ops->closing(lending);
 	}
 	lending->ops->recall(lending, REMOTE_RECALL_CONTROL);
 	return true;
@@ -59,10 +69,10 @@ static bool gpadl_blocks(struct vmbus_bus *bus, uint32_t relid)
 		device->lending->ops->touched(device->lending);
 		return false;
 	}
-	return channel_blocks(bus, relid);
+	return channel_blocks(bus, relid, false);
 }
 
-bool bus_away_recall_all(struct vmbus_bus *bus, enum remote_recall_reason reason)
+bool bus_away_recall_all(struct vmbus_bus *bus, enum remote_recall_reason reason, bool closes)
 {
 	bool any = false;
 
@@ -70,6 +80,9 @@ bool bus_away_recall_all(struct vmbus_bus *bus, enum remote_recall_reason reason
 		struct vmbus_device *device = lent_device(bus, relid);
 
 		if (device && bus->channels[relid]->index == 0 && bus_away_is_away(device)) {
+			if (closes) {
+				device->lending->ops->closing(device->lending);
+			}
 			device->lending->ops->recall(device->lending, reason);
 			any = true;
 		}
@@ -85,9 +98,10 @@ bool bus_away_blocks(struct vmbus_bus *bus, const uint8_t *message, uint32_t byt
 	memcpy(words, message, num_min(bytes, sizeof(words)));
 	switch (words[0]) {
 	case VMBUS_MSG_OPEN_CHANNEL:
-	case VMBUS_MSG_CLOSE_CHANNEL:
 	case VMBUS_MSG_RELID_RELEASED:
-		return channel_blocks(bus, words[2]);
+		return channel_blocks(bus, words[2], false);
+	case VMBUS_MSG_CLOSE_CHANNEL:
+		return channel_blocks(bus, words[2], true);
 	case VMBUS_MSG_GPADL_HEADER:
 		return gpadl_blocks(bus, words[2]);
 	case VMBUS_MSG_GPADL_TEARDOWN:
@@ -95,7 +109,7 @@ bool bus_away_blocks(struct vmbus_bus *bus, const uint8_t *message, uint32_t byt
 		return gpadl_blocks(bus, gpadl_table_relid(bus->gpadls, words[3]));
 	case VMBUS_MSG_UNLOAD:
 	case VMBUS_MSG_INITIATE_CONTACT:
-		return bus_away_recall_all(bus, REMOTE_RECALL_CONTROL);
+		return bus_away_recall_all(bus, REMOTE_RECALL_CONTROL, true);
 	default:
 		return false;
 	}
@@ -107,7 +121,7 @@ int bus_away_wait_all(struct vmbus_bus *bus, uint64_t limit_ns)
 {
 	uint64_t until_ns = loop_now_ns() + limit_ns;
 
-	bus_away_recall_all(bus, REMOTE_RECALL_PAUSE);
+	bus_away_recall_all(bus, REMOTE_RECALL_PAUSE, false);
 	for (uint32_t relid = 1; relid <= VMBUS_RELID_MAX; relid++) {
 		struct vmbus_device *device = lent_device(bus, relid);
 

@@ -44,8 +44,8 @@ struct vmbus_lending_ops {
 	/* What the other process says of it; it may wait a little. */
 	void (*inspect)(struct vmbus_lending *lending, struct inspect *at);
 
-	/* This channel is about to be closed (relid), and the VSP over there is to see it. Optional. */
-	void (*closing)(struct vmbus_lending *lending, uint32_t relid);
+	/* Its primary channel is about to be closed: a VSP over there is to see it. Before recall(). */
+	void (*closing)(struct vmbus_lending *lending);
 };
 
 /* In vmbus_device.lending; embedded by who lends. */
@@ -57,8 +57,11 @@ struct vmbus_lending {
 /* Whether the message has to wait; then what it concerns is on its way home. */
 bool bus_away_blocks(struct vmbus_bus *bus, const uint8_t *message, uint32_t bytes);
 
-/* Recalls all that is away; whether something is. */
-bool bus_away_recall_all(struct vmbus_bus *bus, enum remote_recall_reason reason);
+/* Recalls all that is away, and that is to be closed then or not; whether something is away. */
+bool bus_away_recall_all(struct vmbus_bus *bus, enum remote_recall_reason reason, bool closes);
+
+/* The primary channel of a device that is home is closed now. */
+void bus_away_closing(struct vmbus_device *device);
 
 /* The bus goes on: what may be lent again is looked at. */
 void bus_away_touch_all(struct vmbus_bus *bus);

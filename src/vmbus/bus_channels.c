@@ -142,7 +142,9 @@ void bus_on_close(void *ctx, uint32_t relid)
 	struct loop_op_args args = { .channel = bus->channels[relid] };
 
 	if (args.channel->index == 0) { /* D4 */
-		const struct vmbus_device *device = args.channel->device;
+		struct vmbus_device *device = args.channel->device;
+
+		bus_away_closing(device);
 
 		for (uint32_t sub = 1; (sub = next_sub(bus, device, sub)) != 0; sub++) {
 			revoke_sub(bus, sub);
@@ -348,6 +350,7 @@ void bus_revoke(struct vmbus_bus *bus, struct vmbus_device *device, struct loop_
 
 	if (bus_away_is_away(device)) {
 		device->lending->revoke_done = done;
+		bus_away_closing(device);
 		device->lending->ops->recall(device->lending, REMOTE_RECALL_END);
 		return;
 	}

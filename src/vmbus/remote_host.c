@@ -135,8 +135,8 @@ static void on_broken(void *ctx, int err)
 {
 	struct remote_peer *peer = ctx;
 
-	log_warn("remote", "worker %d (%s): hung up: %s", (int)peer->pid, peer->name,
-		 strerror(-err));
+	log_guest(&peer->host->log_rate, "remote", "worker %d (%s): hung up: %s", (int)peer->pid,
+		  peer->name, strerror(-err));
 	end_peer(peer, REMOTE_RETURN_SHUTDOWN, 0, "");
 }
 
@@ -239,7 +239,8 @@ static int on_hello(struct remote_peer *peer, const struct remote_hello *hello, 
 	remote_copy_text(message.welcome.text, sizeof(message.welcome.text), why.text);
 	remote_socket_send(&peer->socket, &message, NULL, 0);
 	if (err) {
-		log_warn("remote", "worker %d is refused: %s", (int)peer->pid, why.text);
+		log_guest(&peer->host->log_rate, "remote", "worker %d is refused: %s",
+			  (int)peer->pid, why.text);
 		end_peer(peer, REMOTE_RETURN_SHUTDOWN, 0, "");
 		return 0;
 	}

@@ -86,6 +86,10 @@ struct remote_host_config {
 #define REMOTE_HOST_MAPPINGS_MAX     4096
 #define REMOTE_HOST_LENDS_PER_SECOND 50
 
+/*
+ * Opens /proc/self/fd, which it needs to tell what descriptors it is sent (later by readlinkat() alone):
+ * before a chroot. 0, -ENOMEM, or what opening that said.
+ */
 MUST_CHECK int remote_host_create(const struct remote_host_config *config,
 				  struct remote_host **ret);
 

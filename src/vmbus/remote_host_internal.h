@@ -97,6 +97,7 @@ struct remote_host {
 	uint32_t retry_ms;
 	struct loop_work *returned;
 	uint64_t accepted, turned_away;
+	struct log_rate log_rate;
 };
 
 /* ---- remote_loan.c ---- */

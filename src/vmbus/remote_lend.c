@@ -7,8 +7,10 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/fault.h"
 #include "base/num.h"
+#include "vmbus/remote_mute.h"
 #include "vmbus/remote_worker_internal.h"
 
 static struct remote_lending *of(struct vmbus_lending *base)
@@ -84,16 +86,8 @@ static void drop_journal(struct remote_lending *lending)
 	}
 }
 
-static int make_journal(struct remote_lending *lending)
+static int make_journal(struct remote_lending *lending, size_t bytes)
 {
-	uint32_t channels = 1;
-
-	for (unsigned int i = 0; i < lending->channel_count; i++) {
-		channels = (uint32_t)num_max(channels, lending->channels[i]->index + 1U);
-	}
-	struct journal_config config = device_journal_config(lending->device, channels);
-	size_t bytes = journal_bytes(&config);
-
 	if (bytes > REMOTE_JOURNAL_BYTES_MAX) {
 		return -E2BIG;
 	}
@@ -192,6 +186,9 @@ static void send_channel(struct remote_lending *lending, const struct vmbus_chan
 
 	message.channel.relid = channel->relid;
 	message.channel.index = channel->index;
+	if (lending->is_mute && journal_seq(&lending->journal, channel->index) == 0) {
+		message.channel.flags = REMOTE_CHANNEL_FRESH;
+	}
 	message.channel.ring_gpadl = gpadl_id(channel->ring_gpadl);
 	message.channel.downstream_page = channel->downstream_page;
 	memcpy(message.channel.user_data,
@@ -217,10 +214,45 @@ static void send_all(struct remote_lending *lending, unsigned int gpadls)
 	send(lending, &start, NULL, 0);
 }
 
+/* A mute device's journal is the one that it had over there; the first is empty. */
+static int keep_journal(struct remote_lending *lending, const struct journal_config *config)
+{
+	size_t bytes;
+	uint8_t *image = NULL;
+	int err;
+
+	if (lending->journal_map) {
+		return 0;
+	}
+	image = remote_mute_take_image(lending->device, &bytes);
+	err = make_journal(lending, image ? bytes : journal_bytes(config));
+	if (!err && image) {
+		memcpy(lending->journal_map, image, bytes);
+		err = journal_attach(&lending->journal, lending->journal_map, bytes);
+		if (err) {
+			drop_journal(lending);
+		}
+	} else if (!err) {
+		journal_format(&lending->journal, lending->journal_map, config);
+	}
+	free(image);
+	return err;
+}
+
 /* Pauses the device and writes its journal; what fails leaves it as it was. */
 static int write_journal(struct remote_lending *lending)
 {
-	int err = make_journal(lending);
+	uint32_t channels = 1;
+
+	for (unsigned int i = 0; i < lending->channel_count; i++) {
+		channels = (uint32_t)num_max(channels, lending->channels[i]->index + 1U);
+	}
+	struct journal_config config = device_journal_config(lending->device, channels);
+
+	if (lending->is_mute) {
+		return keep_journal(lending, &config);
+	}
+	int err = make_journal(lending, journal_bytes(&config));
 
 	if (err) {
 		return err;
@@ -250,14 +282,17 @@ static void lend(struct remote_lending *lending)
 	}
 	if (err) {
 		if (err != -EBUSY) {
-			log_error("remote", "%s cannot be lent: %s", lending->port, strerror(-err));
+			log_guest(&lending->log_rate, "remote", "%s cannot be lent: %s",
+				  lending->port, strerror(-err));
 		}
 		remote_lend_later(lending, err == -EBUSY ? LEND_QUIET_NS : LEND_REFUSED_NS);
 		return;
 	}
 	struct device_journal d = journaled(lending);
 
-	device_journal_leave(&d);
+	if (lending->channels[0]->is_open) { /* not so a mute device that has been away before */
+		device_journal_leave(&d);
+	}
 	lending->state = LEND_LENDING; /* W1: from here on only remote_lend_home() leads back */
 	lending->lent_at_ns = loop_now_ns();
 	lending->lends++;
@@ -338,23 +373,27 @@ void remote_lend_home(struct remote_lending *lending, enum remote_event event, u
 {
 	struct remote_worker *worker = lending->worker;
 	struct vmbus_device *device = lending->device;
-	int err = restore(lending);
+	int err = lending->is_mute ? 0 : restore(lending);
 
 	check(lending->state != LEND_HOME);
-	drop_journal(lending);
+	if (!lending->is_mute || (lending->closes && event == REMOTE_HOME_ORDERLY)) {
+		drop_journal(lending);
+	}
+	lending->closes = false;
 	lending->state = LEND_HOME;
 	count_event(lending, event);
 	adapt_quiet(lending);
 	if (err) {
 		/* The guest, or a host that lied: nothing flows until the guest has closed it. */
 		lending->losses++;
-		log_error("remote", "%s is lost: what is left of it makes no sense (%s)",
-			  lending->port, strerror(-err));
+		log_guest(&lending->log_rate, "remote",
+			  "%s is lost: what is left of it makes no sense (%s)", lending->port,
+			  strerror(-err));
 	}
 	if (worker->on_event) {
 		worker->on_event(worker->ctx, device, event, retry_ms, text);
 	}
-	if (!err && !worker->bus->is_paused) {
+	if (!err && !lending->is_mute && !worker->bus->is_paused) {
 		set_paused(lending, false);
 	}
 	lending->channel_count = 0;
@@ -370,6 +409,7 @@ void remote_lend_home(struct remote_lending *lending, enum remote_event event, u
 void remote_lend_send_recall(struct remote_lending *lending, enum remote_recall_reason reason)
 {
 	struct remote_message message = { .type = REMOTE_MSG_RECALL };
+	uint8_t relid[4];
 
 	if (lending->state == LEND_HOME || lending->state == LEND_RETURNING) {
 		return;
@@ -377,6 +417,12 @@ void remote_lend_send_recall(struct remote_lending *lending, enum remote_recall_
 	lending->state = LEND_RETURNING;
 	lending->recalls++;
 	message.recall.reason = reason;
+	if (lending->closes) {
+		bytes_put_le32(relid, lending->channels[0]->relid);
+		message.recall.close_count = 1;
+		message.tail = relid;
+		message.tail_bytes = sizeof(relid);
+	}
 	send(lending, &message, NULL, 0);
 }
 
@@ -390,7 +436,8 @@ static int on_started(struct remote_lending *lending, const struct remote_starte
 		return -EPROTO;
 	}
 	if (started->status < 0) {
-		log_warn("remote", "%s is refused: %s", lending->port, started->text);
+		log_guest(&lending->log_rate, "remote", "%s is refused: %s", lending->port,
+			  started->text);
 		remote_lend_home(lending, REMOTE_REFUSED, 0, started->text);
 		return 0;
 	}
@@ -412,7 +459,8 @@ static int on_returned(struct remote_lending *lending, const struct remote_retur
 		return -EPROTO;
 	}
 	if (returned->reason == REMOTE_RETURN_REMOVED || returned->reason == REMOTE_RETURN_BROKEN) {
-		log_warn("remote", "%s is given back: %s", lending->port, returned->text);
+		log_guest(&lending->log_rate, "remote", "%s is given back: %s", lending->port,
+			  returned->text);
 		event = REMOTE_REFUSED;
 	}
 	remote_lend_home(lending, event, returned->retry_ms, returned->text);
@@ -487,7 +535,23 @@ static void touched(struct vmbus_lending *base)
 	struct remote_lending *lending = of(base);
 
 	if (lending->state == LEND_HOME) {
-		remote_lend_later(lending, lending->quiet_ns);
+		/* Nobody here answers it: it is lent at once. */
+		remote_lend_later(lending, lending->is_mute ? 0 : lending->quiet_ns);
+	}
+}
+
+/* A twin sees its close() at home. */
+static void closing(struct vmbus_lending *base)
+{
+	struct remote_lending *lending = of(base);
+
+	if (!lending->is_mute) {
+		return;
+	}
+	if (lending->state == LEND_HOME) {
+		drop_journal(lending);
+	} else if (lending->state != LEND_RETURNING) {
+		lending->closes = true;
 	}
 }
 
@@ -519,11 +583,13 @@ const struct vmbus_lending_ops remote_lending_ops = {
 	.wait = wait,
 	.touched = touched,
 	.inspect = inspect,
+	.closing = closing,
 };
 
 void remote_lend_free(struct remote_lending *lending)
 {
 	check(lending->state == LEND_HOME);
+	drop_journal(lending);
 	loop_timer_cancel(&lending->quiet);
 	loop_cancel(lending->worker->bus->loop, &lending->over);
 	lending->device->lending = NULL;

@@ -111,8 +111,10 @@ static void leave(struct loan *loan)
 				    .channel_count = loan->channel_count,
 				    .journal = &loan->journal };
 
-	if (loan->channel_count > 0 && loan->channels[0]->index == 0) {
+	if (loan->channel_count > 0) {
 		device_journal_leave(&d);
+	} else if (loan->device->ops->log_attach && journal_log(&loan->journal)) {
+		loan->device->ops->log_attach(loan->device, NULL); /* all are closed */
 	}
 	finish(loan);
 }
@@ -491,14 +493,57 @@ static int map_channels(struct loan *loan)
 	return err;
 }
 
+struct open_args {
+	struct vmbus_channel *channel;
+	const uint8_t *user_data;
+	int result;
+};
+
+static void open_on_loop(void *arg)
+{
+	struct open_args *args = arg;
+
+	args->channel->is_paused = true;
+	args->result = channel_open(args->channel, args->user_data);
+}
+
+/*
+ * The VSP has not seen the channel's open() yet, since nobody at the worker has it: it does now, and
+ * what it thinks then is what it is restored from.
+ */
+static int open_fresh(struct loan *loan, const struct device_journal *d)
+{
+	struct open_args args = { d->channels[0], loan->described[0].user_data, 0 };
+
+	if (d->channel_count > 1) {
+		return diag_set(&loan->why, -EOPNOTSUPP, "a fresh device has one channel");
+	}
+	loop_call(args.channel->loop, open_on_loop, &args);
+	if (args.result) {
+		return diag_set(&loan->why, args.result, "its VSP refuses to open: %s",
+				strerror(-args.result));
+	}
+	int err = device_journal_write(d, loan->journal_map, loan->journal_bytes);
+
+	device_journal_leave(d);
+	return err ? err : channel_map_rings(args.channel);
+}
+
 static int restore(struct loan *loan)
 {
 	struct device_journal d = { .device = loan->device,
 				    .channels = loan->channels,
 				    .channel_count = loan->channel_count,
 				    .journal = &loan->journal };
-	int err = device_journal_restore(&d, true, false);
+	int err = 0;
 
+	if (loan->described[0].flags & REMOTE_CHANNEL_FRESH) {
+		err = open_fresh(loan, &d);
+		if (err) {
+			return err;
+		}
+	}
+	err = device_journal_restore(&d, true, false);
 	return err ? diag_set(&loan->why, err, "what the journal says cannot be") : 0;
 }
 

@@ -24,6 +24,7 @@
 
 #include "base/fault.h"
 #include "base/num.h"
+#include "vmbus/remote_mute.h"
 #include "vmbus/remote_worker_internal.h"
 
 #define RETRY_NS_MIN 10000000ULL
@@ -88,9 +89,9 @@ static void on_ended(void *ctx)
 
 static void on_broken(void *ctx, int err)
 {
-	const struct remote_worker *worker = ctx;
+	struct remote_worker *worker = ctx;
 
-	log_warn("remote", "%s: hung up: %s", worker->path, strerror(-err));
+	log_guest(&worker->log_rate, "remote", "%s: hung up: %s", worker->path, strerror(-err));
 }
 
 /* Its last thread is gone. What it said before counts. */
@@ -172,7 +173,8 @@ static int on_welcome(struct remote_worker *worker, const struct remote_welcome 
 		return -EPROTO;
 	}
 	if (welcome->status < 0) {
-		log_warn("remote", "%s: refused: %s", worker->path, welcome->text);
+		log_guest(&worker->log_rate, "remote", "%s: refused: %s", worker->path,
+			  welcome->text);
 		worker->retry_ns = RETRY_NS_MAX;
 		remote_socket_hang_up(&worker->socket);
 		return 0;
@@ -303,7 +305,7 @@ static void on_retry(struct loop_timer *timer)
 					 worker);
 	}
 	if (err) {
-		log_error("remote", "%s: %s", worker->path, strerror(-err));
+		log_guest(&worker->log_rate, "remote", "%s: %s", worker->path, strerror(-err));
 		close(fd);
 		retry_later(worker);
 		return;
@@ -390,6 +392,7 @@ int remote_worker_add(struct remote_worker *worker, struct vmbus_device *device,
 	lending->number = number;
 	lending->journal_fd = -1;
 	lending->quiet_ns = LEND_QUIET_NS;
+	lending->is_mute = remote_is_mute(device);
 	remote_copy_text(lending->kind, sizeof(lending->kind), target->kind);
 	remote_copy_text(lending->port, sizeof(lending->port), target->port);
 	lending->config_bytes = target->config_bytes;

@@ -67,7 +67,10 @@ struct remote_worker_config {
 	void *ctx;
 };
 
-/* Connects when a device is there to be lent, and again and again. 0 or -ENOMEM, -ENAMETOOLONG. */
+/*
+ * Connects when a device is there to be lent, and again and again. 0; -ENAMETOOLONG; -E2BIG (more than
+ * REMOTE_VPS_MAX VPs); -ENOMEM.
+ */
 MUST_CHECK int remote_worker_create(const struct remote_worker_config *config,
 				    struct remote_worker **ret);
 

@@ -35,6 +35,8 @@ struct remote_lending {
 
 	enum lend_state state;
 	bool is_leaving; /* remote_worker_remove() */
+	bool is_mute;    /* there is no twin: remote_mute.h */
+	bool closes;     /* mute: the VSP over there is to see its close() when it is recalled */
 	enum remote_recall_reason reason;
 	struct loop_work *waiters[LEND_WAITERS];
 	struct loop_work over; /* of one that leaves: it is home */
@@ -42,7 +44,7 @@ struct remote_lending {
 	uint64_t quiet_ns;
 	uint64_t lent_at_ns;
 
-	/* not HOME */
+	/* not HOME; of a mute device the journal stays */
 	struct vmbus_channel *channels[REMOTE_CHANNELS_MAX]; /* the primary first */
 	unsigned int channel_count;
 	struct journal journal;
@@ -52,6 +54,7 @@ struct remote_lending {
 
 	char *inspected; /* JSON, when it has come */
 	size_t inspected_bytes;
+	struct log_rate log_rate; /* the guest, or the host, can have it lent again and again */
 	uint64_t lends, recalls, returns, kills, refusals, losses;
 };
 
@@ -77,6 +80,7 @@ struct remote_worker {
 	bool is_stalled;
 	struct remote_lending *lendings[REMOTE_DEVICES_MAX];
 	uint64_t connects;
+	struct log_rate log_rate;
 };
 
 extern const struct vmbus_lending_ops remote_lending_ops;

@@ -21,10 +21,104 @@
 
 #define LISTEN_FD 3
 
+/* ---- a VSP with sub-channels ---- */
+
+struct fan {
+	struct vmbus_device device;
+	struct loop *sub_loops[RIG_FAN_SUBS];
+};
+
+static int fan_open(struct vmbus_device *device, struct vmbus_channel *channel,
+		    const uint8_t *user_data)
+{
+	(void)device;
+	(void)channel;
+	(void)user_data;
+	return 0;
+}
+
+static int fan_packet(struct vmbus_device *device, struct vmbus_channel *channel,
+		      const struct vmbus_packet *packet)
+{
+	(void)device;
+	if (packet->payload_bytes < 8) {
+		return -EBADMSG;
+	}
+	if (packet->payload[0] == 'S' && packet->payload[1] <= RIG_FAN_SUBS &&
+	    vmbus_channel_index(channel) == 0) {
+		vmbus_channel_offer_subs(channel, packet->payload[1]);
+	}
+	return vmbus_channel_complete(channel, packet->transaction_id, packet->payload,
+				      packet->payload_bytes);
+}
+
+static void fan_writable(struct vmbus_device *device, struct vmbus_channel *channel)
+{
+	(void)device;
+	vmbus_channel_resume(channel);
+}
+
+static void fan_close(struct vmbus_device *device, struct vmbus_channel *channel)
+{
+	(void)device;
+	vmbus_channel_closed(channel);
+}
+
+static void fan_save(struct vmbus_device *device, struct save *save)
+{
+	(void)device;
+	(void)save;
+}
+
+static int fan_load(struct vmbus_device *device, struct load *load)
+{
+	(void)device;
+	return load_result(load);
+}
+
+struct vmbus_device *rig_fan_create(const char *name)
+{
+	static const struct vmbus_device_ops ops = {
+		.name = "fan",
+		.packet_bytes_max = 4096,
+		.open = fan_open,
+		.packet = fan_packet,
+		.writable = fan_writable,
+		.close = fan_close,
+		.save = fan_save,
+		.load = fan_load,
+	};
+	static const struct guid type = RIG_FAN_TYPE;
+	struct fan *fan = calloc(1, sizeof(*fan));
+
+	check(fan);
+	fan->device.ops = &ops;
+	fan->device.offer.interface_type = type;
+	guid_from_name(name, &fan->device.offer.interface_instance);
+	fan->device.sub_loops = fan->sub_loops;
+	fan->device.sub_channels_max = RIG_FAN_SUBS;
+	return &fan->device;
+}
+
+void rig_fan_destroy(struct vmbus_device *device)
+{
+	free(container_of(device, struct fan, device));
+}
+
+void rig_fan_set_loops(struct vmbus_device *device, struct loop *loop, struct loop *other)
+{
+	struct fan *fan = container_of(device, struct fan, device);
+
+	device->loop = loop;
+	for (unsigned int i = 0; i < RIG_FAN_SUBS; i++) {
+		fan->sub_loops[i] = i % 2 ? loop : other;
+	}
+}
+
 /* ---- the host process ---- */
 
 struct rig_host {
-	struct loop *control, *io;
+	struct loop *control, *io, *io2;
 	struct remote_host *host;
 	struct loop_watch signal;
 	struct loop_work returned;
@@ -73,6 +167,23 @@ static void destroy(void *ctx, struct vmbus_device *device)
 	check(false);
 }
 
+static int create_fan(void *ctx, const struct remote_loan *loan, struct vmbus_device **ret,
+		      struct diag *reterr)
+{
+	struct rig_host *rig = ctx;
+
+	(void)reterr;
+	*ret = rig_fan_create(loan->port);
+	rig_fan_set_loops(*ret, rig->io, rig->io2);
+	return 0;
+}
+
+static void destroy_fan(void *ctx, struct vmbus_device *device)
+{
+	(void)ctx;
+	rig_fan_destroy(device);
+}
+
 static void on_returned(struct loop_work *work)
 {
 	struct rig_host *rig = container_of(work, struct rig_host, returned);
@@ -93,9 +204,10 @@ static void on_signal(struct loop_watch *watch, uint32_t poll_events)
 
 static int run_host(const char *mode)
 {
-	static const struct remote_service service = { .kind = "echo",
-						       .create = create,
-						       .destroy = destroy };
+	static const struct remote_service services[] = {
+		{ .kind = "echo", .create = create, .destroy = destroy },
+		{ .kind = "fan", .create = create_fan, .destroy = destroy_fan },
+	};
 	struct rig_host rig = { .refuses = strcmp(mode, REMOTE_RIG_REFUSE) == 0 };
 	struct diag diag;
 	sigset_t set;
@@ -109,12 +221,14 @@ static int run_host(const char *mode)
 
 	check(loop_create("host", &rig.control, &diag) == 0);
 	check(loop_create("host-io", &rig.io, &diag) == 0);
+	check(loop_create("host-io2", &rig.io2, &diag) == 0);
 	check(loop_start_thread(rig.io, &diag) == 0);
+	check(loop_start_thread(rig.io2, &diag) == 0);
 	struct remote_host_config config = {
 		.control = rig.control,
 		.listen_fd = LISTEN_FD,
-		.services = &service,
-		.service_count = 1,
+		.services = services,
+		.service_count = ARRAY_SIZE(services),
 		.ctx = &rig,
 		.lends_per_second = 100000, /* the tests' own pace */
 	};
@@ -126,7 +240,9 @@ static int run_host(const char *mode)
 	remote_host_destroy(rig.host);
 	loop_watch_stop(&rig.signal);
 	loop_stop_thread(rig.io);
+	loop_stop_thread(rig.io2);
 	loop_destroy(rig.io);
+	loop_destroy(rig.io2);
 	loop_destroy(rig.control);
 	close(fd);
 	return 0;

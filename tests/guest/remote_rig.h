@@ -9,6 +9,19 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "vmbus/device.h"
+
+/*
+ * A VSP with sub-channels: it completes each packet with its own payload, and offers as many further
+ * channels as the second byte says when the first is 'S'. Kind "fan"; no state but that.
+ */
+#define RIG_FAN_SUBS 3
+#define RIG_FAN_TYPE GUID(0x5a0c3d1e, 0x77b2, 0x4c19, 0x8e4f, 0x0b6a91d2c3e4)
+struct vmbus_device *rig_fan_create(const char *name);
+void rig_fan_destroy(struct vmbus_device *device);
+/* All its channels live on this loop, or on both in turn. */
+void rig_fan_set_loops(struct vmbus_device *device, struct loop *loop, struct loop *other);
+
 /* Modes. */
 #define REMOTE_RIG_SERVE  "serve"
 #define REMOTE_RIG_REFUSE "refuse" /* create() fails */

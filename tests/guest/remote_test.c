@@ -25,6 +25,7 @@
 #include "guest/fake_internal.h"
 #include "guest/remote_rig.h"
 #include "proto/echo.h"
+#include "vmbus/remote_mute.h"
 #include "vmbus/remote_wire.h"
 #include "vmbus/remote_worker.h"
 #include "vsp/echo/echo.h"
@@ -35,7 +36,8 @@
 
 struct fixture {
 	struct fake_guest *guest;
-	struct echo *echo;
+	struct echo *echo;           /* the twin */
+	struct vmbus_device *device; /* it, or a mute one */
 	struct fake_channel *channel;
 	struct remote_worker *worker;
 	int listen_fd;
@@ -152,7 +154,7 @@ static bool take_one(struct fixture *f)
 	f->is_waiting[id] = false;
 	f->waiting--;
 	f->answered++;
-	f->answers_away += remote_worker_is_away(echo_device(f->echo));
+	f->answers_away += remote_worker_is_away(f->device);
 	return true;
 }
 
@@ -222,20 +224,26 @@ static void kill_host(struct fixture *f)
 	}
 }
 
-static void add_device(struct fixture *f)
+static void create_worker(struct fixture *f)
 {
 	struct remote_worker_config config = { .bus = fake_guest_bus(f->guest),
 					       .path = f->path,
 					       .name = "test",
 					       .on_event = on_event,
 					       .ctx = f };
-	struct remote_target target = { .kind = "echo", .port = "test/echo0" };
 
 	assert_int_equal(remote_worker_create(&config, &f->worker), 0);
-	assert_int_equal(remote_worker_add(f->worker, echo_device(f->echo), &target), 0);
 }
 
-static int set_up(void **state)
+static void add_device(struct fixture *f)
+{
+	struct remote_target target = { .kind = "echo", .port = "test/echo0" };
+
+	create_worker(f);
+	assert_int_equal(remote_worker_add(f->worker, f->device, &target), 0);
+}
+
+static int set_up_guest(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
 
@@ -249,11 +257,42 @@ static int set_up(void **state)
 					  fake_guest_hva(f->guest, page, MEM_PAGE_BYTES));
 	}
 	assert_int_equal(echo_create("test", &f->echo), 0);
-	fake_guest_offer(f->guest, echo_device(f->echo));
+	f->device = echo_device(f->echo);
+	*state = f;
+	return 0;
+}
+
+static int set_up(void **state)
+{
+	struct fixture *f;
+
+	set_up_guest(state);
+	f = *state;
+	fake_guest_offer(f->guest, f->device);
 	fake_guest_connect(f->guest, VMBUS_VERSION_5_3);
 	open_channel(f);
 	add_device(f);
-	*state = f;
+	return 0;
+}
+
+/* Nobody here has its VSP. */
+static int set_up_mute(void **state)
+{
+	struct fixture *f;
+
+	set_up_guest(state);
+	f = *state;
+	struct remote_mute_config config = {
+		.name = "mute",
+		.offer = f->device->offer,
+		.packet_bytes_max = f->device->ops->packet_bytes_max,
+		.keep_max = f->device->ops->keep_max,
+	};
+
+	assert_int_equal(remote_mute_create(&config, &f->device), 0);
+	fake_guest_offer(f->guest, f->device);
+	fake_guest_connect(f->guest, VMBUS_VERSION_5_3);
+	add_device(f);
 	return 0;
 }
 
@@ -265,13 +304,18 @@ static int tear_down(void **state)
 		fake_channel_close(f->channel);
 		f->channel = NULL;
 	}
-	bus_revoke(fake_guest_bus(f->guest), echo_device(f->echo), begin_work(f));
+	bus_revoke(fake_guest_bus(f->guest), f->device, begin_work(f));
 	wait_done(f);
-	remote_worker_remove(f->worker, echo_device(f->echo), begin_work(f));
+	remote_worker_remove(f->worker, f->device, begin_work(f));
 	wait_done(f);
 	remote_worker_destroy(f->worker);
 	if (f->host) {
 		kill_host(f);
+	}
+	if (f->device->sub_channels_max > 0) {
+		rig_fan_destroy(f->device);
+	} else if (f->device != echo_device(f->echo)) {
+		remote_mute_destroy(f->device);
 	}
 	echo_destroy(f->echo);
 	fake_guest_destroy(f->guest);
@@ -405,7 +449,7 @@ static void unload_and_reset_take_it_home_first(void **state)
 			bus_reset(fake_guest_bus(f->guest), begin_work(f));
 			wait_done(f);
 		}
-		assert_false(remote_worker_is_away(echo_device(f->echo)));
+		assert_false(remote_worker_is_away(f->device));
 		free(f->channel);
 		fake_guest_connect(f->guest, VMBUS_VERSION_5_3);
 		open_channel(f);
@@ -430,13 +474,13 @@ static void a_pause_finds_it_home(void **state)
 		traffic(f, 50);
 		while (send_one(f)) {}
 		assert_int_equal(bus_pause(fake_guest_bus(f->guest)), 0);
-		assert_false(remote_worker_is_away(echo_device(f->echo)));
+		assert_false(remote_worker_is_away(f->device));
 		save_init(&save);
 		bus_save(fake_guest_bus(f->guest), &save);
 		assert_int_equal(save_finish(&save, &bytes, &length), 0);
 		save_fini(&save);
 		fake_guest_settle(f->guest);
-		assert_false(remote_worker_is_away(echo_device(f->echo)));
+		assert_false(remote_worker_is_away(f->device));
 		bus_resume(fake_guest_bus(f->guest));
 		finish_traffic(f);
 	}
@@ -451,7 +495,7 @@ static void a_host_that_stands_still_stops_a_pause_but_not_for_ever(void **state
 	wait_away(f);
 	kill(f->host, SIGSTOP);
 	assert_int_equal(bus_pause(fake_guest_bus(f->guest)), -ETIMEDOUT);
-	assert_true(remote_worker_is_away(echo_device(f->echo))); /* W1 */
+	assert_true(remote_worker_is_away(f->device)); /* W1 */
 	kill(f->host, SIGCONT);
 	traffic(f, 100);
 	assert_int_equal(bus_pause(fake_guest_bus(f->guest)), 0);
@@ -497,7 +541,7 @@ static void a_refused_device_is_served_at_home(void **state)
 	assert_true(fake_guest_wait(f->guest, is_refused, f));
 	traffic(f, 1000);
 	finish_traffic(f);
-	assert_false(remote_worker_is_away(echo_device(f->echo)));
+	assert_false(remote_worker_is_away(f->device));
 	assert_int_equal(f->events[REMOTE_AWAY], 0);
 }
 
@@ -595,7 +639,8 @@ static int run_worker(const char *path)
 	snprintf(f->path, sizeof(f->path), "%s", path);
 	f->guest = fake_guest_create(64 << 20, 1);
 	check(echo_create("test", &f->echo) == 0);
-	fake_guest_offer(f->guest, echo_device(f->echo));
+	f->device = echo_device(f->echo);
+	fake_guest_offer(f->guest, f->device);
 	fake_guest_connect(f->guest, VMBUS_VERSION_5_3);
 	open_channel(f);
 	add_device(f);
@@ -621,7 +666,7 @@ static void the_host_forgets_a_worker_that_dies(void **state)
 	char *argv[] = { "remote-worker", "worker", f->path, NULL };
 
 	/* Ours stays at home, so that the only memory there is the other's. */
-	remote_worker_remove(f->worker, echo_device(f->echo), begin_work(f));
+	remote_worker_remove(f->worker, f->device, begin_work(f));
 	wait_done(f);
 	start_host(f, REMOTE_RIG_SERVE);
 	for (int i = 0; i < 5; i++) {
@@ -639,10 +684,207 @@ static void the_host_forgets_a_worker_that_dies(void **state)
 	}
 	struct remote_target target = { .kind = "echo", .port = "test/echo0" };
 
-	assert_int_equal(remote_worker_add(f->worker, echo_device(f->echo), &target), 0);
+	assert_int_equal(remote_worker_add(f->worker, f->device, &target), 0);
 	wait_away(f);
 	traffic(f, 100);
 	finish_traffic(f);
+}
+
+/* ---- a device without a twin ---- */
+
+static void a_mute_device_waits_for_its_host(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 3; i++) {
+		start_host(f, REMOTE_RIG_SERVE);
+		open_channel(f); /* its HELLO is answered over there */
+		traffic(f, 300);
+		assert_true(f->is_served);
+		for (int kills = 0; kills < 10; kills++) {
+			while (send_one(f)) {}
+			kill_host(f);
+			while (send_one(f)) {}
+			fake_guest_settle(f->guest);
+			while (take_one(f)) { /* what the host had answered */
+			}
+			uint64_t before = f->answered;
+
+			fake_guest_settle(f->guest);
+			assert_false(take_one(f));
+			assert_int_equal(f->answered, before);
+			start_host(f, REMOTE_RIG_SERVE);
+			traffic(f, 100);
+		}
+		finish_traffic(f);
+		fake_channel_close(
+			f->channel); /* seen over there, or the next HELLO would not be new */
+		f->channel = NULL;
+		kill_host(f);
+	}
+	assert_int_equal(f->events[REMOTE_REFUSED], 0);
+}
+
+static void a_mute_device_is_paused_and_upgraded(void **state)
+{
+	struct fixture *f = *state;
+
+	start_host(f, REMOTE_RIG_SERVE);
+	open_channel(f);
+	for (int i = 0; i < 5; i++) {
+		struct save save;
+		const uint8_t *bytes;
+		size_t length;
+
+		traffic(f, 100);
+		while (send_one(f)) {}
+		assert_int_equal(bus_pause(fake_guest_bus(f->guest)), 0);
+		save_init(&save);
+		bus_save(fake_guest_bus(f->guest), &save);
+		assert_int_equal(save_finish(&save, &bytes, &length), 0);
+		assert_true(length > 4096); /* the journal is in it */
+		save_fini(&save);
+		bus_resume(fake_guest_bus(f->guest));
+		finish_traffic(f);
+		kill(f->host, SIGTERM);
+		assert_true(fake_guest_wait(f->guest, is_home, f));
+		assert_int_equal(remote_rig_wait(f->host), 0);
+		start_host(f, REMOTE_RIG_SERVE);
+	}
+	traffic(f, 100);
+	finish_traffic(f);
+	assert_int_equal(f->events[REMOTE_HOME_KILLED], 0);
+}
+
+/* ---- a device with several channels ---- */
+
+struct lane {
+	struct fake_channel *channel;
+	uint64_t sent, answered;
+};
+
+struct fan_world {
+	struct fixture *f;
+	struct lane lanes[1 + RIG_FAN_SUBS];
+	unsigned int lane_count;
+};
+
+static const struct guid fan_type = RIG_FAN_TYPE;
+
+static void set_up_fan(struct fixture *f)
+{
+	struct remote_target target = { .kind = "fan", .port = "test/fan0" };
+
+	f->device = rig_fan_create("fan");
+	rig_fan_set_loops(f->device, f->guest->loop, f->guest->loop);
+	assert_int_equal(bus_offer(f->guest->bus, f->device), 0);
+	fake_guest_connect(f->guest, VMBUS_VERSION_5_3);
+	create_worker(f);
+	assert_int_equal(remote_worker_add(f->worker, f->device, &target), 0);
+}
+
+/* Packets on each lane; each is answered once, and in order. */
+static bool turn_lanes(struct fan_world *w)
+{
+	bool any = false;
+
+	for (unsigned int i = 0; i < w->lane_count; i++) {
+		struct lane *lane = &w->lanes[i];
+		struct fake_packet packet;
+		uint64_t payload = lane->sent + 1;
+		struct iovec iov = { &payload, sizeof(payload) };
+		struct vmbus_send send = { .type = VMBUS_PACKET_INBAND,
+					   .wants_completion = true,
+					   .transaction_id = payload,
+					   .payload = &iov,
+					   .payload_count = 1 };
+
+		if (payload % 256 == 'S') {
+			payload |= 0xff00; /* no offer: there are not so many */
+		}
+		if (lane->sent - lane->answered < WINDOW &&
+		    fake_channel_try_send(lane->channel, &send)) {
+			lane->sent++;
+			any = true;
+		}
+		while (fake_channel_poll(lane->channel, &packet)) {
+			assert_int_equal(packet.type, VMBUS_PACKET_COMPLETION);
+			assert_int_equal(packet.transaction_id, ++lane->answered);
+			any = true;
+		}
+	}
+	return any;
+}
+
+static void fan_traffic(struct fan_world *w, unsigned int count)
+{
+	uint64_t deadline = loop_now_ns() + 4 * FAKE_WAIT_NS;
+
+	for (unsigned int i = 0; i < w->lane_count; i++) {
+		uint64_t until = w->lanes[i].answered + count;
+
+		while (w->lanes[i].answered < until) {
+			if (!turn_lanes(w)) {
+				assert_true(loop_now_ns() < deadline);
+				nanosleep(&(struct timespec){ .tv_nsec = 10000 }, NULL);
+			}
+		}
+	}
+}
+
+static bool fan_is_away(void *arg)
+{
+	struct fan_world *w = arg;
+
+	turn_lanes(w);
+	return w->f->is_served;
+}
+
+static bool has_subs(void *arg)
+{
+	const struct fan_world *w = arg;
+
+	return fake_guest_find_offer(w->f->guest, &fan_type, RIG_FAN_SUBS) != NULL;
+}
+
+static void all_channels_of_a_device_move_together(void **state)
+{
+	struct fixture *f = *state;
+	struct fan_world w = { .f = f, .lane_count = 1 };
+	uint8_t ask[8] = { 'S', RIG_FAN_SUBS };
+
+	set_up_fan(f);
+	start_host(f, REMOTE_RIG_SERVE);
+	w.lanes[0].channel = fake_channel_open(f->guest, &fan_type, 0, RING_BYTES);
+	assert_true(fake_guest_wait(f->guest, fan_is_away, &w));
+	/* Asked for over there, offered here. */
+	fake_channel_send_inband(w.lanes[0].channel, ++w.lanes[0].sent, ask, sizeof(ask));
+	assert_true(fake_guest_wait(f->guest, has_subs, &w));
+	for (unsigned int i = 1; i <= RIG_FAN_SUBS; i++) {
+		w.lanes[i].channel = fake_channel_open(f->guest, &fan_type, i, RING_BYTES);
+		w.lane_count = i + 1;
+		fan_traffic(&w, 20);
+	}
+	for (int i = 0; i < 12; i++) {
+		assert_true(fake_guest_wait(f->guest, fan_is_away, &w));
+		fan_traffic(&w, 100);
+		if (i % 3 == 2) {
+			kill(f->host, SIGTERM);
+			assert_int_equal(remote_rig_wait(f->host), 0);
+		} else {
+			kill(f->host, SIGKILL);
+			remote_rig_wait(f->host);
+		}
+		fan_traffic(&w, 50);
+		start_host(f, REMOTE_RIG_SERVE);
+	}
+	assert_true(f->events[REMOTE_HOME_KILLED] >= 6);
+	assert_int_equal(f->events[REMOTE_REFUSED], 0);
+	/* The primary takes the others with it. */
+	fake_channel_close(w.lanes[0].channel);
+	for (unsigned int i = 1; i <= RIG_FAN_SUBS; i++) {
+		free(w.lanes[i].channel);
+	}
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -661,6 +903,12 @@ int main(int argc, char **argv)
 		T(a_refused_device_is_served_at_home),
 		T(a_host_that_talks_nonsense_is_left),
 		T(the_host_forgets_a_worker_that_dies),
+		cmocka_unit_test_setup_teardown(all_channels_of_a_device_move_together,
+						set_up_guest, tear_down),
+		cmocka_unit_test_setup_teardown(a_mute_device_waits_for_its_host, set_up_mute,
+						tear_down),
+		cmocka_unit_test_setup_teardown(a_mute_device_is_paused_and_upgraded, set_up_mute,
+						tear_down),
 	};
 	int status;
 
