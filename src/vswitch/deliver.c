@@ -203,8 +203,7 @@ void deliver_to_end(struct core *core, struct port_end *end, struct vframe *fram
 /* ---- where ------------------------------------------------------------------------------------- */
 
 /* Which of the ends: the flow's queue of a guest; of a wire, one here, or else its first. */
-static unsigned int pick_queue(const struct core *core, const struct port_slot *slot,
-			       struct vframe *frame)
+static unsigned int pick_queue(const struct port_slot *slot, struct vframe *frame)
 {
 	const struct port_view *view = slot->view;
 	unsigned int queue;
@@ -215,7 +214,6 @@ static unsigned int pick_queue(const struct core *core, const struct port_slot *
 	if (view->queues == 1) {
 		return 0;
 	}
-	(void)core;
 	queue = steer_frame(&view->steer, &frame->net);
 	return queue < view->queues && view->core_of[queue] != VIEW_NO_CORE ? queue : 0;
 }
@@ -241,7 +239,8 @@ void deliver(struct core *core, unsigned int port, struct vframe *frame, uint16_
 		core_drop(core, port, DROP_LINK);
 		return;
 	}
-	queue = pick_queue(core, slot, frame);
+	frame->net.flags &= (uint16_t)~NET_FRAME_HASH; /* of the destination before this one */
+	queue = pick_queue(slot, frame);
 	to = slot->view->core_of[queue];
 	if (to == core->index) {
 		deliver_to_end(core, slot->view->ends[queue], frame, tci, is_tagged);

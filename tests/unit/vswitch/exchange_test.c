@@ -90,6 +90,8 @@ static void who_waits_for_room_is_told_once(void **state)
 	while (hand_peek(ring)) {
 		hand_pop(ring);
 	}
+	assert_true(hand_is_half(ring)); /* as far as it knows */
+	assert_false(hand_is_half_still(ring));
 	assert_true(hand_has_room(ring));
 	assert_false(hand_has_room(ring));
 	assert_false(hand_is_high(ring));
@@ -174,6 +176,46 @@ static void an_answer_finds_the_flow_on_its_own_core(void **state)
 	bytes_put_be16(answer + 36, 1000);
 	rig_send(rig, 1, answer, bytes);
 	rig_expect(rig, answer, bytes, RIG_TO(0));
+}
+
+/* Port 3 has a queue on each core, and a table that uses both. */
+static void flows_are_spread_over_the_queues_of_a_port(void **state)
+{
+	struct rig *rig = *state;
+	struct rig_nic second = { .front.ops = &rig_ops };
+	struct rig_nic *first = &rig->nics[3];
+	uint8_t frame[100];
+	uint32_t bytes = 0;
+
+	first->config.rss = (struct net_rss){ .is_on = true,
+					      .queues = 2,
+					      .table_entries = 2,
+					      .hash_types = NET_RSS_IPV4 | NET_RSS_UDP_IPV4,
+					      .table = { 0, 1 } };
+	memset(first->config.rss.key, 0x6d, sizeof(first->config.rss.key));
+	first->config.rss.key[3] = 0x5a;
+	rig_plug(rig, 3, 0);
+	assert_int_equal(net_twin(first->net, rig->loops[1], &second.net), 0);
+	assert_int_equal(net_attach(second.net, &second.front, &first->config), 0);
+	rig_turn(rig);
+	for (uint16_t flow = 0; flow < 64; flow++) {
+		bytes = rig_ip(frame, flow % 3, 3, 17, 20);
+		bytes_put_be16(frame + 34, flow);
+		rig_send(rig, flow % 3, frame, bytes);
+	}
+	assert_int_equal(first->count + second.count, 64);
+	assert_in_range(first->count, 16, 48);
+	assert_true(first->kept[0].flags & second.kept[0].flags & NET_FRAME_HASH);
+	/* what is for everybody is for one of its queues, and carries no other's hash */
+	rig_ip(frame, 0, -1, 17, 20);
+	rig_send(rig, 0, frame, bytes);
+	assert_int_equal(first->count + second.count, 65);
+	assert_false(rig->nics[1].kept[rig->nics[1].count - 1].flags & NET_FRAME_HASH);
+	rig_leave(rig, second.net, NULL);
+	net_destroy(second.net);
+	for (unsigned int i = 0; i < RIG_KEPT; i++) {
+		free(second.kept[i].data);
+	}
 }
 
 /* ---- a wire ---- */
@@ -350,6 +392,7 @@ int main(void)
 		TEST(frames_reach_ports_of_another_core),
 		TEST(what_one_core_learns_all_know),
 		TEST(an_answer_finds_the_flow_on_its_own_core),
+		TEST(flows_are_spread_over_the_queues_of_a_port),
 		TEST(a_sender_waits_for_a_full_uplink_and_nothing_is_lost),
 		cmocka_unit_test(two_threads_send_to_each_other_while_policies_change),
 		cmocka_unit_test(every_allocation_may_fail),
