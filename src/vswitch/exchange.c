@@ -83,11 +83,17 @@ bool core_hand_over(struct core *core, unsigned int to, uint16_t port, uint16_t 
 
 void core_flush_hands(struct core *core)
 {
+	bool was_high = core->is_high;
+
+	core->is_high = false;
 	for (unsigned int i = 0; i < core->cores; i++) {
 		struct core *to = core->vswitch->cores[i];
 
 		if (core->hand_out[i] && hand_flush(core->hand_out[i])) {
 			loop_post(to->loop, &to->hand);
+		}
+		if (was_high && core->hand_out[i]) {
+			core->is_high |= hand_is_half_still(core->hand_out[i]);
 		}
 	}
 }
@@ -183,10 +189,6 @@ void core_wake(struct core *core)
 {
 	struct sched_entry *entry;
 
-	core->is_high = false;
-	for (unsigned int i = 0; i < core->cores; i++) {
-		core->is_high |= core->hand_out[i] && hand_is_half(core->hand_out[i]);
-	}
 	while ((entry = sched_next_blocked(&core->sched))) {
 		port_end_resume(container_of(entry, struct port_end, sched));
 	}

@@ -129,6 +129,12 @@ void hand_pop(struct hand_ring *ring)
 			      memory_order_release);
 }
 
+bool hand_is_half_still(struct hand_ring *ring)
+{
+	(void)room(ring, HAND_RING_BYTES);
+	return hand_is_half(ring);
+}
+
 bool hand_is_high(struct hand_ring *ring)
 {
 	if (room(ring, HAND_RING_BYTES / 2) >= HAND_RING_BYTES / 2) {

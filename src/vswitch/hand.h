@@ -66,7 +66,8 @@ void hand_pop(struct hand_ring *ring);
  * hand_has_room() will be true once, when three quarters are free.
  */
 bool hand_is_high(struct hand_ring *ring);
-/* The same as far as the writer has seen, and without asking for anything. */
+/* The same without asking for anything; and as far as the writer has seen. */
+bool hand_is_half_still(struct hand_ring *ring);
 static inline bool hand_is_half(const struct hand_ring *ring)
 {
 	return ring->put - ring->taken_seen > HAND_RING_BYTES / 2;

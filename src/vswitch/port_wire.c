@@ -72,6 +72,10 @@ void port_wire_send(struct core *core, struct port_end *end, struct port_slot *s
 {
 	int err = -EAGAIN;
 
+	if (end->is_leaving) {
+		core_drop(core, end->port, DROP_LINK);
+		return;
+	}
 	if (!end->is_full) {
 		err = net_send(end->net, frame);
 	}
