@@ -282,6 +282,7 @@ static const struct remote_socket_ops socket_ops = {
 	.on_message = on_message,
 	.on_broken = on_broken,
 	.on_ended = on_ended,
+	.hangs_up_silently = true, /* the worker would take it for the end: see above */
 };
 
 /* ---- a worker connects ---- */

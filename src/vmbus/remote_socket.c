@@ -161,7 +161,9 @@ void remote_socket_hang_up(struct remote_socket *s)
 	if (s->fd >= 0 && !s->is_hung_up) {
 		s->is_hung_up = true;
 		drop_queue(s);
-		(void)shutdown(s->fd, SHUT_WR);
+		if (!s->ops->hangs_up_silently) {
+			(void)shutdown(s->fd, SHUT_WR);
+		}
 	}
 }
 

@@ -43,6 +43,9 @@ struct remote_socket_ops {
 
 	/* The other side has closed or is gone. The last call. */
 	void (*on_ended)(void *ctx);
+
+	/* Hanging up is not to be seen over there: only closing is. */
+	bool hangs_up_silently;
 };
 
 struct remote_socket {
@@ -78,7 +81,7 @@ bool remote_socket_is_open(const struct remote_socket *socket);
 void remote_socket_send(struct remote_socket *socket, struct remote_message *message,
 			const int *fds, unsigned int fd_count);
 
-/* Nothing is sent any more; the other side sees the end. */
+/* Nothing is sent any more; the other side sees the end, unless hangs_up_silently. */
 void remote_socket_hang_up(struct remote_socket *socket);
 
 /* Waits for at most so long until something has come, and takes it. Not inside its calls. */
