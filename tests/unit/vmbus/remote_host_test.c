@@ -19,6 +19,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/num.h"
 #include "vmbus/journaled.h"
 #include "vmbus/remote_host.h"
@@ -323,8 +324,7 @@ static void say_lend(struct world *w, uint32_t device)
 	say(w, &m, &w->journal_fd, 1);
 }
 
-/* All of it; the status of STARTED. */
-static int32_t lend(struct world *w, uint32_t device)
+static void say_all(struct world *w, uint32_t device)
 {
 	struct remote_message m = { .type = REMOTE_MSG_GPADL, .device = device };
 	struct remote_message c = { .type = REMOTE_MSG_CHANNEL, .device = device };
@@ -347,6 +347,12 @@ static int32_t lend(struct world *w, uint32_t device)
 	c.channel.downstream_page = RING_PAGES / 2;
 	say(w, &c, &w->doorbell_fd, 1);
 	say(w, &s, NULL, 0);
+}
+
+/* All of it; the status of STARTED. */
+static int32_t lend(struct world *w, uint32_t device)
+{
+	say_all(w, device);
 	assert_int_equal(hear(w), REMOTE_MSG_STARTED);
 	assert_int_equal(w->got.device, device);
 	return w->got.started.status;
@@ -557,6 +563,38 @@ static void everything_is_given_back_with_a_reason(void **state)
 	start_host(w);
 }
 
+static void whatever_allocation_fails_the_worker_hears_of_it(void **state)
+{
+	struct world *w = *state;
+	bool fired = true;
+	unsigned int n;
+
+	for (n = 1; fired && n < 200; n++) {
+		struct remote_message m = { .type = REMOTE_MSG_RECALL };
+		uint16_t heard;
+
+		good_hello(w);
+		fault_arm(n);
+		say_all(w, 0);
+		heard = hear(w);
+		fired = fault_fired();
+		fault_arm(0);
+		if (heard == REMOTE_MSG_STARTED && w->got.started.status == 0) {
+			say(w, &m, NULL, 0);
+			assert_int_equal(hear(w), REMOTE_MSG_RETURNED);
+		} else {
+			assert_true(fired && (heard == 0 || heard == REMOTE_MSG_STARTED));
+		}
+		assert_int_equal(w->created, w->destroyed);
+		close(w->fd);
+		for (int i = 0; i < 20; i++) {
+			loop_turn(w->loop);
+		}
+		w->fd = dial(w);
+	}
+	assert_true(n > 5 && !fired);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -575,6 +613,7 @@ int main(void)
 		T(a_message_out_of_turn_ends_the_connection),
 		T(what_is_lent_twice_ends_the_connection_and_all_is_let_go),
 		T(everything_is_given_back_with_a_reason),
+		T(whatever_allocation_fails_the_worker_hears_of_it),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
