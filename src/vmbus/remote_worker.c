@@ -456,6 +456,16 @@ bool remote_worker_is_away(const struct vmbus_device *device)
 	return bus_away_is_away(device);
 }
 
+bool remote_worker_has_host(const struct remote_worker *worker)
+{
+	return worker->state == WORKER_READY;
+}
+
+bool remote_worker_is_stalled(const struct remote_worker *worker)
+{
+	return worker->is_stalled;
+}
+
 void remote_worker_inspect(const struct remote_worker *worker, struct inspect *at)
 {
 	static const char *const states[] = { "no host", "greeting", "checking", "ready" };

@@ -95,5 +95,9 @@ void remote_worker_recall(struct remote_worker *worker, struct vmbus_device *dev
 /* The host may serve it: anything but HOME. */
 bool remote_worker_is_away(const struct vmbus_device *device);
 
+/* Whether there is a host: it has greeted us. And whether it has not answered for seconds. */
+bool remote_worker_has_host(const struct remote_worker *worker);
+bool remote_worker_is_stalled(const struct remote_worker *worker);
+
 /* Connection, devices, counters; not what the host says of them (that is in bus_inspect()). */
 void remote_worker_inspect(const struct remote_worker *worker, struct inspect *at);
