@@ -612,6 +612,12 @@ void netvsp_set_link(struct netvsp *nic, bool up)
 	netvsp_tell_link(nic);
 }
 
+bool netvsp_link_told(const struct netvsp *nic)
+{
+	loop_check_here(nic->device.loop);
+	return nic->operational && nic->link_told;
+}
+
 void netvsp_set_speed(struct netvsp *nic, uint64_t bits_per_second)
 {
 	uint8_t buf[RNDIS_REPLY_BYTES_MAX], info[4];

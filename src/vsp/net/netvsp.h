@@ -67,6 +67,9 @@ const uint8_t *netvsp_mac(const struct netvsp *nic);
 /* The cable as the user sees it; the guest sees it up when the back end's is up too. */
 void netvsp_set_link(struct netvsp *nic, bool up);
 
+/* What the guest has been told of it, perhaps by another process that this NIC was lent to. */
+bool netvsp_link_told(const struct netvsp *nic);
+
 /* The speed that the guest is shown; a guest of NVSP 5 or later is told of the change. */
 void netvsp_set_speed(struct netvsp *nic, uint64_t bits_per_second);
 
