@@ -9,7 +9,6 @@
 
 #include "base/cleanup.h"
 #include "base/num.h"
-#include "net/tap.h"
 #include "vsp/net/netvsp.h"
 
 void vm_config_init(struct vm_config *config)
@@ -160,81 +159,6 @@ int vm_config_add_policy(struct vm_config *config, const char *text, struct diag
 	return 0;
 }
 
-static int parse_mac(const char *text, uint8_t ret[NET_MAC_BYTES], struct diag *reterr)
-{
-	unsigned int b[NET_MAC_BYTES];
-	int end = -1;
-
-	if (!text ||
-	    sscanf(text, "%2x:%2x:%2x:%2x:%2x:%2x%n", &b[0], &b[1], &b[2], &b[3], &b[4], &b[5],
-		   &end) != NET_MAC_BYTES ||
-	    end != (int)strlen(text) || end != 17) {
-		return diag_set(reterr, -EINVAL,
-				"--net: mac \"%s\" is no address: give six bytes, as in "
-				"02:00:00:00:00:01",
-				text ? text : "");
-	}
-	if (b[0] & 1) {
-		return diag_set(reterr, -EINVAL,
-				"--net: mac %s is a multicast address: make its first byte even",
-				text);
-	}
-	for (int i = 0; i < NET_MAC_BYTES; i++) {
-		ret[i] = (uint8_t)b[i];
-	}
-	return 0;
-}
-
-static int parse_net_pair(struct vm_net_config *net, const char *key, const char *value,
-			  struct diag *reterr)
-{
-	if (strcmp(key, "mac") == 0) {
-		return parse_mac(value, net->mac, reterr);
-	}
-	if (strcmp(key, "forward") == 0 && net->tap[0]) {
-		return diag_set(reterr, -EINVAL,
-				"--net: forward is for nat: through TAP device '%s' the guest has "
-				"addresses of its own",
-				net->tap);
-	}
-	if (strcmp(key, "forward") == 0) {
-		if (net->forward_count == VM_FORWARDS_MAX) {
-			return diag_set(reterr, -EINVAL, "--net: at most %d forwards",
-					VM_FORWARDS_MAX);
-		}
-		int err = net_nat_parse_forward(value ? value : "",
-						&net->forwards[net->forward_count], reterr);
-
-		net->forward_count += !err;
-		return err;
-	}
-	return diag_set(reterr, -EINVAL, "--net: unknown key \"%s\": known are mac and forward",
-			key);
-}
-
-/* The first pair: nat, or tap=NAME. */
-static int parse_net_kind(struct vm_net_config *net, const char *text, const char *key,
-			  const char *value, struct diag *reterr)
-{
-	if (strcmp(key, "nat") == 0 && !value) {
-		return 0;
-	}
-	if (strcmp(key, "tap") != 0) {
-		return diag_set(reterr, -EINVAL,
-				"--net \"%s\" is of no known kind: give nat or tap=NAME, as in "
-				"nat,forward=tcp:2222:22 or tap=tap0",
-				text);
-	}
-	if (!value || !net_tap_is_name(value)) {
-		return diag_set(reterr, -EINVAL,
-				"--net: tap \"%s\" is no name of a network interface: give 1 to "
-				"15 characters without '/', ':', '%%' or spaces, as in tap=tap0",
-				value ? value : "");
-	}
-	memcpy(net->tap, value, strlen(value) + 1);
-	return 0;
-}
-
 int vm_config_add_net(struct vm_config *config, const char *text, struct diag *reterr)
 {
 	auto_free char *copy = strdup(text);
@@ -253,13 +177,13 @@ int vm_config_add_net(struct vm_config *config, const char *text, struct diag *r
 		key = "";
 		value = NULL;
 	}
-	err = parse_net_kind(net, text, key, value, reterr);
+	err = vm_net_config_init(net, key, value, reterr);
 	if (err) {
 		return err;
 	}
 	config->net_count++;
 	while (next_pair(&at, &key, &value)) {
-		err = parse_net_pair(net, key, value, reterr);
+		err = vm_net_config_set(net, key, value, reterr);
 		if (err) {
 			return err;
 		}

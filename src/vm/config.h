@@ -12,26 +12,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <net/if.h>
-
 #include "base/check.h"
 #include "base/diag.h"
-#include "net/net.h"
 #include "vm/disk_config.h"
+#include "vm/net_config.h"
 
 #define VM_DISKS_MAX      64
 #define VM_NETS_MAX       16
-#define VM_FORWARDS_MAX   NET_NAT_FORWARDS_MAX
 #define VM_CPUS_MAX       64
 #define VM_IO_THREADS_MAX 16
 #define VM_NAME_BYTES     64
-
-struct vm_net_config {
-	uint8_t mac[NET_MAC_BYTES];
-	char tap[IFNAMSIZ]; /* the host's TAP device; empty: address translation, with forwards */
-	struct net_forward forwards[VM_FORWARDS_MAX];
-	size_t forward_count;
-};
 
 struct vm_config {
 	char name[VM_NAME_BYTES];
@@ -70,7 +60,7 @@ MUST_CHECK int vm_config_add_dvd(struct vm_config *config, const char *text, str
 MUST_CHECK int vm_config_add_policy(struct vm_config *config, const char *text,
 				    struct diag *reterr);
 
-/* "nat[,mac=02:00:00:00:00:01][,forward=tcp:2222:22]…" or "tap=NAME[,mac=…]" */
+/* "nat,forward=tcp:2222:22", "tap=tap0,queues=2": the words are vm_net_config_set()'s. */
 MUST_CHECK int vm_config_add_net(struct vm_config *config, const char *text, struct diag *reterr);
 
 /* 1 to 63 letters, digits, '.', '_', '-'. */

@@ -4,12 +4,9 @@
  * row, its pointer in vm_internal.h and its words in config.c.
  */
 #include <errno.h>
-#include <semaphore.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/num.h"
-#include "net/tap.h"
 #include "proto/board.h"
 #include "vm/vm_internal.h"
 
@@ -168,90 +165,25 @@ static int offer(struct vm *vm, struct vmbus_device *device, struct loop *loop, 
 
 /* ---- network adapters ---- */
 
-static int back_end_make(const struct vm_net_config *net, struct loop *loop, struct net **ret,
-			 struct diag *reterr)
-{
-	if (net->tap[0]) {
-		int fd;
-		struct net_tap_config tap = { .fds_take = &fd, .queues = 1, .link_fd_take = -1 };
-		int err = net_tap_open(net->tap, 1, &fd, reterr);
-
-		return err ? err : net_tap_create(loop, &tap, ret, reterr);
-	}
-	struct net_nat_config nat = { .forwards = net->forwards,
-				      .forward_count = net->forward_count };
-
-	return net_nat_create(loop, &nat, ret, reterr);
-}
-
-static int net_make(struct vm *vm, size_t n, struct diag *reterr)
-{
-	const struct vm_net_config *net = &vm->config->nets[n];
-	/* Adapters begin where the disks' loop ends. */
-	struct loop *loop = vm_io_loop(vm, n + (vm->config->disk_count > 0));
-	char name[NETVSP_NAME_BYTES_MAX];
-	int err = back_end_make(net, loop, &vm->nets[n], reterr);
-
-	if (err) {
-		return err;
-	}
-	snprintf(name, sizeof(name), "net%zu", n);
-	struct netvsp_config config = {
-		.name = name, .partition = vm->config->name, .mac = net->mac, .net = vm->nets[n]
-	};
-
-	err = netvsp_create(&config, &vm->netvsps[n], reterr);
-	if (err) {
-		return err;
-	}
-	return offer(vm, netvsp_device(vm->netvsps[n]), loop, "network adapter", reterr);
-}
-
 static int network_make(struct vm *vm, int *ret_status, struct diag *reterr)
 {
-	int err = 0;
+	int err = no_memory(vm_adapters_create(vm, &vm->adapters), "adapters", reterr);
 
+	*ret_status = VM_STATUS_HOST;
 	for (size_t i = 0; i < vm->config->net_count && !err; i++) {
-		err = net_make(vm, i, reterr);
-		*ret_status = err ? VM_STATUS_HOST : *ret_status;
+		err = vm_adapters_add(vm->adapters, &vm->config->nets[i], reterr);
 	}
 	return err;
 }
 
 static void network_unmake(struct vm *vm)
 {
-	for (size_t i = 0; i < vm->config->net_count; i++) {
-		netvsp_destroy(vm->netvsps[i]);
-		net_destroy(vm->nets[i]);
-	}
-}
-
-static void show_fact(void *ctx, const char *name, uint64_t value)
-{
-	inspect_u64(ctx, name, value);
+	vm_adapters_destroy(vm->adapters);
 }
 
 static void network_show(struct vm *vm, struct inspect *at)
 {
-	for (size_t i = 0; i < vm->config->net_count; i++) {
-		const struct net_counters *counters = net_counters(vm->nets[i]);
-		const uint8_t *mac = vm->config->nets[i].mac;
-		struct inspect item = inspect_item(at, "list");
-
-		inspect_string(&item, "back_end", net_kind(vm->nets[i]));
-		inspect_format(&item, "mac", "%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1],
-			       mac[2], mac[3], mac[4], mac[5]);
-		inspect_bool(&item, "link", net_link_is_up(vm->nets[i]));
-		inspect_u64(&item, "sent_frames", counters->sent_frames);
-		inspect_u64(&item, "sent_bytes", counters->sent_bytes);
-		inspect_u64(&item, "sent_large", counters->sent_large);
-		inspect_u64(&item, "send_lost", counters->send_lost);
-		inspect_u64(&item, "delivered_frames", counters->delivered_frames);
-		inspect_u64(&item, "delivered_bytes", counters->delivered_bytes);
-		inspect_u64(&item, "delivered_large", counters->delivered_large);
-		inspect_u64(&item, "deliver_lost", counters->deliver_lost);
-		net_facts(vm->nets[i], show_fact, &item);
-	}
+	vm_adapters_inspect(vm->adapters, at);
 }
 
 /* ---- integration components ---- */
@@ -309,14 +241,14 @@ const size_t vm_device_kind_count = ARRAY_SIZE(vm_device_kinds);
 
 struct vmbus_device *vm_bus_device(struct vm *vm, size_t n)
 {
-	struct vmbus_device *devices[3 + VM_CONTROLLERS_MAX + VM_NETS_MAX], *controller;
+	struct vmbus_device *devices[3 + VM_CONTROLLERS_MAX + VM_NETS_MAX], *device;
 	size_t count = 0;
 
-	while ((controller = vm_disks_device(vm->disks, count)) != NULL) {
-		devices[count++] = controller;
+	while ((device = vm_disks_device(vm->disks, count)) != NULL) {
+		devices[count++] = device;
 	}
-	for (size_t i = 0; i < vm->config->net_count && vm->netvsps[i]; i++) {
-		devices[count++] = netvsp_device(vm->netvsps[i]);
+	for (size_t i = 0; (device = vm_adapters_device(vm->adapters, i)) != NULL; i++) {
+		devices[count++] = device;
 	}
 	if (vm->timesync) {
 		devices[count++] = heartbeat_device(vm->heartbeat);
@@ -326,61 +258,8 @@ struct vmbus_device *vm_bus_device(struct vm *vm, size_t n)
 	return n < count ? devices[n] : NULL;
 }
 
-/* ---- back ends, on their loops ---- */
-
-struct stop {
-	struct loop_work done;
-	sem_t stopped;
-	bool is_stopped; /* the loop's thread */
-	struct net *net;
-};
-
-static void on_stopped(struct loop_work *work)
-{
-	struct stop *stop = container_of(work, struct stop, done);
-
-	stop->is_stopped = true;
-	sem_post(&stop->stopped);
-}
-
-static void stop_on_loop(void *arg)
-{
-	struct stop *stop = arg;
-
-	net_detach(stop->net);
-	net_stop(stop->net, &stop->done);
-}
-
-static void stop_one(struct loop *loop, struct stop *stop)
-{
-	loop_work_init(&stop->done, on_stopped);
-	sem_init(&stop->stopped, 0, 0);
-	loop_call(loop, stop_on_loop, stop);
-	while (loop_is_here(loop) && !stop->is_stopped) {
-		loop_turn(loop); /* its thread was never started */
-	}
-	while (sem_wait(&stop->stopped) != 0) {
-		check(errno == EINTR);
-	}
-	sem_destroy(&stop->stopped);
-}
-
 void vm_stop_back_ends(struct vm *vm)
 {
 	vm_disks_stop(vm->disks);
-	for (size_t i = 0; i < vm->config->net_count; i++) {
-		struct stop stop = { .net = vm->nets[i] };
-
-		if (stop.net && !vm->nets_stopped) {
-			stop_one(net_loop(stop.net), &stop);
-		}
-	}
-	vm->nets_stopped = true;
-}
-
-void vm_pause_adapters(struct vm *vm, bool paused)
-{
-	for (size_t i = 0; i < vm->config->net_count; i++) {
-		(paused ? netvsp_pause : netvsp_resume)(vm->netvsps[i]);
-	}
+	vm_adapters_stop(vm->adapters);
 }

@@ -124,7 +124,7 @@ void vm_end(struct vm *vm, int status)
 	loop_timer_cancel(&vm->end_timer);
 	loop_timer_init(&vm->end_timer, vm->control, on_end_limit);
 	loop_timer_arm(&vm->end_timer, END_LIMIT_NS);
-	vm_pause_adapters(vm, false);
+	vm_adapters_pause(vm->adapters, false);
 	vm_disks_give_up(vm->disks); /* what on-error holds would keep channels open */
 	bus_resume(vm->bus);         /* a paused channel would not close */
 	loop_post(vm->control, &vm->device_gone);
@@ -212,7 +212,7 @@ int vm_pause(struct vm *vm)
 		partition_resume(vm->partition);
 		return err;
 	}
-	vm_pause_adapters(vm, true);
+	vm_adapters_pause(vm->adapters, true);
 	vm->state = VM_PAUSED;
 	return 0;
 }
@@ -220,7 +220,7 @@ int vm_pause(struct vm *vm)
 void vm_resume(struct vm *vm)
 {
 	if (vm->state == VM_PAUSED) {
-		vm_pause_adapters(vm, false);
+		vm_adapters_pause(vm->adapters, false);
 		bus_resume(vm->bus);
 		vm_disks_resumed(vm->disks);
 		partition_resume(vm->partition);

@@ -19,6 +19,7 @@
 #include "net/net.h"
 #include "partition/partition.h"
 #include "rpc/rpc.h"
+#include "vm/adapters.h"
 #include "vm/config.h"
 #include "vm/disks.h"
 #include "vm/vm.h"
@@ -42,7 +43,6 @@ struct vm {
 	struct loop *io[VM_IO_THREADS_MAX];
 	uint32_t io_count;
 	struct patience_group patience; /* theirs, where processors are few */
-	bool nets_stopped;
 
 	struct mem *mem;
 	struct partition *partition;
@@ -57,8 +57,7 @@ struct vm {
 	struct pm *pm;
 	struct i8042 *i8042;
 	struct vm_disks *disks;
-	struct net *nets[VM_NETS_MAX];
-	struct netvsp *netvsps[VM_NETS_MAX];
+	struct vm_adapters *adapters;
 	struct heartbeat *heartbeat;
 	struct shutdown *shutdown;
 	struct timesync *timesync;
@@ -102,9 +101,6 @@ struct vmbus_device *vm_bus_device(struct vm *vm, size_t n);
 
 /* The I/O loop for the n-th disk or adapter. */
 struct loop *vm_io_loop(struct vm *vm, size_t n);
-
-/* Stops and restarts what comes from the network. I/O loops still run; waits. */
-void vm_pause_adapters(struct vm *vm, bool paused);
 
 /*
  * Stops what disks and adapters have in flight, and waits; also in the half-built, and a second time.

@@ -114,6 +114,15 @@ wrong 1 'forward' --kernel "$kernel" --net nat,forward=tcp:banana:22
 wrong 1 'tap' --kernel "$kernel" --net tap
 wrong 1 'sixteen-letters-' --kernel "$kernel" --net tap=sixteen-letters-
 wrong 1 'forward is for nat' --kernel "$kernel" --net tap=tap0,forward=tcp:2222:22
+wrong 1 'switch' --kernel "$kernel" --net switch
+wrong 1 '../lan' --kernel "$kernel" --net switch=../lan
+wrong 1 'forward is for nat' --kernel "$kernel" --net switch=lan,forward=tcp:2222:22
+wrong 1 'port' --kernel "$kernel" --net 'switch=lan,port=a b'
+wrong 1 'port is for switch' --kernel "$kernel" --net nat,port=a
+wrong 1 'queues' --kernel "$kernel" --net tap=tap0,queues=17
+wrong 1 'queue' --kernel "$kernel" --net nat,queues=2
+wrong 1 'link' --kernel "$kernel" --net nat,link=sideways
+wrong 1 'nvsp-max' --kernel "$kernel" --net nat,nvsp-max=3
 # No TAP device, whatever else the host has or allows.
 wrong '[12]' "'lo'" --kernel "$kernel" --net tap=lo
 wrong 1 'serial' --kernel "$kernel" --serial pigeon

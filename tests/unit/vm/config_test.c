@@ -92,8 +92,9 @@ static void adapters_are_behind_translation_or_on_a_tap_device(void **state)
 	add(&config, vm_config_add_net, "nat,forward=tcp:2222:22");
 	add(&config, vm_config_add_net, "tap=tap0,mac=02:00:00:00:00:07");
 	assert_int_equal(config.net_count, 2);
-	assert_string_equal(config.nets[0].tap, "");
+	assert_int_equal(config.nets[0].kind, VM_NET_NAT);
 	assert_int_equal(config.nets[0].forward_count, 1);
+	assert_int_equal(config.nets[1].kind, VM_NET_TAP);
 	assert_string_equal(config.nets[1].tap, "tap0");
 	assert_int_equal(config.nets[1].mac[5], 7);
 	vm_config_fini(&config);
@@ -104,6 +105,60 @@ static void adapters_are_behind_translation_or_on_a_tap_device(void **state)
 	refuse(vm_config_add_net, "tap=tap0,forward=tcp:1:1", "forward is for nat");
 	refuse(vm_config_add_net, "bridge", "tap=NAME");
 	refuse(vm_config_add_net, "nat=1", "no known kind");
+}
+
+static void adapters_are_plugged_into_ports_of_switches(void **state)
+{
+	struct vm_config config;
+
+	(void)state;
+	vm_config_init(&config);
+	add(&config, vm_config_add_net, "switch=lan");
+	add(&config, vm_config_add_net, "switch=lan-2,port=web/1,queues=4");
+	assert_int_equal(config.nets[0].kind, VM_NET_SWITCH);
+	assert_string_equal(config.nets[0].switch_name, "lan");
+	assert_string_equal(config.nets[0].switch_port, ""); /* made up later */
+	assert_string_equal(config.nets[1].switch_port, "web/1");
+	assert_int_equal(config.nets[1].queues, 4);
+	vm_config_fini(&config);
+	refuse(vm_config_add_net, "switch", "no name of a switch");
+	refuse(vm_config_add_net, "switch=", "no name of a switch");
+	refuse(vm_config_add_net, "switch=../lan", "\"../lan\" is no name of a switch");
+	refuse(vm_config_add_net, "switch=-lan", "no name of a switch");
+	refuse(vm_config_add_net, "switch=a-name-of-more-than-thirty-one-letters", "1 to 31");
+	refuse(vm_config_add_net, "switch=lan,forward=tcp:1:1", "forward is for nat");
+	refuse(vm_config_add_net, "switch=lan,port=", "no name of a switch's port");
+	refuse(vm_config_add_net, "switch=lan,port=a b", "no name of a switch's port");
+	refuse(vm_config_add_net, "nat,port=a", "port is for switch");
+}
+
+static void adapters_have_queues_links_and_versions(void **state)
+{
+	struct vm_config config;
+
+	(void)state;
+	vm_config_init(&config);
+	add(&config, vm_config_add_net, "tap=tap0");
+	add(&config, vm_config_add_net, "tap=tap1,queues=16,link=down,no-rsc,nvsp-max=6.1");
+	add(&config, vm_config_add_net, "nat,queues=1,link=up,nvsp-max=2");
+	assert_int_equal(config.nets[0].queues, 0);
+	assert_int_equal(config.nets[0].nvsp_max, 0);
+	assert_false(config.nets[0].link_down || config.nets[0].no_rsc);
+	assert_int_equal(config.nets[1].queues, 16);
+	assert_int_equal(config.nets[1].nvsp_max, 0x60001);
+	assert_true(config.nets[1].link_down && config.nets[1].no_rsc);
+	assert_int_equal(config.nets[2].nvsp_max, 0x30002);
+	vm_config_fini(&config);
+	refuse(vm_config_add_net, "tap=tap0,queues=0", "no number from 1 to 16");
+	refuse(vm_config_add_net, "tap=tap0,queues=17", "no number from 1 to 16");
+	refuse(vm_config_add_net, "tap=tap0,queues=-1", "no number from 1 to 16");
+	refuse(vm_config_add_net, "tap=tap0,queues", "no number from 1 to 16");
+	refuse(vm_config_add_net, "nat,queues=2", "has one queue");
+	refuse(vm_config_add_net, "nat,link=off", "up or down, not \"off\"");
+	refuse(vm_config_add_net, "nat,link", "up or down, not \"\"");
+	refuse(vm_config_add_net, "nat,nvsp-max=3", "no version of NVSP");
+	refuse(vm_config_add_net, "nat,no-rsc=yes", "no-rsc has no value");
+	refuse(vm_config_add_net, "nat,speed=1", "unknown key \"speed\"");
 }
 
 static void there_is_an_end_to_disks_and_policies(void **state)
@@ -150,6 +205,8 @@ int main(void)
 		cmocka_unit_test(a_comma_in_a_value_is_written_twice),
 		cmocka_unit_test(mistakes_name_the_option),
 		cmocka_unit_test(adapters_are_behind_translation_or_on_a_tap_device),
+		cmocka_unit_test(adapters_are_plugged_into_ports_of_switches),
+		cmocka_unit_test(adapters_have_queues_links_and_versions),
 		cmocka_unit_test(there_is_an_end_to_disks_and_policies),
 		cmocka_unit_test(sizes_have_binary_units),
 	};
