@@ -20,6 +20,10 @@
 #                                 /bin/NAME is the tool of that name
 #   dismiss                       its end, in order
 #
+# Or two guests and more, 0 being the first:
+#
+#   turn N                        what follows is about guest N: $work, inside, ctl...
+#
 # Before `guest`: flavour=generic|cloud, cpus, memory, append, tools=yes for the
 # archive with guest-io and friends, files="a b" for more archives, root=yes for
 # the disk image instead of the script, kernel=FILE.
@@ -40,15 +44,22 @@ flavour=generic cpus=1 memory=512M append='' tools='' files='' root='' kernel=''
 guest_pid='' guest_count=0
 
 finish() {
-	local pid
-	for pid in $guest_pid ${helpers[@]+"${helpers[@]}"}; do
+	local pid tap
+	for pid in ${switches[@]+"${switches[@]}"}; do
+		"$tabique" switch delete "$pid" >/dev/null 2>&1
+	done
+	for pid in $guest_pid ${guest_pids[@]+"${guest_pids[@]}"} ${helpers[@]+"${helpers[@]}"}; do
 		kill -KILL "$pid" 2>/dev/null
 	done
 	wait 2>/dev/null
+	work=$top_work
 	umount "$work"/mount* 2>/dev/null
+	for tap in ${taps[@]+"${taps[@]}"}; do
+		ip link del "$tap" 2>/dev/null
+	done
 	rm -rf "$work"
 }
-helpers=()
+helpers=() guest_pids=() guest_marks=() turn=0 top_work=$work
 trap finish EXIT
 trap 'exit 143' TERM INT
 
@@ -158,6 +169,18 @@ while read -r mark command; do
 done
 END
 	wait_for '^obedient: ready'
+}
+
+turn() {
+	guest_pids[turn]=$guest_pid guest_marks[turn]=$marks turn=$1
+	guest_pid=${guest_pids[turn]-} marks=${guest_marks[turn]-0}
+	guest_pids[turn]=''
+	work=$top_work
+	if [ "$turn" != 0 ]; then
+		work=$top_work/guest$turn
+		mkdir -p "$work"
+	fi
+	[ ! -p "$work/stdin" ] || exec 7<>"$work/stdin"
 }
 
 inside() {
@@ -321,6 +344,52 @@ new_image() {
 	vhd) qemu-img create -q -f vpc -o subformat=dynamic,force_size=on "$1" "$3M" ;;
 	*) qemu-img create -q -f "$2" "$1" "$3M" ;;
 	esac || fail "no new image $1"
+}
+
+# host_tap NAME ADDRESS/BITS [multi_queue]: a TAP device of this host, up, without IPv6's own traffic.
+host_tap() {
+	[ -w /dev/net/tun ] || modprobe tun 2>/dev/null
+	[ -w /dev/net/tun ] || skip "no /dev/net/tun here"
+	# shellcheck disable=SC2086  # a word or none
+	ip tuntap add "$1" mode tap ${3-} || skip "no TAP device can be made here"
+	taps+=("$1")
+	echo 1 >"/proc/sys/net/ipv6/conf/$1/disable_ipv6" 2>/dev/null
+	ip addr add "$2" dev "$1" || fail "TAP device $1"
+	ip link set "$1" up || fail "TAP device $1"
+}
+taps=()
+
+# serve_on ADDRESS MB: an http server at ADDRESS:8078 with so many MB in /file: $sum.
+serve_on() {
+	mkdir -p "$work/www"
+	head -c "${2}M" /dev/urandom >"$work/www/file"
+	# shellcheck disable=SC2034  # for the test
+	sum=$(sha256sum "$work/www/file" | cut -d ' ' -f 1)
+	busybox httpd -f -p "$1:8078" -h "$work/www" &
+	helpers+=($!)
+}
+
+# with_switch NAME KEY=VALUE...: makes and starts one, in a place of its own.
+with_switch() {
+	export TABIQUE_SWITCH_DIR=${TABIQUE_SWITCH_DIR:-$top_work/switch}
+	mkdir -p "$TABIQUE_SWITCH_DIR"
+	chmod 755 "$top_work" "$TABIQUE_SWITCH_DIR"
+	[ -w /dev/net/tun ] || modprobe tun 2>/dev/null
+	switch create "$@" || fail "no switch $1"
+	switches+=("$1")
+	until_true "switch $1 serves" 60 serves "$1"
+}
+switches=()
+switch() { # switch VERB [VERB] NAME...
+	"$tabique" switch "$@"
+}
+serves() {
+	switch show "$1" >/dev/null 2>&1
+}
+
+# The process that carries the frames dies; the one that watches it starts another.
+kill_switch() {
+	pgrep -f 'tabique-switch.* --data' | tail -n 1 | xargs -r kill -KILL
 }
 
 # An http server on loopback with $1 MB in /file: $port, $sum.
