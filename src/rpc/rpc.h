@@ -66,6 +66,14 @@ MUST_CHECK int rpc_server_create(struct loop *loop, const char *path, const stru
 				 struct diag *reterr);
 
 /*
+ * The same at a stream socket that listens already and does not block, which is taken on success: it
+ * was made, and its path is removed, by somebody else. 0, -ENOMEM or another errno, with a sentence.
+ */
+MUST_CHECK int rpc_server_create_listening(struct loop *loop, int fd, const struct rpc_verb *verbs,
+					   size_t verb_count, void *ctx, struct rpc_server **ret,
+					   struct diag *reterr);
+
+/*
  * Every reply has been completed. Sends what the sockets take at once, closes, removes the path.
  * NULL is fine.
  */

@@ -451,11 +451,10 @@ static int listen_at(struct rpc_server *server, const char *path, struct diag *r
 	return 0;
 }
 
-int rpc_server_create(struct loop *loop, const char *path, const struct rpc_verb *verbs,
-		      size_t verb_count, void *ctx, struct rpc_server **ret, struct diag *reterr)
+static int server_create(struct loop *loop, const struct rpc_verb *verbs, size_t verb_count,
+			 void *ctx, struct rpc_server **ret, struct diag *reterr)
 {
 	struct rpc_server *server = fault_alloc(1, sizeof(*server));
-	int err;
 
 	if (!server) {
 		return diag_set(reterr, -ENOMEM, "out of memory for the control socket");
@@ -466,15 +465,51 @@ int rpc_server_create(struct loop *loop, const char *path, const struct rpc_verb
 	server->ctx = ctx;
 	server->fd = -1;
 	list_init(&server->clients);
-	err = listen_at(server, path, reterr);
-	if (!err) {
-		err = loop_watch_start(loop, &server->watch, server->fd, POLLIN, on_accept);
-		if (err) {
-			diag_set(reterr, err, "cannot watch the control socket: %s",
-				 strerror(-err));
-		}
-	}
+	*ret = server;
+	return 0;
+}
+
+static int watch(struct rpc_server *server, struct diag *reterr)
+{
+	int err = loop_watch_start(server->loop, &server->watch, server->fd, POLLIN, on_accept);
+
+	return err ? diag_set(reterr, err, "cannot watch the control socket: %s", strerror(-err))
+		   : 0;
+}
+
+int rpc_server_create(struct loop *loop, const char *path, const struct rpc_verb *verbs,
+		      size_t verb_count, void *ctx, struct rpc_server **ret, struct diag *reterr)
+{
+	struct rpc_server *server = NULL;
+	int err = server_create(loop, verbs, verb_count, ctx, &server, reterr);
+
 	if (err) {
+		return err;
+	}
+	err = listen_at(server, path, reterr);
+	err = err ? err : watch(server, reterr);
+	if (err) {
+		rpc_server_destroy(server);
+		return err;
+	}
+	*ret = server;
+	return 0;
+}
+
+int rpc_server_create_listening(struct loop *loop, int fd, const struct rpc_verb *verbs,
+				size_t verb_count, void *ctx, struct rpc_server **ret,
+				struct diag *reterr)
+{
+	struct rpc_server *server = NULL;
+	int err = server_create(loop, verbs, verb_count, ctx, &server, reterr);
+
+	if (err) {
+		return err;
+	}
+	server->fd = fd;
+	err = watch(server, reterr);
+	if (err) {
+		server->fd = -1; /* the caller's still */
 		rpc_server_destroy(server);
 		return err;
 	}
