@@ -47,7 +47,7 @@ static int place(bool is_run, char *ret, size_t bytes, struct diag *reterr)
 
 int sw_path(enum sw_path which, const char *name, char ret[SW_PATH_BYTES], struct diag *reterr)
 {
-	static const char *const suffixes[] = { "json", "vsp", "ctl", "ext", "lock" };
+	static const char *const suffixes[] = { "json", "vsp", "ctl", "ext", "lock", "log" };
 	char dir[SW_PATH_BYTES];
 	int n, err = place(which != SW_PATH_CONFIG, dir, sizeof(dir), reterr);
 

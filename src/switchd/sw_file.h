@@ -24,6 +24,7 @@ enum sw_path {
 	SW_PATH_CTL,    /* NAME.ctl: verbs */
 	SW_PATH_EXT,    /* NAME.ext: extensions */
 	SW_PATH_LOCK,   /* NAME.lock: held by who runs the switch */
+	SW_PATH_LOG,    /* NAME.log: what one that `tabique switch` has started says */
 };
 
 /* name NULL: the directory. -ENAMETOOLONG, -ENOENT (no such place for this user) with a sentence. */

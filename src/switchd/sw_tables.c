@@ -53,7 +53,7 @@ static const struct sw_key port_keys[] = {
 	{ "arp-guard", SW_ARP, AT(arp) },
 	{ "macs", SW_MACS, AT(macs) },
 	{ "macs-max", SW_NUMBER, AT(macs_max), 0, 16384 },
-	{ "multicast-max", SW_NUMBER, AT(multicast_max), 0, 1024 },
+	{ "multicast-max", SW_NUMBER, AT(multicast_max), 1, 1024 },
 	{ "broadcast-pps", SW_NUMBER, AT(broadcast_pps), 0, PPS_MAX },
 	{ "multicast-pps", SW_NUMBER, AT(multicast_pps), 0, PPS_MAX },
 	{ "unknown-pps", SW_NUMBER, AT(unknown_pps), 0, PPS_MAX },

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* What the keeper's two files share: its life (keeper.c), and what it answers (keeper_serve.c). */
+#pragma once
+
+#include "switchd/keeper.h"
+#include "switchd/sw_config.h"
+#include "switchd/sw_file.h"
+
+#define KEEPER_TAPS_MAX 9 /* the host's port and all uplinks */
+
+struct keeper_tap {
+	char name[KEEPER_NAME_BYTES]; /* "": a free place */
+	unsigned int count;
+	int fds[KEEPER_FDS_MAX];
+};
+
+struct keeper {
+	const struct keeper_config *config;
+	int lock_fd;
+	int listeners[3]; /* SW_PATH_VSP, _CTL, _EXT */
+	struct keeper_tap taps[KEEPER_TAPS_MAX];
+	int state_fd; /* what a process has left; -1 */
+
+	/* the data process; fd -1: there is none */
+	int fd;
+	pid_t pid;
+	uint64_t started_ns;
+	unsigned int failures; /* in a row, of processes that had just begun */
+	uint32_t delay_ms;     /* before the next one is started */
+	bool is_upgrade;       /* it said that it goes */
+	bool is_ending;        /* this keeper ends */
+	bool was_ready;
+	uint64_t quit_ns; /* when it was told to end; 0 */
+};
+
+/* Answers what waits at keeper->fd, once. -EPIPE: nobody is there any more; -EPROTO: nonsense. */
+MUST_CHECK int keeper_serve(struct keeper *keeper);
+
+/* The TAPs that nobody needs any more, and at the end all. */
+void keeper_close_taps(struct keeper *keeper);
+void keeper_tell_ready(const struct keeper_config *config, const char *sentence);

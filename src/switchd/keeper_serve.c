@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: MIT */
+/* What the keeper does for its data process. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/num.h"
+#include "net/linkwatch.h"
+#include "net/packet.h"
+#include "net/tap.h"
+#include "switchd/keeper_internal.h"
+
+#define AREA "keeper"
+
+/* An answer, and descriptors that go with it; those that are only for it are closed afterwards. */
+struct answer {
+	struct keeper_message message;
+	struct diag diag;
+	int fds[KEEPER_FDS_MAX];
+	unsigned int count;
+	bool is_lent; /* the descriptors stay ours */
+};
+
+/* ---- the configuration -------------------------------------------------------------------------- */
+
+/* What another process may write while it is read: a private copy. */
+static int copy_of(int fd, size_t bytes_max, char **ret, size_t *ret_bytes)
+{
+	struct stat st;
+	auto_free char *text = NULL;
+	size_t bytes = 0;
+
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size < 0 ||
+	    (uint64_t)st.st_size > bytes_max) {
+		return -EINVAL;
+	}
+	text = malloc((size_t)st.st_size + 1);
+	if (!text) {
+		return -ENOMEM;
+	}
+	while (bytes < (size_t)st.st_size) {
+		ssize_t n = pread(fd, text + bytes, (size_t)st.st_size - bytes, (off_t)bytes);
+
+		if (n <= 0) {
+			return n < 0 ? -errno : -EINVAL;
+		}
+		bytes += (size_t)n;
+	}
+	*ret = steal(text);
+	*ret_bytes = bytes;
+	return 0;
+}
+
+static int save_config(struct keeper *keeper, const int *fds, unsigned int count,
+		       struct answer *answer)
+{
+	auto_destroy(sw_config) struct sw_config *config = NULL;
+	auto_free char *text = NULL;
+	size_t bytes = 0;
+	int err = count == 1 ? copy_of(fds[0], SW_CONFIG_BYTES_MAX, &text, &bytes) : -EPROTO;
+
+	if (err) {
+		return diag_set(&answer->diag, err, "the configuration cannot be read: %s",
+				strerror(-err));
+	}
+	err = sw_config_parse_text(text, bytes, &config, &answer->diag);
+	if (!err && strcmp(config->name, keeper->config->name) != 0) {
+		err = diag_set(&answer->diag, -EINVAL, "it is the configuration of another switch");
+	}
+	return err ? err : sw_file_save_text(keeper->config->name, text, bytes, &answer->diag);
+}
+
+/* Its file, as it is: the data process has no files. */
+static int open_config(struct keeper *keeper, int *ret, struct diag *reterr)
+{
+	char path[SW_PATH_BYTES];
+	int err = sw_path(SW_PATH_CONFIG, keeper->config->name, path, reterr);
+
+	if (err) {
+		return err;
+	}
+	*ret = open(path, O_RDONLY | O_CLOEXEC);
+	return *ret < 0 ? diag_set(reterr, -errno, "cannot read %s: %s", path, strerror(errno)) : 0;
+}
+
+static int hello(struct keeper *keeper, struct answer *answer)
+{
+	int config = -1, err = open_config(keeper, &config, &answer->diag);
+
+	if (err) {
+		return err;
+	}
+	for (unsigned int i = 0; i < 3; i++) {
+		answer->fds[i] = fcntl(keeper->listeners[i], F_DUPFD_CLOEXEC, 0);
+	}
+	answer->fds[3] = config;
+	answer->count = 4;
+	return 0;
+}
+
+/* ---- devices ------------------------------------------------------------------------------------ */
+
+/* Only what the configuration's file names is opened. */
+static int may_open(const struct keeper *keeper, const char *name, bool is_tap, struct diag *reterr)
+{
+	auto_destroy(sw_config) struct sw_config *config = NULL;
+	const struct sw_uplink *uplink;
+	int err = sw_file_load(keeper->config->name, &config, reterr);
+
+	if (err) {
+		return err;
+	}
+	uplink = sw_uplink_find(config, name);
+	if ((is_tap && strcmp(config->settings.host_port, name) == 0 && name[0]) ||
+	    (uplink && (uplink->mode == SW_UPLINK_TAP) == is_tap)) {
+		return 0;
+	}
+	return diag_set(reterr, -EPERM, "the configuration of switch %s names no %s %s",
+			config->name, is_tap ? "TAP" : "uplink", name);
+}
+
+static struct keeper_tap *find_tap(struct keeper *keeper, const char *name)
+{
+	for (unsigned int i = 0; i < KEEPER_TAPS_MAX; i++) {
+		if (strcmp(keeper->taps[i].name, name) == 0) {
+			return &keeper->taps[i];
+		}
+	}
+	return NULL;
+}
+
+static void close_tap(struct keeper_tap *tap)
+{
+	for (unsigned int i = 0; i < tap->count; i++) {
+		close(tap->fds[i]);
+	}
+	*tap = (struct keeper_tap){ 0 };
+}
+
+/* A TAP of a switch is of no use while it is down; whoever wants it down says so afterwards. */
+static void set_up(const char *name)
+{
+	auto_close int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq request = { 0 };
+
+	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
+	if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &request)) {
+		return;
+	}
+	request.ifr_flags |= IFF_UP;
+	if (ioctl(fd, SIOCSIFFLAGS, &request)) {
+		log_warn(AREA, "%s: cannot set it up: %s", name, strerror(errno));
+	}
+}
+
+static int open_tap(struct keeper *keeper, const struct keeper_message *request,
+		    struct answer *answer)
+{
+	struct keeper_tap *tap = find_tap(keeper, request->name);
+	int err = may_open(keeper, request->name, true, &answer->diag);
+
+	if (err) {
+		return err;
+	}
+	if (tap && tap->count != request->count) {
+		close_tap(tap);
+		tap = NULL;
+	}
+	if (!tap) {
+		tap = find_tap(keeper, "");
+		err = tap ? net_tap_open(request->name, request->count, tap->fds, &answer->diag)
+			  : diag_set(&answer->diag, -ENOSPC, "too many TAPs");
+		if (err) {
+			return err;
+		}
+		snprintf(tap->name, sizeof(tap->name), "%s", request->name);
+		tap->count = request->count;
+		set_up(tap->name);
+	}
+	memcpy(answer->fds, tap->fds, sizeof(int) * tap->count);
+	answer->count = tap->count;
+	answer->is_lent = true;
+	return 0;
+}
+
+static int open_packet(struct keeper *keeper, const struct keeper_message *request,
+		       struct answer *answer)
+{
+	int err = may_open(keeper, request->name, false, &answer->diag);
+
+	err = err ? err
+		  : net_packet_open(request->name, request->count, answer->fds, &answer->diag);
+	if (!err) {
+		answer->count = request->count;
+	}
+	return err;
+}
+
+void keeper_close_taps(struct keeper *keeper)
+{
+	for (unsigned int i = 0; i < KEEPER_TAPS_MAX; i++) {
+		close_tap(&keeper->taps[i]);
+	}
+}
+
+/* ---- which request ------------------------------------------------------------------------------ */
+
+static int open_links(struct answer *answer)
+{
+	int fd = linkwatch_open(&answer->diag);
+
+	if (fd < 0) {
+		return fd;
+	}
+	answer->fds[0] = fd;
+	answer->count = 1;
+	return 0;
+}
+
+static int take_state(struct keeper *keeper, struct answer *answer)
+{
+	answer->count = keeper->state_fd >= 0 ? 1 : 0;
+	answer->fds[0] = keeper->state_fd;
+	keeper->state_fd = -1; /* once: what breaks a process must not break the next one */
+	return 0;
+}
+
+static int leave_state(struct keeper *keeper, int *fds, unsigned int count, struct answer *answer)
+{
+	struct stat st;
+
+	if (count != 1 || fstat(fds[0], &st) || st.st_size > KEEPER_STATE_BYTES_MAX) {
+		return diag_set(&answer->diag, -EPROTO, "that is no state");
+	}
+	if (keeper->state_fd >= 0) {
+		close(keeper->state_fd);
+	}
+	keeper->state_fd = steal_fd(&fds[0]);
+	return 0;
+}
+
+static void ready(struct keeper *keeper)
+{
+	if (!keeper->was_ready) {
+		keeper_tell_ready(keeper->config, "ready");
+	}
+	keeper->was_ready = true;
+}
+
+static int serve(struct keeper *keeper, const struct keeper_message *request, int *fds,
+		 unsigned int count, struct answer *answer)
+{
+	switch ((enum keeper_type)request->type) {
+	case KEEPER_HELLO:
+		return hello(keeper, answer);
+	case KEEPER_TAKE_STATE:
+		return take_state(keeper, answer);
+	case KEEPER_OPEN_TAP:
+	case KEEPER_OPEN_PACKET:
+		if (request->count < 1 || request->count > KEEPER_FDS_MAX || !request->name[0]) {
+			return diag_set(&answer->diag, -EINVAL, "no device, or too many queues");
+		}
+		return request->type == KEEPER_OPEN_TAP ? open_tap(keeper, request, answer)
+							: open_packet(keeper, request, answer);
+	case KEEPER_OPEN_LINKS:
+		return open_links(answer);
+	case KEEPER_CLOSE:
+		if (request->name[0] && find_tap(keeper, request->name)) {
+			close_tap(find_tap(keeper, request->name));
+		}
+		return 0;
+	case KEEPER_SAVE_CONFIG:
+		return save_config(keeper, fds, count, answer);
+	case KEEPER_LEAVE_STATE:
+		return leave_state(keeper, fds, count, answer);
+	case KEEPER_UPGRADE:
+		keeper->is_upgrade = true;
+		return 0;
+	case KEEPER_STOP:
+		keeper->is_ending = true;
+		return 0;
+	case KEEPER_READY:
+		ready(keeper);
+		return 0;
+	case KEEPER_QUIT:
+		break;
+	}
+	return diag_set(&answer->diag, -EOPNOTSUPP, "the keeper does not know request %u",
+			request->type);
+}
+
+int keeper_serve(struct keeper *keeper)
+{
+	struct keeper_message request;
+	struct answer answer = { .message = { .magic = KEEPER_MAGIC } };
+	int fds[KEEPER_FDS_MAX], status, err;
+	unsigned int count;
+
+	err = keeper_receive(keeper->fd, MSG_DONTWAIT, &request, fds, &count);
+	if (err) {
+		return err == -EAGAIN ? 0 : err;
+	}
+	status = serve(keeper, &request, fds, count, &answer);
+	for (unsigned int i = 0; i < count; i++) {
+		if (fds[i] >= 0) {
+			close(fds[i]);
+		}
+	}
+	answer.message.type = request.type;
+	answer.message.serial = request.serial;
+	answer.message.status = status;
+	answer.message.count = status ? 0 : answer.count;
+	if (status) {
+		snprintf(answer.message.text, sizeof(answer.message.text), "%s", answer.diag.text);
+	}
+	err = keeper_send(keeper->fd, &answer.message, answer.fds, status ? 0 : answer.count);
+	for (unsigned int i = 0; !status && !answer.is_lent && i < answer.count; i++) {
+		close(answer.fds[i]);
+	}
+	return err;
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/* Messages between keeper and data process, and the latter's half of a conversation. */
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "switchd/keeper.h"
+
+#define CALL_TIMEOUT_MS 10000
+
+union control {
+	struct cmsghdr align;
+	char bytes[CMSG_SPACE(sizeof(int) * KEEPER_FDS_MAX)];
+};
+
+int keeper_send(int fd, const struct keeper_message *message, const int *fds, unsigned int fd_count)
+{
+	union control control;
+	struct iovec iov = { (void *)message, sizeof(*message) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n;
+
+	check(fd_count <= KEEPER_FDS_MAX);
+	if (fd_count) {
+		struct cmsghdr *head;
+
+		memset(&control, 0, sizeof(control));
+		msg.msg_control = control.bytes;
+		msg.msg_controllen = CMSG_SPACE(sizeof(int) * fd_count);
+		head = CMSG_FIRSTHDR(&msg);
+		head->cmsg_level = SOL_SOCKET;
+		head->cmsg_type = SCM_RIGHTS;
+		head->cmsg_len = CMSG_LEN(sizeof(int) * fd_count);
+		memcpy(CMSG_DATA(head), fds, sizeof(int) * fd_count);
+	}
+	do {
+		n = sendmsg(fd, &msg, MSG_NOSIGNAL);
+	} while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : 0;
+}
+
+static unsigned int take_fds(struct msghdr *msg, int ret_fds[KEEPER_FDS_MAX])
+{
+	unsigned int count = 0;
+
+	for (struct cmsghdr *head = CMSG_FIRSTHDR(msg); head; head = CMSG_NXTHDR(msg, head)) {
+		size_t bytes = head->cmsg_len - CMSG_LEN(0);
+
+		if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS) {
+			continue;
+		}
+		for (size_t i = 0; i < bytes / sizeof(int) && count < KEEPER_FDS_MAX; i++) {
+			memcpy(&ret_fds[count++], CMSG_DATA(head) + i * sizeof(int), sizeof(int));
+		}
+	}
+	return count;
+}
+
+static void close_all(const int *fds, unsigned int count)
+{
+	for (unsigned int i = 0; i < count; i++) {
+		close(fds[i]);
+	}
+}
+
+int keeper_receive(int fd, int flags, struct keeper_message *ret, int ret_fds[KEEPER_FDS_MAX],
+		   unsigned int *ret_fd_count)
+{
+	union control control;
+	struct keeper_message message;
+	struct iovec iov = { &message, sizeof(message) };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.bytes,
+			      .msg_controllen = sizeof(control) };
+	unsigned int count;
+	ssize_t n;
+
+	do {
+		n = recvmsg(fd, &msg, flags | MSG_CMSG_CLOEXEC);
+	} while (n < 0 && errno == EINTR);
+	if (n < 0) {
+		return -errno;
+	}
+	if (n == 0) {
+		return -EPIPE;
+	}
+	count = take_fds(&msg, ret_fds);
+	if (n != sizeof(message) || message.magic != KEEPER_MAGIC ||
+	    msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
+		close_all(ret_fds, count);
+		return -EPROTO;
+	}
+	message.name[sizeof(message.name) - 1] = '\0';
+	message.text[sizeof(message.text) - 1] = '\0';
+	*ret = message;
+	*ret_fd_count = count;
+	return 0;
+}
+
+/* Waits for the answer with this serial; KEEPER_QUIT in between is put off: the keeper repeats it. */
+static int wait_answer(int fd, uint32_t serial, struct keeper_message *ret, int *ret_fds,
+		       unsigned int *ret_fd_count)
+{
+	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
+
+	for (;;) {
+		int err, ready = poll(&poll_fd, 1, CALL_TIMEOUT_MS);
+
+		if (ready < 0 && errno == EINTR) {
+			continue;
+		}
+		if (ready <= 0) {
+			return ready < 0 ? -errno : -ETIMEDOUT;
+		}
+		err = keeper_receive(fd, MSG_DONTWAIT, ret, ret_fds, ret_fd_count);
+		if (err == -EAGAIN) {
+			continue;
+		}
+		if (err || ret->serial == serial) {
+			return err;
+		}
+		close_all(ret_fds, *ret_fd_count);
+	}
+}
+
+int keeper_call(int fd, enum keeper_type type, const char *name, uint32_t count, const int *fds,
+		unsigned int fd_count, int *ret_fds, unsigned int *ret_fd_count,
+		struct diag *reterr)
+{
+	struct keeper_message message = { .magic = KEEPER_MAGIC, .type = type, .count = count };
+	int got[KEEPER_FDS_MAX];
+	unsigned int got_count = 0;
+	struct timespec now;
+	int err;
+
+	/* Answers to a request that was given up must not be taken for this one's. */
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	message.serial = (uint32_t)now.tv_nsec | 1;
+	snprintf(message.name, sizeof(message.name), "%s", name ? name : "");
+	err = keeper_send(fd, &message, fds, fd_count);
+	err = err ? err : wait_answer(fd, message.serial, &message, got, &got_count);
+	if (err) {
+		return diag_set(reterr, err, "the keeper of this switch does not answer: %s",
+				strerror(-err));
+	}
+	if (message.status) {
+		close_all(got, got_count);
+		return diag_set(reterr, message.status, "%s", message.text);
+	}
+	if (!ret_fds) {
+		close_all(got, got_count);
+		return 0;
+	}
+	memcpy(ret_fds, got, sizeof(int) * got_count);
+	*ret_fd_count = got_count;
+	return 0;
+}
+
+bool keeper_wants_end(int fd)
+{
+	struct keeper_message message;
+	int fds[KEEPER_FDS_MAX];
+	unsigned int count;
+	int err = keeper_receive(fd, MSG_DONTWAIT, &message, fds, &count);
+
+	if (err) {
+		return err != -EAGAIN;
+	}
+	close_all(fds, count);
+	return message.type == KEEPER_QUIT;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a switch's data process gives up before it looks at the first guest's word: its user, new
+ * privileges, the file system, and all system calls but those of its role.
+ *
+ *   thread  each step says which
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/check.h"
+#include "base/diag.h"
+
+/* Threads' roles: what each may ask of the kernel. */
+enum sandbox_role {
+	SANDBOX_CONTROL, /* takes connections, maps memory, answers verbs */
+	SANDBOX_CORE,    /* carries frames */
+};
+
+/*
+ * The process: root becomes uid and gid in an empty root directory; others stay who they are. No new
+ * privileges for anybody. keeps_files: name resolution (NAT) reads /etc. Before any thread is started.
+ * 0, or a negative errno with a sentence.
+ */
+MUST_CHECK int sandbox_process(uid_t uid, gid_t gid, bool keeps_files, struct diag *reterr);
+
+/*
+ * The calling thread: from now on other system calls fail with -EPERM. keeps_sockets: NAT opens some.
+ * 0 or a negative errno. Builds with sanitizers, which make calls of their own, only say 0.
+ */
+MUST_CHECK int sandbox_thread(enum sandbox_role role, bool keeps_sockets);

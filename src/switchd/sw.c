@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ *   HELLO ─► loops, tables, wires ─► sandbox ─► threads, sockets ─► READY ─► serves
+ *                                                                      │ QUIT, stop, upgrade
+ *                           exit ◄── state left, answered ◄── all given back to the workers
+ */
+#include "switchd/sw.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/num.h"
+#include "switchd/sandbox.h"
+#include "switchd/sw_internal.h"
+#include "vswitch/policy.h"
+
+#define STATUS_OK       0
+#define STATUS_HOST     2
+#define RETURN_LIMIT_NS (3ULL * 1000 * 1000 * 1000)
+
+/* What the keeper has given at the beginning. */
+struct gifts {
+	char *config;
+	size_t config_bytes;
+	char *state;
+	size_t state_bytes;
+};
+
+/* ---- the keeper --------------------------------------------------------------------------------- */
+
+/* All of a file or memfd, closed afterwards. */
+static int read_fd(int fd, char **ret, size_t *ret_bytes)
+{
+	auto_close int owned = fd;
+	auto_free char *bytes = NULL;
+	struct stat st;
+	size_t length = 0;
+
+	if (fstat(owned, &st) || st.st_size < 0 || st.st_size > KEEPER_STATE_BYTES_MAX) {
+		return -EINVAL;
+	}
+	bytes = malloc((size_t)st.st_size + 1);
+	if (!bytes) {
+		return -ENOMEM;
+	}
+	while (length < (size_t)st.st_size) {
+		ssize_t n =
+			pread(owned, bytes + length, (size_t)st.st_size - length, (off_t)length);
+
+		if (n <= 0) {
+			return n < 0 ? -errno : -EINVAL;
+		}
+		length += (size_t)n;
+	}
+	*ret = steal(bytes);
+	*ret_bytes = length;
+	return 0;
+}
+
+static int say_hello(struct sw *sw, struct gifts *gifts, struct diag *reterr)
+{
+	int fds[KEEPER_FDS_MAX], err;
+	unsigned int count = 0;
+
+	err = keeper_call(sw->keeper_fd, KEEPER_HELLO, NULL, 0, NULL, 0, fds, &count, reterr);
+	if (err) {
+		return err;
+	}
+	if (count != 4) {
+		return diag_set(reterr, -EPROTO, "the keeper of this switch gave no sockets");
+	}
+	sw->listen_vsp = fds[0];
+	sw->listen_ctl = fds[1];
+	sw->listen_ext = fds[2];
+	if (read_fd(fds[3], &gifts->config, &gifts->config_bytes)) {
+		return diag_set(reterr, -EIO, "the configuration cannot be read");
+	}
+	err = keeper_call(sw->keeper_fd, KEEPER_TAKE_STATE, NULL, 0, NULL, 0, fds, &count, reterr);
+	if (!err && count == 1 && read_fd(fds[0], &gifts->state, &gifts->state_bytes)) {
+		log_warn(SW_AREA, "what the process before has left cannot be read");
+	}
+	return err;
+}
+
+static void on_keeper(struct loop_watch *watch, uint32_t poll_events)
+{
+	struct sw *sw = container_of(watch, struct sw, keeper_watch);
+
+	(void)poll_events;
+	if (keeper_wants_end(watch->fd)) {
+		sw_end(sw, SW_END_QUIT, NULL);
+	}
+}
+
+/* ---- loops and tables --------------------------------------------------------------------------- */
+
+static unsigned int cores_wanted(const struct sw_config *config)
+{
+	unsigned int processors = loop_processors();
+
+	if (config->settings.threads) {
+		return config->settings.threads;
+	}
+	return (unsigned int)num_min(num_max(processors, 2) - 1, SW_CORES_MAX);
+}
+
+static void on_end_timer(struct loop_timer *timer);
+
+static int create_loops(struct sw *sw, struct diag *reterr)
+{
+	unsigned int wanted = cores_wanted(sw->config);
+	int err = loop_create("tabique-switch", &sw->control, reterr);
+
+	if (err) {
+		return err;
+	}
+	loop_timer_init(&sw->end_timer, sw->control, on_end_timer);
+
+	while (!err && sw->loop_count < wanted) {
+		err = loop_create("tabique-sw", &sw->loops[sw->loop_count], reterr);
+		sw->loop_count += !err;
+	}
+	return err;
+}
+
+static void on_link_changed(void *ctx, uint16_t port, unsigned int queue, bool up)
+{
+	struct sw *sw = ctx;
+
+	list_for_each (it, &sw->wires) {
+		struct sw_wire *wire = list_entry(it, struct sw_wire, link);
+
+		if (wire->port == port && queue == 0 && !wire->is_closing) {
+			wire->is_up = up;
+			log_info(SW_AREA, "%s: link %s", wire->dev, up ? "up" : "down");
+		}
+	}
+	loop_defer(sw->control, &sw->readopt);
+}
+
+/* A NIC's address is part of its guard. */
+static void on_port_changed(void *ctx, uint16_t port)
+{
+	struct sw *sw = ctx;
+
+	(void)port;
+	loop_defer(sw->control, &sw->readopt);
+}
+
+static void on_readopt(struct loop_work *work)
+{
+	struct sw *sw = container_of(work, struct sw, readopt);
+	struct diag diag;
+
+	if (sw->ending == SW_END_NONE && sw_adopt(sw, &diag)) {
+		log_error(SW_AREA, "%s", diag.text);
+	}
+}
+
+static const struct vswitch_events events = {
+	.link_changed = on_link_changed,
+	.port_changed = on_port_changed,
+};
+
+static int create_tables(struct sw *sw, struct diag *reterr)
+{
+	struct vswitch_config config = {
+		.control = sw->control, .core_count = sw->loop_count, .events = &events, .ctx = sw
+	};
+	int err;
+
+	memcpy(config.loops, sw->loops, sizeof(*sw->loops) * sw->loop_count);
+	if (getrandom(&config.secret, sizeof(config.secret), 0) != sizeof(config.secret)) {
+		return diag_set(reterr, -EIO, "there are no random numbers");
+	}
+	err = vswitch_create(&config, &sw->vswitch);
+	return err ? diag_set(reterr, err, "cannot make the switch: %s", strerror(-err)) : 0;
+}
+
+/* ---- the beginning ------------------------------------------------------------------------------ */
+
+static void lock_core(void *arg)
+{
+	const struct sw *sw = arg;
+
+	if (sandbox_thread(SANDBOX_CORE, sw->config->nat.on)) {
+		log_error(SW_AREA, "a thread keeps its system calls: %s", strerror(errno));
+	}
+}
+
+static int start_threads(struct sw *sw, struct diag *reterr)
+{
+	while (sw->started_count < sw->loop_count) {
+		int err = loop_start_thread(sw->loops[sw->started_count], reterr);
+
+		if (err) {
+			return err;
+		}
+		sw->started_count++;
+	}
+	return 0;
+}
+
+static int restrict_all(struct sw *sw, const struct sw_run_config *config, struct diag *reterr)
+{
+	int err = sandbox_process(config->uid, config->gid, sw->config->nat.on, reterr);
+
+	err = err ? err : start_threads(sw, reterr);
+	if (err) {
+		return err;
+	}
+	for (unsigned int i = 0; i < sw->loop_count; i++) {
+		loop_call(sw->loops[i], lock_core, sw);
+	}
+	err = sandbox_thread(SANDBOX_CONTROL, false);
+	return err ? diag_set(reterr, err, "cannot give up system calls: %s", strerror(-err)) : 0;
+}
+
+static int begin(struct sw *sw, const struct sw_run_config *config, struct gifts *gifts,
+		 struct diag *reterr)
+{
+	int err = say_hello(sw, gifts, reterr);
+
+	err = err ? err
+		  : sw_config_parse_text(gifts->config, gifts->config_bytes, &sw->config, reterr);
+	if (err) {
+		return err;
+	}
+	if (gifts->state) {
+		sw_state_load_names(sw, gifts->state, gifts->state_bytes);
+	}
+	err = create_loops(sw, reterr);
+	err = err ? err : create_tables(sw, reterr);
+	/* It looks at /proc, which is not there afterwards. */
+	err = err ? err : sw_ports_create(sw, reterr);
+	/* Who opens what comes from the keeper needs no rights; threads begin without any. */
+	err = err ? err : restrict_all(sw, config, reterr);
+	if (err) {
+		return err;
+	}
+	sw_apply_first(sw);
+	if (gifts->state) {
+		sw_state_load_tables(sw, gifts->state, gifts->state_bytes);
+	}
+	err = sw_verbs_create(sw, reterr);
+	if (!err &&
+	    loop_watch_start(sw->control, &sw->keeper_watch, sw->keeper_fd, POLLIN, on_keeper)) {
+		err = diag_set(reterr, -ENOMEM, "no memory");
+	}
+	return err ? err
+		   : keeper_call(sw->keeper_fd, KEEPER_READY, NULL, 0, NULL, 0, NULL, NULL, reterr);
+}
+
+/* ---- the end ------------------------------------------------------------------------------------ */
+
+static void leave_state(struct sw *sw)
+{
+	int fd = sw_state_save(sw);
+	struct diag diag;
+
+	if (fd < 0) {
+		log_warn(SW_AREA, "what was learned is lost: %s", strerror(-fd));
+		return;
+	}
+	if (keeper_call(sw->keeper_fd, KEEPER_LEAVE_STATE, NULL, 0, &fd, 1, NULL, NULL, &diag) ||
+	    keeper_call(sw->keeper_fd, KEEPER_UPGRADE, NULL, 0, NULL, 0, NULL, NULL, &diag)) {
+		log_warn(SW_AREA, "%s", diag.text);
+	}
+	close(fd);
+}
+
+/* Nothing of a guest's is mapped any more (or somebody is late, and finds out by our end). */
+static void finish(struct sw *sw)
+{
+	struct diag diag;
+
+	loop_timer_cancel(&sw->end_timer);
+	if (sw->ending == SW_END_UPGRADE) {
+		leave_state(sw);
+	} else if (sw->ending == SW_END_STOP &&
+		   keeper_call(sw->keeper_fd, KEEPER_STOP, NULL, 0, NULL, 0, NULL, NULL, &diag)) {
+		log_warn(SW_AREA, "%s", diag.text);
+	}
+	if (sw->end_reply) {
+		rpc_reply_ok_take(steal(sw->end_reply), json_object());
+	}
+	loop_quit(sw->control);
+}
+
+static void on_returned(struct loop_work *work)
+{
+	finish(container_of(work, struct sw, returned));
+}
+
+static void on_end_timer(struct loop_timer *timer)
+{
+	struct sw *sw = container_of(timer, struct sw, end_timer);
+
+	log_warn(SW_AREA, "not all workers have taken their devices back in time");
+	finish(sw);
+}
+
+void sw_end(struct sw *sw, enum sw_end why, struct rpc_reply *reply)
+{
+	if (sw->ending != SW_END_NONE) {
+		if (reply) {
+			rpc_reply_error(reply, "the switch ends already");
+		}
+		return;
+	}
+	sw->ending = why;
+	sw->end_reply = reply;
+	loop_timer_arm(&sw->end_timer, RETURN_LIMIT_NS);
+	sw_ports_return_all(sw, why == SW_END_UPGRADE);
+}
+
+/*
+ * The answer to who ended it is sent; the rest is the kernel's: it takes memory, devices and threads
+ * faster than we can give them back one by one, and the next process may begin.
+ */
+static void end(struct sw *sw)
+{
+	sw_verbs_destroy(sw);
+}
+
+int sw_run(const struct sw_run_config *config)
+{
+	struct sw sw = { .name = config->name,
+			 .keeper_fd = config->keeper_fd,
+			 .started_ns = loop_now_ns(),
+			 .listen_vsp = -1,
+			 .listen_ctl = -1,
+			 .listen_ext = -1 };
+	struct gifts gifts = { 0 };
+	struct diag diag;
+	int err;
+
+	list_init(&sw.wires);
+	list_init(&sw.nics);
+	loop_work_init(&sw.readopt, on_readopt);
+	loop_work_init(&sw.returned, on_returned);
+	prctl(PR_SET_NAME, "tabique-switch");
+	err = begin(&sw, config, &gifts, &diag);
+	free(gifts.config);
+	free(gifts.state);
+	if (err) {
+		fprintf(stderr, "tabique-switch: error: %s\n", diag.text);
+		return STATUS_HOST;
+	}
+	loop_run(sw.control);
+	end(&sw);
+	return STATUS_OK;
+}

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the files of the data process share. All of it is the control loop's, but where a field says
+ * otherwise.
+ *
+ *   sw.c        life: from HELLO to the end
+ *   sw_apply.c  a new configuration takes the place of the old one
+ *   sw_wires.c  the host's port, uplinks, NAT
+ *   sw_ports.c  the NICs of guests, which workers lend
+ *   sw_verbs.c  what people ask
+ *   sw_state.c  what the next process is left
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "loop/loop.h"
+#include "net/linkwatch.h"
+#include "net/net.h"
+#include "rpc/rpc.h"
+#include "switchd/keeper.h"
+#include "switchd/sw_config.h"
+#include "switchd/sw_policy.h"
+#include "vswitch/vswitch.h"
+
+struct json_t;
+struct port_end;
+struct remote_host;
+struct sw;
+
+#define SW_AREA "switch"
+
+struct sw_wire_end {
+	struct sw_wire *wire;
+	struct loop *loop;
+	struct net *net;
+	struct port_end *end;
+	struct loop_work detached, stopped; /* on loop */
+	int err;
+};
+
+/* A way out of the switch: one port of it, with an end on each core. */
+struct sw_wire {
+	struct list link;
+	struct sw *sw;
+	uint16_t port;
+	uint8_t mode; /* enum sw_uplink_mode; NAT is none of them */
+	bool is_nat;
+	char dev[SW_IFNAME_BYTES];
+	uint64_t signature; /* of NAT's settings */
+	unsigned int count;
+	struct sw_wire_end ends[SW_CORES_MAX];
+	bool is_closing;
+	bool is_up;               /* the first end: its link */
+	unsigned int closing;     /* ends that are left */
+	struct loop_work advance; /* the next one of them */
+};
+
+enum sw_end { SW_END_NONE, SW_END_QUIT, SW_END_STOP, SW_END_UPGRADE };
+
+struct sw {
+	const char *name;
+	int keeper_fd;
+	struct loop_watch keeper_watch;
+	struct sw_config *config;
+	uint64_t started_ns;
+
+	struct loop *control;
+	struct loop *loops[SW_CORES_MAX];
+	unsigned int loop_count, started_count; /* made; their threads run */
+	struct vswitch *vswitch;
+	struct loop_work readopt; /* the facts have changed: a new policy */
+
+	struct list wires; /* struct sw_wire */
+	struct list nics;  /* struct sw_nic */
+	struct remote_host *host;
+
+	struct rpc_server *rpc;
+	struct rpc_verb *verbs;
+	size_t verb_count;
+
+	enum sw_end ending;
+	struct rpc_reply *end_reply; /* who asked for it; NULL: nobody */
+	struct loop_work returned;   /* all that was lent is back */
+	struct loop_timer end_timer;
+	int listen_vsp, listen_ctl, listen_ext;
+};
+
+/* ---- sw.c --------------------------------------------------------------------------------------- */
+
+/* Gives everything back and ends. reply: answered then; may be NULL. */
+void sw_end(struct sw *sw, enum sw_end why, struct rpc_reply *reply);
+
+/* ---- sw_apply.c --------------------------------------------------------------------------------- */
+
+/*
+ * A new configuration (taken in any case): saved, devices opened, told to the cores; or the old one stays
+ * in force and on disk, with a sentence.
+ */
+MUST_CHECK int sw_apply(struct sw *sw, struct sw_config *config_take, struct diag *reterr);
+/* The same at the beginning: what cannot be opened now is only logged, and is missing. */
+void sw_apply_first(struct sw *sw);
+/* Builds a policy of the configuration and what is plugged in, and hands it to the cores. */
+MUST_CHECK int sw_adopt(struct sw *sw, struct diag *reterr);
+/* A port that a worker has brought. */
+MUST_CHECK int sw_bring_port(struct sw *sw, const char *name, struct diag *reterr);
+/* Ports that nobody uses any more are taken off the switch. */
+void sw_forget_ports(struct sw *sw);
+
+/* ---- sw_wires.c --------------------------------------------------------------------------------- */
+
+/* Opens what config names and is not open; *ret_opened: how many, the last ones in the list. */
+MUST_CHECK int sw_wires_open(struct sw *sw, const struct sw_config *config,
+			     unsigned int *ret_opened, struct diag *reterr);
+/* Closes those that config does not name. */
+void sw_wires_close(struct sw *sw, const struct sw_config *config);
+bool sw_wires_link(const struct sw *sw, uint16_t port);
+const struct sw_wire *sw_wire_at(const struct sw *sw, uint16_t port); /* NULL: none */
+
+/* ---- sw_ports.c --------------------------------------------------------------------------------- */
+
+MUST_CHECK int sw_ports_create(struct sw *sw, struct diag *reterr);
+void sw_ports_destroy(struct sw *sw);
+/* Everything is given back to the workers; sw->returned is posted. upgrade: they may come again soon. */
+void sw_ports_return_all(struct sw *sw, bool is_upgrade);
+/* The NIC at this port goes back to its worker, if there is one. */
+void sw_ports_return(struct sw *sw, uint16_t port, const char *why);
+bool sw_ports_has(const struct sw *sw, uint16_t port);
+/* Facts of a port for people: partition, address, queues. */
+void sw_ports_describe(const struct sw *sw, uint16_t port, struct json_t *json);
+/* The link of each NIC as the configuration has it. */
+void sw_ports_set_links(struct sw *sw);
+
+/* ---- sw_verbs.c --------------------------------------------------------------------------------- */
+
+MUST_CHECK int sw_verbs_create(struct sw *sw, struct diag *reterr);
+void sw_verbs_destroy(struct sw *sw);
+
+/* ---- sw_tables.c of the cores: FDB, groups, flows, rules (sw_show.c) ----------------------------- */
+
+int sw_show_fdb(struct sw *sw, const struct json_t *request, struct json_t *result,
+		struct diag *reterr);
+int sw_flush_fdb(struct sw *sw, const struct json_t *request, struct json_t *result,
+		 struct diag *reterr);
+int sw_show_groups(struct sw *sw, const struct json_t *request, struct json_t *result,
+		   struct diag *reterr);
+int sw_show_flows(struct sw *sw, const struct json_t *request, struct json_t *result,
+		  struct diag *reterr);
+int sw_show_stats(struct sw *sw, const struct json_t *request, struct json_t *result,
+		  struct diag *reterr);
+/* The configured addresses into all FDBs, and those of `before` out of them (NULL: none). */
+void sw_set_statics(struct sw *sw, const struct sw_config *before);
+
+/* ---- sw_state.c --------------------------------------------------------------------------------- */
+
+/* What was learned, in a memfd; or a negative errno. */
+MUST_CHECK int sw_state_save(struct sw *sw);
+/* Numbers and automatic ports of the process before: into sw->config, before there are ports. */
+void sw_state_load_names(struct sw *sw, const void *bytes, size_t length);
+/* And what it had learned, when they are there. */
+void sw_state_load_tables(struct sw *sw, const void *bytes, size_t length);

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: MIT */
+/* What people ask a switch for: verbs that change its configuration (sw_change.h), and those that look. */
+#include <errno.h>
+#include <jansson.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "base/num.h"
+#include "switchd/sw_change.h"
+#include "switchd/sw_internal.h"
+#include "vswitch/stats.h"
+
+/* ---- changes ------------------------------------------------------------------------------------ */
+
+/* What the configuration does not know of a port: who is plugged in. */
+static void describe_ports(const struct sw *sw, json_t *result)
+{
+	json_t *ports = json_object_get(result, "ports");
+
+	for (size_t i = 0; i < json_array_size(ports); i++) {
+		json_t *json = json_array_get(ports, i);
+		const char *name = json_string_value(json_object_get(json, "name"));
+		const struct sw_port *port = name ? sw_port_find(sw->config, name) : NULL;
+
+		if (port) {
+			sw_ports_describe(sw, port->number, json);
+		}
+	}
+}
+
+static void on_change(void *ctx, const struct json_t *request, struct rpc_reply *reply)
+{
+	struct sw *sw = ctx;
+	const char *verb = json_string_value(json_object_get(request, "verb"));
+	struct sw_config *changed = NULL;
+	json_t *result = NULL;
+	struct diag diag;
+	int err = sw->ending == SW_END_NONE ? 0 : diag_set(&diag, -EBUSY, "the switch ends");
+
+	err = err ? err : sw_change(sw->config, verb, request, &changed, &result, &diag);
+	if (!err && changed) {
+		err = sw_apply(sw, changed, &diag);
+	} else if (!err && strcmp(verb, "port list") == 0) {
+		describe_ports(sw, result);
+	}
+	if (err) {
+		json_decref(result);
+		rpc_reply_error(reply, "%s", diag.text);
+	} else {
+		rpc_reply_ok_take(reply, result);
+	}
+}
+
+/* ---- looks -------------------------------------------------------------------------------------- */
+
+typedef int look_fn(struct sw *sw, const struct json_t *request, struct json_t *result,
+		    struct diag *reterr);
+
+static void look(struct sw *sw, const struct json_t *request, struct rpc_reply *reply, look_fn *fn)
+{
+	json_t *result = json_object();
+	struct diag diag = { .text = "no memory" };
+
+	if (!result || fn(sw, request, result, &diag)) {
+		json_decref(result);
+		rpc_reply_error(reply, "%s", diag.text);
+	} else {
+		rpc_reply_ok_take(reply, result);
+	}
+}
+
+static int show(struct sw *sw, const struct json_t *request, struct json_t *result,
+		struct diag *reterr)
+{
+	json_t *config = sw_config_build(sw->config, true);
+
+	(void)request;
+	if (!config) {
+		return diag_set(reterr, -ENOMEM, "no memory");
+	}
+	json_object_update(result, config);
+	json_decref(config);
+	json_object_set_new(result, "pid", json_integer(getpid()));
+	json_object_set_new(result, "cores", json_integer(sw->loop_count));
+	json_object_set_new(result, "uptime_ms",
+			    json_integer((json_int_t)((loop_now_ns() - sw->started_ns) / 1000000)));
+	return 0;
+}
+
+static void on_show(void *ctx, const struct json_t *request, struct rpc_reply *reply)
+{
+	look(ctx, request, reply, show);
+}
+
+static void on_stats(void *ctx, const struct json_t *request, struct rpc_reply *reply)
+{
+	look(ctx, request, reply, sw_show_stats);
+}
+
+static void on_fdb_show(void *ctx, const struct json_t *request, struct rpc_reply *reply)
+{
+	look(ctx, request, reply, sw_show_fdb);
+}
+
+static void on_fdb_flush(void *ctx, const struct json_t *request, struct rpc_reply *reply)
+{
+	look(ctx, request, reply, sw_flush_fdb);
+}
+
+static void on_groups(void *ctx, const struct json_t *request, struct rpc_reply *reply)
+{
+	look(ctx, request, reply, sw_show_groups);
+}
+
+static void on_flows(void *ctx, const struct json_t *request, struct rpc_reply *reply)
+{
+	look(ctx, request, reply, sw_show_flows);
+}
+
+static bool is_active(const struct sw *sw, uint16_t port)
+{
+	const struct policy *policy = vswitch_policy(sw->vswitch);
+	uint8_t active = policy->team.active;
+
+	if (!policy->has_team) {
+		return sw_wires_link(sw, port);
+	}
+	if (policy->team.mode == TEAM_HASH) {
+		return sw_wires_link(sw, port);
+	}
+	return active < policy->team.member_count && policy->team.members[active].uplink == port;
+}
+
+static int list_uplinks(struct sw *sw, const struct json_t *request, struct json_t *result,
+			struct diag *reterr)
+{
+	json_t *list = json_array();
+
+	(void)request;
+	(void)reterr;
+	for (unsigned int i = 0; i < sw->config->lists[SW_LIST_UPLINKS].count; i++) {
+		const struct sw_uplink *uplink = sw_list_at(sw->config, SW_LIST_UPLINKS, i);
+		const struct sw_wire *wire = sw_wire_at(sw, uplink->number);
+		json_t *json = json_object();
+
+		sw_object_build(sw_lists[SW_LIST_UPLINKS].table, uplink, true, json);
+		json_object_set_new(json, "kind",
+				    json_string(!wire                         ? "not open"
+						: wire->mode == SW_UPLINK_TAP ? "tap"
+									      : "packet"));
+		json_object_set_new(json, "link", json_string(wire && wire->is_up ? "up" : "down"));
+		json_object_set_new(json, "active", json_boolean(is_active(sw, uplink->number)));
+		json_array_append_new(list, json);
+	}
+	json_object_set_new(result, "uplinks", list);
+	return 0;
+}
+
+static void on_uplink_list(void *ctx, const struct json_t *request, struct rpc_reply *reply)
+{
+	look(ctx, request, reply, list_uplinks);
+}
+
+static int list_rules(struct sw *sw, const struct json_t *request, struct json_t *result,
+		      struct diag *reterr)
+{
+	const char *port = json_string_value(json_object_get(request, "port"));
+	json_t *list = json_array();
+
+	(void)reterr;
+	for (unsigned int i = 0; i < sw->config->lists[SW_LIST_RULES].count; i++) {
+		const struct sw_rule *rule = sw_list_at(sw->config, SW_LIST_RULES, i);
+		json_t *json = json_object();
+
+		if (port && strcmp(rule->port, port) != 0) {
+			json_decref(json);
+			continue;
+		}
+		sw_object_build(sw_lists[SW_LIST_RULES].table, rule, true, json);
+		json_array_append_new(list, json);
+	}
+	json_object_set_new(result, "acl", list);
+	return 0;
+}
+
+static void on_acl_list(void *ctx, const struct json_t *request, struct rpc_reply *reply)
+{
+	look(ctx, request, reply, list_rules);
+}
+
+/* ---- ends --------------------------------------------------------------------------------------- */
+
+static void on_upgrade(void *ctx, const struct json_t *request, struct rpc_reply *reply)
+{
+	(void)request;
+	sw_end(ctx, SW_END_UPGRADE, reply);
+}
+
+static void on_stop(void *ctx, const struct json_t *request, struct rpc_reply *reply)
+{
+	(void)request;
+	sw_end(ctx, SW_END_STOP, reply);
+}
+
+/* ---- the table ---------------------------------------------------------------------------------- */
+
+static const struct rpc_verb lookers[] = {
+	{ "show", "the switch: settings, and what runs", on_show },
+	{ "stats", "frames and bytes of each port, and what was dropped: port=", on_stats },
+	{ "acl list", "all rules: port=", on_acl_list },
+	{ "fdb show", "which address is behind which port: port=, vlan=", on_fdb_show },
+	{ "fdb flush", "forgets what was learned: port=", on_fdb_flush },
+	{ "groups", "who is in which multicast group", on_groups },
+	{ "flows", "connections of stateful rules: port=", on_flows },
+	{ "uplink list", "all uplinks", on_uplink_list },
+	{ "upgrade", "starts the program anew, from its file", on_upgrade },
+	{ "stop", "ends the switch; its configuration stays", on_stop },
+};
+
+int sw_verbs_create(struct sw *sw, struct diag *reterr)
+{
+	int err;
+
+	sw->verb_count = ARRAY_SIZE(lookers) + sw_change_verb_count;
+	sw->verbs = fault_alloc(sw->verb_count, sizeof(*sw->verbs));
+	if (!sw->verbs) {
+		return diag_set(reterr, -ENOMEM, "no memory");
+	}
+	memcpy(sw->verbs, lookers, sizeof(lookers));
+	for (size_t i = 0; i < sw_change_verb_count; i++) {
+		sw->verbs[ARRAY_SIZE(lookers) + i] =
+			(struct rpc_verb){ sw_change_verbs[i].name, sw_change_verbs[i].help,
+					   on_change };
+	}
+	err = rpc_server_create_listening(sw->control, sw->listen_ctl, sw->verbs, sw->verb_count,
+					  sw, &sw->rpc, reterr);
+	if (!err) {
+		sw->listen_ctl = -1;
+	}
+	return err;
+}
+
+void sw_verbs_destroy(struct sw *sw)
+{
+	rpc_server_destroy(sw->rpc);
+	sw->rpc = NULL;
+	free(sw->verbs);
+}

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The host's port, uplinks, NAT: back ends of `net`, with an end on each core where they have several.
+ *
+ * A wire is opened at once, and closed end by end, the last one first: detach (on its loop), stop, destroy,
+ * then the next.
+ */
+#include <errno.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "base/num.h"
+#include "net/packet.h"
+#include "net/tap.h"
+#include "switchd/sw_internal.h"
+#include "vswitch/port.h"
+
+/* ---- opening ------------------------------------------------------------------------------------ */
+
+/* What NAT is made of: when this changes it is made anew. */
+static uint64_t nat_signature(const struct sw_config *config)
+{
+	uint64_t hash = config->nat.restricted + 1;
+
+	for (unsigned int i = 0; i < config->lists[SW_LIST_FORWARDS].count; i++) {
+		const struct sw_forward *forward = sw_list_at(config, SW_LIST_FORWARDS, i);
+
+		for (const char *at = forward->text; *at; at++) {
+			hash = (hash ^ (uint8_t)*at) * 0x100000001b3;
+		}
+		hash = (hash ^ ',') * 0x100000001b3;
+	}
+	for (unsigned int i = 0; i < sizeof(config->nat.net.address); i++) {
+		hash = (hash ^ config->nat.net.address.bytes[i]) * 0x100000001b3;
+	}
+	return (hash ^ config->nat.net.bits) * 0x100000001b3;
+}
+
+/* What is made on the first core's loop. */
+struct making {
+	struct sw_wire *wire;
+	int fds[KEEPER_FDS_MAX];
+	int link_fd;
+	struct diag *reterr;
+	int err;
+};
+
+static int make_nat(struct sw_wire *wire, struct diag *reterr)
+{
+	const struct sw_config *config = wire->sw->config;
+	struct net_forward forwards[SW_FORWARDS_MAX];
+	struct net_nat_config nat = { .forwards = forwards, .restricted = config->nat.restricted };
+
+	for (unsigned int i = 0; i < config->lists[SW_LIST_FORWARDS].count; i++) {
+		const struct sw_forward *forward = sw_list_at(config, SW_LIST_FORWARDS, i);
+		int err = net_nat_parse_forward(forward->text, &forwards[i], reterr);
+
+		if (err) {
+			return err;
+		}
+		nat.forward_count++;
+	}
+	return net_nat_create(wire->ends[0].loop, &nat, &wire->ends[0].net, reterr);
+}
+
+static int make_first(struct making *making)
+{
+	struct sw_wire *wire = making->wire;
+	struct net_tap_config tap = { .fds_take = making->fds,
+				      .queues = wire->count,
+				      .link_fd_take = making->link_fd };
+	struct net_packet_config packet = { .name = wire->dev,
+					    .fds_take = making->fds,
+					    .ends = wire->count,
+					    .link_fd_take = making->link_fd };
+
+	if (wire->is_nat) {
+		return make_nat(wire, making->reterr);
+	}
+	if (wire->mode == SW_UPLINK_TAP) {
+		return net_tap_create(wire->ends[0].loop, &tap, &wire->ends[0].net, making->reterr);
+	}
+	return net_packet_create(wire->ends[0].loop, &packet, &wire->ends[0].net, making->reterr);
+}
+
+static void make_on_loop(void *arg)
+{
+	struct making *making = arg;
+	struct sw_wire *wire = making->wire;
+
+	making->err = make_first(making);
+	for (unsigned int i = 1; !making->err && i < wire->count; i++) {
+		making->err = net_twin(wire->ends[0].net, wire->ends[i].loop, &wire->ends[i].net);
+		if (making->err) {
+			diag_set(making->reterr, making->err, "cannot use %s on %u cores: %s",
+				 wire->dev, wire->count, strerror(-making->err));
+		}
+	}
+}
+
+static void attach_on_loop(void *arg)
+{
+	struct sw_wire_end *end = arg;
+
+	end->err = port_wire_attach(end->wire->sw->vswitch, end->wire->port, end->net, &end->end);
+}
+
+static void free_wire(struct sw_wire *wire)
+{
+	list_remove(&wire->link);
+	free(wire);
+}
+
+static int ask_keeper(struct sw_wire *wire, struct making *making)
+{
+	struct sw *sw = wire->sw;
+	unsigned int count = 0;
+	bool is_tap = wire->mode == SW_UPLINK_TAP;
+	int err = keeper_call(sw->keeper_fd, KEEPER_OPEN_LINKS, NULL, 0, NULL, 0, making->fds,
+			      &count, making->reterr);
+
+	if (!err && count == 1) {
+		making->link_fd = making->fds[0];
+	}
+	err = err ? err
+		  : keeper_call(sw->keeper_fd, is_tap ? KEEPER_OPEN_TAP : KEEPER_OPEN_PACKET,
+				wire->dev, wire->count, NULL, 0, making->fds, &count,
+				making->reterr);
+	if (!err && count != wire->count) {
+		err = diag_set(making->reterr, -EPROTO, "the keeper of this switch gave no %s",
+			       wire->dev);
+	}
+	if (err && making->link_fd >= 0) {
+		close(making->link_fd);
+	}
+	return err;
+}
+
+/* Closes end after end: see on_advance(). */
+static void begin_close(struct sw_wire *wire)
+{
+	wire->is_closing = true;
+	wire->closing = wire->count;
+	loop_post(wire->sw->control, &wire->advance);
+}
+
+static int open_ends(struct sw_wire *wire, struct diag *reterr)
+{
+	struct making making = { .wire = wire, .link_fd = -1, .reterr = reterr };
+	int err = wire->is_nat ? 0 : ask_keeper(wire, &making);
+
+	if (err) {
+		free_wire(wire);
+		return err;
+	}
+	loop_call(wire->ends[0].loop, make_on_loop, &making);
+	err = making.err;
+	for (unsigned int i = 0; !err && i < wire->count; i++) {
+		loop_call(wire->ends[i].loop, attach_on_loop, &wire->ends[i]);
+		err = wire->ends[i].err;
+		if (err) {
+			diag_set(reterr, err, "cannot plug %s in: %s", wire->dev, strerror(-err));
+		}
+	}
+	if (err) {
+		begin_close(wire);
+	} else {
+		wire->is_up = net_link_is_up(wire->ends[0].net);
+	}
+	return err;
+}
+
+static void on_advance(struct loop_work *work);
+static void on_detached(struct loop_work *work);
+static void on_stopped(struct loop_work *work);
+
+static int open_wire(struct sw *sw, uint16_t port, enum sw_uplink_mode mode, bool is_nat,
+		     const char *dev, struct diag *reterr)
+{
+	struct sw_wire *wire = fault_alloc(1, sizeof(*wire));
+
+	if (!wire) {
+		return diag_set(reterr, -ENOMEM, "no memory");
+	}
+	if (!vswitch_port_name(sw->vswitch, port) &&
+	    vswitch_port_add(sw->vswitch, port, port == SW_PORT_HOST ? SW_HOST_NAME : dev)) {
+		free(wire);
+		return diag_set(reterr, -ENOMEM, "no memory");
+	}
+	wire->sw = sw;
+	wire->port = port;
+	wire->mode = mode;
+	wire->is_nat = is_nat;
+	wire->signature = nat_signature(sw->config);
+	snprintf(wire->dev, sizeof(wire->dev), "%s", dev);
+	wire->count = is_nat ? 1 : sw->loop_count;
+	loop_work_init(&wire->advance, on_advance);
+	for (unsigned int i = 0; i < wire->count; i++) {
+		wire->ends[i].wire = wire;
+		wire->ends[i].loop = sw->loops[i];
+		loop_work_init(&wire->ends[i].detached, on_detached);
+		loop_work_init(&wire->ends[i].stopped, on_stopped);
+	}
+	list_append(&sw->wires, &wire->link);
+	return open_ends(wire, reterr);
+}
+
+static const struct sw_wire *find(const struct sw *sw, uint16_t port, const char *dev,
+				  enum sw_uplink_mode mode)
+{
+	list_for_each (it, &sw->wires) {
+		const struct sw_wire *wire = list_entry(it, struct sw_wire, link);
+
+		if (!wire->is_closing && wire->port == port && wire->mode == mode &&
+		    strcmp(wire->dev, dev) == 0) {
+			return wire;
+		}
+	}
+	return NULL;
+}
+
+/* Also while it closes: a second one could not have the host's ports that are forwarded. */
+static bool has_nat(const struct sw *sw)
+{
+	list_for_each (it, &sw->wires) {
+		if (list_entry(it, struct sw_wire, link)->is_nat) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* auto and xdp are packet: there is no AF_XDP here yet. */
+static enum sw_uplink_mode mode_of(const struct sw_uplink *uplink)
+{
+	return uplink->mode == SW_UPLINK_TAP ? SW_UPLINK_TAP : SW_UPLINK_PACKET;
+}
+
+int sw_wires_open(struct sw *sw, const struct sw_config *config, unsigned int *ret_opened,
+		  struct diag *reterr)
+{
+	const char *host = config->settings.host_port;
+	int err = 0;
+
+	*ret_opened = 0;
+	if (host[0] && !find(sw, SW_PORT_HOST, host, SW_UPLINK_TAP)) {
+		err = open_wire(sw, SW_PORT_HOST, SW_UPLINK_TAP, false, host, reterr);
+		*ret_opened += !err;
+	}
+	for (unsigned int i = 0; !err && i < config->lists[SW_LIST_UPLINKS].count; i++) {
+		const struct sw_uplink *uplink = sw_list_at(config, SW_LIST_UPLINKS, i);
+
+		if (!find(sw, uplink->number, uplink->dev, mode_of(uplink))) {
+			err = open_wire(sw, uplink->number, mode_of(uplink), false, uplink->dev,
+					reterr);
+			*ret_opened += !err;
+		}
+	}
+	if (!err && config->nat.on && !has_nat(sw)) {
+		err = open_wire(sw, SW_PORT_NAT, SW_UPLINK_AUTO, true, SW_NAT_NAME, reterr);
+		*ret_opened += !err;
+	}
+	return err;
+}
+
+/* ---- closing ------------------------------------------------------------------------------------ */
+
+static void on_stopped(struct loop_work *work)
+{
+	struct sw_wire_end *end = container_of(work, struct sw_wire_end, stopped);
+
+	loop_post(end->wire->sw->control, &end->wire->advance);
+}
+
+static void on_detached(struct loop_work *work)
+{
+	struct sw_wire_end *end = container_of(work, struct sw_wire_end, detached);
+
+	end->end = NULL;
+	net_stop(end->net, &end->stopped);
+}
+
+static void close_on_loop(void *arg)
+{
+	struct sw_wire_end *end = arg;
+
+	if (end->end) {
+		port_wire_detach(end->end, &end->detached);
+	} else {
+		net_stop(end->net, &end->stopped);
+	}
+}
+
+static void destroy_on_loop(void *arg)
+{
+	struct sw_wire_end *end = arg;
+
+	net_destroy(end->net);
+	end->net = NULL;
+}
+
+/* The end behind has stopped: it is destroyed, and the one before is closed. */
+static void on_advance(struct loop_work *work)
+{
+	struct sw_wire *wire = container_of(work, struct sw_wire, advance);
+	struct sw *sw = wire->sw;
+	unsigned int opened;
+	struct diag diag;
+
+	if (wire->closing < wire->count && wire->ends[wire->closing].net) {
+		loop_call(wire->ends[wire->closing].loop, destroy_on_loop,
+			  &wire->ends[wire->closing]);
+	}
+	while (wire->closing > 0) {
+		struct sw_wire_end *end = &wire->ends[--wire->closing];
+
+		if (end->net) {
+			loop_call(end->loop, close_on_loop, end);
+			return;
+		}
+	}
+	free_wire(wire);
+	sw_forget_ports(sw);
+	if (sw->ending == SW_END_NONE && sw_wires_open(sw, sw->config, &opened, &diag)) {
+		log_error(SW_AREA, "%s", diag.text);
+	}
+}
+
+static bool is_named(const struct sw_config *config, const struct sw_wire *wire)
+{
+	const struct sw_uplink *uplink = sw_uplink_find(config, wire->dev);
+
+	if (wire->is_nat) {
+		return config->nat.on && wire->signature == nat_signature(config);
+	}
+	if (wire->port == SW_PORT_HOST) {
+		return strcmp(config->settings.host_port, wire->dev) == 0;
+	}
+	return uplink && uplink->number == wire->port && mode_of(uplink) == wire->mode;
+}
+
+void sw_wires_close(struct sw *sw, const struct sw_config *config)
+{
+	struct diag diag;
+
+	list_for_each_safe (it, &sw->wires) {
+		struct sw_wire *wire = list_entry(it, struct sw_wire, link);
+
+		if (wire->is_closing || is_named(config, wire)) {
+			continue;
+		}
+		if (!wire->is_nat && wire->mode == SW_UPLINK_TAP &&
+		    keeper_call(sw->keeper_fd, KEEPER_CLOSE, wire->dev, 0, NULL, 0, NULL, NULL,
+				&diag)) {
+			log_warn(SW_AREA, "%s: %s", wire->dev, diag.text);
+		}
+		begin_close(wire);
+	}
+}
+
+/* ---- facts -------------------------------------------------------------------------------------- */
+
+const struct sw_wire *sw_wire_at(const struct sw *sw, uint16_t port)
+{
+	list_for_each (it, &sw->wires) {
+		const struct sw_wire *wire = list_entry(it, struct sw_wire, link);
+
+		if (!wire->is_closing && wire->port == port) {
+			return wire;
+		}
+	}
+	return NULL;
+}
+
+bool sw_wires_link(const struct sw *sw, uint16_t port)
+{
+	const struct sw_wire *wire = sw_wire_at(sw, port);
+
+	return wire && wire->is_up;
+}
