@@ -10,6 +10,7 @@
 int cmd_run(int argc, char **argv);
 int cmd_ctl(int argc, char **argv);
 int cmd_disk(int argc, char **argv);
+int cmd_switch(int argc, char **argv);
 int cmd_host_check(int argc, char **argv);
 
 /* Prints the sentence; returns status. */

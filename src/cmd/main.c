@@ -16,6 +16,7 @@ static const char usage[] =
 	"  run          boot a guest in a partition and serve it until it ends\n"
 	"  ctl          speak to a running partition through its control socket\n"
 	"  disk         make, examine, convert and repair disk images\n"
+	"  switch       make and change virtual switches, which partitions are plugged into\n"
 	"  host-check   can this host run partitions? says what it lacks\n"
 	"\n"
 	"`tabique COMMAND --help` tells more; the whole story is in tabique(1).\n";
@@ -27,6 +28,7 @@ static const struct {
 	{ "run", cmd_run },
 	{ "ctl", cmd_ctl },
 	{ "disk", cmd_disk },
+	{ "switch", cmd_switch },
 	{ "host-check", cmd_host_check },
 };
 
