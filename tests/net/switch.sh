@@ -1,0 +1,148 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# switch.sh TABIQUE: a switch of its own between network namespaces, without a
+# guest: in one the switch and its host's port (a TAP), in another what is behind
+# its two uplinks (veth). Needs root.
+#
+# TABIQUE_SWITCH_KILLS: how often the data process is killed (20).
+
+set -u
+[ "$(id -u)" -eq 0 ] || {
+	echo "needs root"
+	exit 77
+}
+tabique=$(realpath "$1")
+traffic=$(dirname "$(realpath "$0")")/traffic.py
+kills=${TABIQUE_SWITCH_KILLS:-20}
+dir=$(mktemp -d "${TMPDIR:-/tmp}/tabique-net-XXXXXX")
+export TABIQUE_SWITCH_DIR=$dir
+here=sw-here-$$
+there=sw-there-$$
+failed=0
+servers=()
+
+# shellcheck disable=SC2317  # by the trap
+clean() {
+	on_here "$tabique" switch delete sw0 >/dev/null 2>&1 </dev/null
+	[ ${#servers[@]} = 0 ] || kill "${servers[@]}" 2>/dev/null
+	[ "$failed" = 0 ] || cat "$dir/sw0.log" 2>/dev/null
+	ip netns del "$here" 2>/dev/null
+	ip netns del "$there" 2>/dev/null
+	rm -rf "$dir"
+}
+trap clean EXIT
+
+bad() {
+	echo "FAILED line ${BASH_LINENO[1]}: $*"
+	failed=1
+}
+
+on_here() { ip netns exec "$here" timeout 60 "$@"; }
+on_there() { ip netns exec "$there" timeout 60 "$@"; }
+sw() { on_here "$tabique" switch "$@" </dev/null; }
+must() { "$@" || bad "$*"; }
+refused() { # refused WORD COMMAND...
+	local word=$1 said
+	shift
+	said=$("$@" 2>&1) && bad "$* was not refused"
+	case $said in *"$word"*) ;; *) bad "$*: \"$said\" lacks \"$word\"" ;; esac
+}
+data_pid() { sw show sw0 --json | sed -n 's/^  "pid": \([0-9]*\),*/\1/p'; }
+talks() { on_there python3 "$traffic" alive 10.77.0.2 "${1:-3}"; }
+
+ip netns add "$here" || exit 77
+ip netns add "$there" || exit 77
+for ns in "$here" "$there"; do
+	ip -n "$ns" link set lo up
+done
+# Both uplinks end at one bridge there, as at a physical switch.
+ip -n "$there" link add br0 type bridge || exit 77
+for i in 0 1; do
+	ip -n "$here" link add up$i type veth peer name wire$i netns "$there" || exit 77
+	ip -n "$here" link set up$i up
+	ip -n "$there" link set wire$i up master br0
+done
+ip -n "$there" link set br0 up
+ip -n "$there" addr add 10.77.0.1/24 dev br0
+
+# ---- a switch, and what passes it ----
+must sw create sw0 kind=external uplink=up0 host-port=host0 threads=2
+ip -n "$here" addr add 10.77.0.2/24 dev host0 || bad "there is no host0"
+ip netns exec "$here" timeout 900 python3 "$traffic" serve 10.77.0.2 &
+servers+=($!)
+ip netns exec "$there" timeout 900 python3 "$traffic" serve 10.77.0.1 &
+servers+=($!)
+must talks 10
+must on_there python3 "$traffic" tcp 10.77.0.2 20000000
+must on_here python3 "$traffic" tcp 10.77.0.1 20000000
+sw fdb show sw0 | grep -q up0 || bad "nothing was learned at up0"
+refused "runs already" on_here "$(dirname "$tabique")/tabique-switch" sw0
+
+# ---- its process has no rights ----
+pid=$(data_pid)
+grep -q '^Uid:.*65534.*65534.*65534' "/proc/$pid/status" || bad "it is not nobody: $(grep Uid "/proc/$pid/status")"
+grep -q '^CapEff:.*0000000000000000' "/proc/$pid/status" || bad "it has capabilities"
+grep -q '^NoNewPrivs:.1' "/proc/$pid/status" || bad "it can have new privileges"
+grep -q '^Seccomp:.2' "/proc/$pid/status" || echo "no list of system calls: a build with sanitizers?"
+[ -z "$(ls -A "/proc/$pid/root" 2>/dev/null)" ] || bad "it sees files"
+
+# ---- rules ----
+must sw acl add sw0 port=host direction=in action=deny proto=udp local-port=7007
+talks 1 && bad "a rule did not stop anything"
+must on_there python3 "$traffic" tcp 10.77.0.2 100000
+refused "there already" sw acl add sw0 port=host action=deny rule=1
+must sw acl remove sw0 rule=1
+must talks
+
+# ---- two uplinks: failover ----
+must sw uplink add sw0 dev=up1 priority=200 team=standby
+must talks
+must on_there python3 "$traffic" tcp 10.77.0.2 1000000
+ip -n "$there" link set wire0 down
+must talks 5
+sw uplink list sw0 | grep -q 'up0.*down' || bad "up0 is not down: $(sw uplink list sw0)"
+ip -n "$there" link set wire0 up
+must talks 5
+must sw uplink remove sw0 dev=up1
+must talks 5
+
+# ---- upgrade under traffic ----
+on_there python3 "$traffic" udp 10.77.0.2 3 >"$dir/udp" &
+load=$!
+sleep 1
+before=$(data_pid)
+must sw upgrade sw0
+wait $load
+echo "upgrade: $(cat "$dir/udp")"
+sleep 0.5
+[ "$before" != "$(data_pid)" ] || bad "no new process after an upgrade"
+sw fdb show sw0 | grep -q up0 || bad "an upgrade forgot what was learned"
+
+# ---- killed, again and again, under traffic ----
+on_there python3 "$traffic" udp 10.77.0.2 $((kills * 3 / 2 + 2)) >"$dir/udp" &
+load=$!
+for ((i = 0; i < kills; i++)); do
+	sleep 1.1
+	pid=$(data_pid)
+	[ -n "$pid" ] && kill -9 "$pid"
+	talks 5 || bad "nothing passes after kill $i"
+done
+wait $load
+echo "killed $kills times: $(cat "$dir/udp")"
+
+# ---- what was configured is there again ----
+must sw set sw0 age=77
+must sw port add sw0 name=web vlan=access:10
+must sw stop sw0
+refused "does not run" sw show sw0
+must sw start sw0
+sw show sw0 | grep -q 'age: 77' || bad "age is forgotten"
+sw port list sw0 | grep -q 'access:10' || bad "a port is forgotten"
+refused "nosuch0" sw uplink add sw0 dev=nosuch0
+sw uplink list sw0 | grep -q nosuch0 && bad "a refused uplink stayed"
+# The TAP went with its keeper, and so did its address.
+ip -n "$here" addr add 10.77.0.2/24 dev host0 || bad "there is no host0"
+ip -n "$there" neigh flush dev br0 # its hardware address is another
+must talks 5
+exit $failed
