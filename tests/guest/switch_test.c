@@ -518,7 +518,7 @@ static void be_hostile(struct rig *rig)
 {
 	uint8_t frame[1514];
 
-	rig->policy->ports[2].limits.broadcast_pps = 100;
+	rig->policy->ports[2].limits.broadcast_pps = 1; /* less than the slowest machine sends */
 	rig->policy->ports[2].macs_max = 4;
 	adopt(rig);
 	for (unsigned int i = 0; i < 100; i++) {
