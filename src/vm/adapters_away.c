@@ -142,6 +142,7 @@ static void on_event(void *ctx, struct vmbus_device *device, enum remote_event e
 	loop_timer_cancel(&adapter->patience);
 	switch (event) {
 	case REMOTE_AWAY:
+		adapter->was_away = true;
 		log_info(AREA, "%s: on port %s of switch %s", adapter->name, adapter->port, name);
 		set_why(adapter, "");
 		break;
@@ -330,7 +331,8 @@ static void on_missing(struct loop_timer *timer)
 	for (size_t i = 0; i < adapters->count; i++) {
 		const struct vm_adapter *adapter = &adapters->list[i];
 
-		if (adapter->at && !remote_worker_has_host(adapter->at->worker)) {
+		if (adapter->at && !adapter->was_away &&
+		    !remote_worker_has_host(adapter->at->worker)) {
 			log_warn(AREA,
 				 "%s: there is no switch %s (at %s): the link is down until there "
 				 "is",

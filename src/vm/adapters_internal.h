@@ -25,6 +25,7 @@ struct vm_adapter {
 	/* of a switch's */
 	struct vm_switch *at; /* NULL: it is none */
 	char port[VM_SWITCH_PORT_BYTES + VM_NAME_BYTES];
+	bool was_away;   /* at least once */
 	bool is_lent;    /* remote_worker_add() */
 	bool is_leaving; /* and remote_worker_remove() is under way */
 	struct loop_work removed;
