@@ -160,9 +160,9 @@ static int make_nic(struct sw_nic *nic, const struct remote_loan *loan, struct d
 	if (err) {
 		return diag_set(reterr, err, "what the NIC shall be makes no sense");
 	}
+	/* What the guest has been offered by the worker's NIC it has here, too: queues share cores. */
 	queues = words.queues_max ? words.queues_max : sw->loop_count;
-	queues = (unsigned int)num_min(queues, sw->loop_count);
-	queues = (unsigned int)num_max(queues, num_min(loan->channels, sw->loop_count));
+	queues = (unsigned int)num_min(num_max(queues, loan->channels), SW_CORES_MAX);
 	err = open_ends(nic, queues);
 	if (err) {
 		return diag_set(reterr, err, "cannot plug the NIC in: %s", strerror(-err));
