@@ -538,9 +538,14 @@ void channel_show(struct vmbus_channel *channel)
 
 void channel_set_paused(struct vmbus_channel *channel, bool paused)
 {
+	bool was_paused = channel->is_paused;
+
 	channel->is_paused = paused;
 	if (channel->is_open && channel->coalesce.held > 0) {
 		show(channel, false); /* a saved ring has all that its device has answered */
+	}
+	if (was_paused && !paused && vmbus_channel_is_open(channel) && ops_of(channel)->unpaused) {
+		ops_of(channel)->unpaused(channel->device, channel);
 	}
 }
 

@@ -154,6 +154,12 @@ struct vmbus_device_ops {
 	/* All that was read from and written to this channel so far is final. Its loop. */
 	void (*committed)(struct vmbus_device *device, struct vmbus_channel *channel);
 
+	/*
+	 * Optional: the channel was paused and is not any more, so that its VSP may speak without having
+	 * been asked: the machine goes on, or a restore (the channel's owner's too) is complete.
+	 */
+	void (*unpaused)(struct vmbus_device *device, struct vmbus_channel *channel);
+
 	/* Counters and state, for people; of one channel (optional). */
 	void (*inspect)(struct vmbus_device *device, struct inspect *at);
 	void (*inspect_channel)(struct vmbus_device *device, struct vmbus_channel *channel,
