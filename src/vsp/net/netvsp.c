@@ -27,6 +27,9 @@ void netvsp_tell_link(struct netvsp *nic)
 	uint8_t buf[RNDIS_REPLY_BYTES_MAX];
 	bool up = netvsp_link(nic);
 
+	if (nic->queues[0].is_held) {
+		return; /* unpaused() comes back to it */
+	}
 	if (!nic->operational || nic->link_told == up) {
 		return;
 	}
@@ -37,12 +40,32 @@ void netvsp_tell_link(struct netvsp *nic)
 			     NULL, 0));
 }
 
+void netvsp_touch(struct netvsp *nic)
+{
+	struct netvsp_queue *primary = &nic->queues[0];
+
+	if (primary->log && !primary->is_held) {
+		vmbus_channel_touch(primary->channel);
+	}
+}
+
 static void finish_close(struct netvsp *nic);
+
+static void finish_leave(struct netvsp *nic)
+{
+	nic->has_left = false;
+	netvsp_recv_close(nic);
+	netvsp_send_close(nic);
+}
 
 void netvsp_settled(struct netvsp *nic)
 {
 	if (nic->closing) {
 		finish_close(nic);
+		return;
+	}
+	if (nic->has_left) {
+		finish_leave(nic);
 		return;
 	}
 	netvsp_drain_replies(nic);
@@ -53,7 +76,7 @@ void netvsp_settled(struct netvsp *nic)
 
 /* ---- answers ----------------------------------------------------------------------------------- */
 
-/* D3: sends the completion, or keeps it until the ring has room (I2). */
+/* D3: sends the completion; there was room for it (I2). */
 static void answer(struct netvsp_queue *queue, const struct vmbus_packet *packet,
 		   const struct nvsp_message *message)
 {
@@ -65,9 +88,7 @@ static void answer(struct netvsp_queue *queue, const struct vmbus_packet *packet
 	err = vmbus_channel_complete(queue->channel, packet->transaction_id, message->bytes,
 				     message->length);
 	if (err == -EAGAIN) {
-		queue->answer.pending = true;
-		queue->answer.transaction_id = packet->transaction_id;
-		queue->answer.message = *message;
+		vmbus_channel_fault(queue->channel, "the guest has taken back room in its ring");
 	}
 }
 
@@ -175,6 +196,10 @@ static int on_revoke(struct netvsp *nic, const struct vmbus_packet *packet,
 		netvsp_recv_close(nic);
 	} else if (is_there) {
 		netvsp_send_close(nic);
+	}
+	if (is_there) {
+		netvsp_touch(nic);
+		vmbus_channel_yield(nic->queues[0].channel); /* L3: this is committed first */
 	}
 	answer_nothing(&nic->queues[0], packet);
 	return is_there ? 0 : -EBADMSG;
@@ -286,6 +311,19 @@ static int on_request(struct netvsp_queue *queue, const struct vmbus_packet *pac
 	return on_control(nic, packet, &request);
 }
 
+/* I2: what it makes us say is said after its answer. */
+static int on_primary_request(struct netvsp_queue *primary, const struct vmbus_packet *packet)
+{
+	struct netvsp *nic = primary->nic;
+
+	nic->is_answering = true;
+	int err = on_request(primary, packet);
+
+	nic->is_answering = false;
+	netvsp_drain_replies(nic);
+	return err;
+}
+
 /* ---- the device's table ------------------------------------------------------------------------ */
 
 static int netvsp_open(struct vmbus_device *device, struct vmbus_channel *channel,
@@ -304,10 +342,30 @@ static int netvsp_restored(struct vmbus_device *device, struct vmbus_channel *ch
 	return netvsp_open(device, channel, NULL);
 }
 
+static void netvsp_leave(struct vmbus_device *device, struct vmbus_channel *channel)
+{
+	struct netvsp_queue *queue = netvsp_queue_of(device, channel);
+	struct netvsp *nic = queue->nic;
+
+	netvsp_queue_leave(queue);
+	if (queue->index > 0) {
+		return;
+	}
+	/* The GPADLs now, the tables when no queue has them in its view (I5). */
+	netvsp_forget(nic);
+	netvsp_buffer_leave(&nic->recv.buffer);
+	netvsp_buffer_leave(&nic->send.buffer);
+	nic->has_left = true;
+	netvsp_publish(nic);
+	if (!nic->is_publishing) {
+		finish_leave(nic);
+	}
+}
+
 void netvsp_forget(struct netvsp *nic)
 {
-	nic->recv_is_going = nic->recv.buffer.gpadl != NULL;
-	nic->send_is_going = nic->send.buffer.gpadl != NULL;
+	nic->recv_is_going = nic->recv.buffer.pages != NULL;
+	nic->send_is_going = nic->send.buffer.pages != NULL;
 	nic->dialect = NULL;
 	nic->ndis_major = nic->ndis_minor = 0;
 	nic->capabilities = 0;
@@ -352,15 +410,19 @@ static int netvsp_packet(struct vmbus_device *device, struct vmbus_channel *chan
 {
 	struct netvsp_queue *queue = netvsp_queue_of(device, channel);
 
-	if (queue->answer.pending) {
-		return -EAGAIN;
+	if (packet->type == VMBUS_PACKET_COMPLETION) {
+		return queue->answer.pending ? -EAGAIN
+					     : netvsp_rx_complete(queue, packet->transaction_id);
+	}
+	if (queue->answer.pending || (packet->wants_completion &&
+				      !vmbus_channel_wait_room(channel, NVSP_MESSAGE_BYTES_V61))) {
+		return -EAGAIN; /* writable() reads on */
 	}
 	switch (packet->type) {
-	case VMBUS_PACKET_COMPLETION:
-		return netvsp_rx_complete(queue, packet->transaction_id);
 	case VMBUS_PACKET_INBAND:
 	case VMBUS_PACKET_GPA_DIRECT:
-		return on_request(queue, packet);
+		return queue->index == 0 ? on_primary_request(queue, packet)
+					 : on_request(queue, packet);
 	default:
 		answer_nothing(queue, packet);
 		return -EBADMSG;
@@ -390,8 +452,8 @@ static void netvsp_writable(struct vmbus_device *device, struct vmbus_channel *c
 			return;
 		}
 		queue->answer.pending = false;
-		vmbus_channel_resume(channel);
 	}
+	vmbus_channel_resume(channel);
 	if (queue->index == 0) {
 		netvsp_tell_table(queue->nic);
 	}
@@ -409,6 +471,13 @@ static const struct vmbus_device_ops netvsp_ops = {
 	.save = netvsp_save,
 	.load = netvsp_load,
 	.restored = netvsp_restored,
+	.leave = netvsp_leave,
+	.log_bytes = netvsp_log_bytes,
+	.log_attach = netvsp_log_attach,
+	.log_write = netvsp_log_write,
+	.recover = netvsp_recover,
+	.committed = netvsp_committed,
+	.unpaused = netvsp_unpaused,
 	.inspect = netvsp_inspect,
 	.inspect_channel = netvsp_inspect_channel,
 };
@@ -485,6 +554,7 @@ static void detach_on_loop(void *arg)
 	struct netvsp_queue *queue = arg;
 
 	loop_cancel(queue->loop, &queue->adopt);
+	loop_cancel(queue->loop, &queue->go_on);
 	if (queue->index == 0) {
 		loop_cancel(queue->loop, &queue->nic->acked);
 		loop_cancel(queue->loop, &queue->nic->sub_opened);
@@ -586,6 +656,8 @@ void netvsp_destroy(struct netvsp *nic)
 		check(!nic->queues[i].channel);
 	}
 	detach(nic, nic->queue_count);
+	netvsp_recv_close(nic); /* of a device that has left */
+	netvsp_send_close(nic);
 	nic_free(nic);
 }
 

@@ -17,6 +17,14 @@ static void buffer_close(struct netvsp_buffer *buffer)
 	*buffer = (struct netvsp_buffer){ 0 };
 }
 
+void netvsp_buffer_leave(struct netvsp_buffer *buffer)
+{
+	if (buffer->gpadl) {
+		gpadl_put(buffer->gpadl);
+		buffer->gpadl = NULL;
+	}
+}
+
 static int map_pages(struct netvsp *nic, struct netvsp_buffer *buffer)
 {
 	const struct mem *mem = vmbus_channel_mem(nic->queues[0].channel);
@@ -140,6 +148,9 @@ int netvsp_recv_open(struct netvsp *nic, uint32_t gpadl_id, uint16_t id, uint32_
 	if (err) {
 		return err;
 	}
+	if (!nic->queues[0].is_held) {
+		netvsp_log_clear(nic->queues[0].log); /* L3; one that is loaded has its entries */
+	}
 	recv->piece_bytes = piece_bytes ? piece_bytes : choose_piece_bytes(nic, recv->buffer.bytes);
 	recv->pieces = recv->buffer.bytes / recv->piece_bytes;
 	err = recv->pieces < NETVSP_PIECES_MIN ? -EINVAL : recv_tables(nic);
@@ -198,7 +209,10 @@ void netvsp_pools_split(struct netvsp *nic)
 	/* What the primary's guest holds, or its batch, stays the primary's. */
 	for (unsigned int i = 1; i <= nic->granted; i++) {
 		for (uint32_t k = 0; k < share && primary->count > NETVSP_CONTROL_PIECES; k++) {
-			recv->owner[primary->free[--primary->count]] = (uint8_t)i;
+			uint32_t piece = primary->free[--primary->count];
+
+			netvsp_log_move(nic->queues[0].log, piece, (uint16_t)i);
+			recv->owner[piece] = (uint8_t)i;
 		}
 	}
 	netvsp_pools_make(nic);
@@ -213,6 +227,7 @@ uint32_t netvsp_piece_take(struct netvsp_queue *queue)
 
 	recv->state[piece] = PIECE_HEAD;
 	recv->next[piece] = piece;
+	netvsp_log_next(queue->log, piece, piece);
 	return piece;
 }
 
@@ -222,25 +237,63 @@ void netvsp_piece_chain(struct netvsp_queue *queue, uint32_t tail, uint32_t piec
 
 	recv->next[tail] = piece;
 	recv->state[piece] = PIECE_TAIL;
+	netvsp_log_next(queue->log, tail, piece);
+}
+
+void netvsp_pieces_put_back(struct netvsp_queue *queue, uint32_t head)
+{
+	const struct netvsp_recv *recv = &queue->view->recv;
+
+	for (uint32_t at = head, next;; at = next) {
+		next = recv->next[at];
+		recv->state[at] = PIECE_FREE;
+		queue->pool.free[queue->pool.count++] = at;
+		if (next == at) {
+			return;
+		}
+	}
+}
+
+/* L1: the transaction joins the list. */
+static void let_return(struct netvsp_queue *queue, uint32_t head)
+{
+	const struct netvsp_recv *recv = &queue->view->recv;
+	struct netvsp_returning *returning = &queue->returning;
+
+	netvsp_log_stamp(&queue->log[head].returned, vmbus_channel_stamp(queue->channel)); /* J3 */
+	for (uint32_t at = head, next;; at = next) {
+		next = recv->next[at];
+		recv->state[at] = PIECE_RETURNING;
+		recv->next[at] = returning->count++ ? returning->first : at;
+		returning->first = at;
+		if (next == at) {
+			return;
+		}
+	}
+}
+
+void netvsp_pieces_committed(struct netvsp_queue *queue)
+{
+	if (queue->returning.count) {
+		queue->returning.count = 0;
+		netvsp_pieces_put_back(queue, queue->returning.first);
+	}
 }
 
 int netvsp_pieces_release(struct netvsp_queue *queue, uint64_t head)
 {
 	const struct netvsp_recv *recv = &queue->view->recv;
-	uint32_t at, next;
 
 	if (head >= recv->pieces || recv->owner[head] != queue->index ||
 	    recv->state[head] != PIECE_HEAD) {
 		return -EBADMSG;
 	}
-	for (at = (uint32_t)head;; at = next) {
-		next = recv->next[at];
-		recv->state[at] = PIECE_FREE;
-		queue->pool.free[queue->pool.count++] = at;
-		if (next == at) {
-			return 0;
-		}
+	if (queue->log) {
+		let_return(queue, (uint32_t)head);
+	} else {
+		netvsp_pieces_put_back(queue, (uint32_t)head);
 	}
+	return 0;
 }
 
 void netvsp_pieces_reclaim(struct netvsp_queue *queue)
@@ -250,9 +303,10 @@ void netvsp_pieces_reclaim(struct netvsp_queue *queue)
 	if (!recv->pieces) {
 		return; /* the pool is the primary's loop's (I1) */
 	}
-	queue->pool.count = 0;
+	queue->pool.count = queue->returning.count = 0;
 	for (uint32_t i = recv->pieces; i-- > 0;) {
 		if (recv->owner[i] == queue->index) {
+			netvsp_log_move(queue->log, i, (uint16_t)queue->index);
 			recv->state[i] = PIECE_FREE;
 			queue->pool.free[queue->pool.count++] = i;
 		}

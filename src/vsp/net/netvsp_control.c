@@ -115,6 +115,7 @@ int netvsp_control(struct netvsp *nic, const uint8_t *message, uint32_t bytes)
 			check(false); /* rndis_parse_request() lets nothing else through */
 		}
 	}
+	netvsp_touch(nic);
 	if (length) {
 		netvsp_reply(nic, buf, length);
 	}

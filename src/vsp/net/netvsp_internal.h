@@ -12,6 +12,7 @@
  *   netvsp_oid.c      what OIDs mean
  *   netvsp_rss.c      OID_GEN_RSS_PARAMETERS
  *   netvsp_state.c    saved state
+ *   netvsp_log.c      the journal's log of pieces
  *
  * A queue is a channel, a loop, an end of the back end and a share of the receive buffer's pieces. What
  * the guest has negotiated is the primary's loop's alone (struct netvsp); the queues go by a view of it,
@@ -26,13 +27,18 @@
  * have heard.
  *
  * Invariants:
- *   I1  A piece is on its queue's free stack, in the batch that is being made, or in a transaction
- *       that the guest has not completed; never in two of these. It belongs to one queue (owner[]),
- *       whose loop alone touches it, from SUBCHANNEL to the buffer's end.
- *   I2  answer.pending: an answer found no room in the ring; until it has gone nothing is read.
+ *   I1  A piece is on its queue's free stack, in the batch that is being made, in a transaction
+ *       that the guest has not completed, or waits for the commit of its completion (returning); never
+ *       in two of these. It belongs to one queue (owner[]), whose loop alone touches it, from
+ *       SUBCHANNEL to the buffer's end.
+ *   I2  A packet is read only when its answer will find room in the ring, and what else is to be said
+ *       in its course is said after it. answer.pending: a saved state had an answer that found none;
+ *       until it has gone nothing is read.
  *   I3  Data never takes the primary's last NETVSP_CONTROL_PIECES pieces: control always gets through.
  *   I4  There are two views: the one that is published, and one that nobody has when it is settled.
  *   I5  A buffer's tables are freed when all queues have acknowledged a view without them.
+ *   I6  is_held: from restored() on a journaled channel to unpaused() nobody but load() and recover(),
+ *       on the primary's loop, touches the queue, and nothing is said on its channel.
  */
 #pragma once
 
@@ -43,6 +49,7 @@
 #include "net/net.h"
 #include "vmbus/device.h"
 #include "vsp/net/netvsp.h"
+#include "vsp/net/netvsp_log.h"
 #include "vsp/net/netvsp_rss.h"
 #include "vsp/net/nvsp_parse.h"
 #include "vsp/net/rndis_parse.h"
@@ -88,7 +95,7 @@
 /* A coalesced frame: IP's 64 KiB. */
 #define NETVSP_COALESCED_MAX     (65535U + NET_HEADER_BYTES)
 
-enum netvsp_piece_state { PIECE_FREE, PIECE_HEAD, PIECE_TAIL };
+enum netvsp_piece_state { PIECE_FREE, PIECE_HEAD, PIECE_TAIL, PIECE_RETURNING };
 
 /* A buffer of the guest's, as our pointers to its pages. */
 struct netvsp_buffer {
@@ -104,7 +111,7 @@ struct netvsp_recv {
 	struct netvsp_buffer buffer;
 	uint32_t piece_bytes, pieces;
 	uint32_t *free; /* the queues' stacks (struct netvsp_pool), one after the other */
-	uint32_t *next; /* the pieces of a transaction; own index: the last */
+	uint32_t *next; /* the pieces of a transaction, or on returning; own index: the last */
 	uint8_t *state; /* enum netvsp_piece_state */
 	uint8_t *owner; /* queue */
 };
@@ -113,6 +120,11 @@ struct netvsp_recv {
 struct netvsp_pool {
 	uint32_t *free;
 	uint32_t count, owned;
+};
+
+/* Those that become free with the next commit. */
+struct netvsp_returning {
+	uint32_t first, count;
 };
 
 struct netvsp_send_buffer {
@@ -181,6 +193,8 @@ struct netvsp_queue {
 	struct loop_work adopt;
 	_Atomic(bool) is_open; /* channel is there, for other loops */
 	bool paused;
+	bool is_held;                 /* I6 */
+	struct netvsp_log_entry *log; /* NULL: the channel is not journaled */
 	struct {
 		uint64_t transaction_id;
 		struct nvsp_message message;
@@ -201,6 +215,8 @@ struct netvsp_queue {
 
 	/* receive */
 	struct netvsp_pool pool;
+	struct netvsp_returning returning;
+	struct loop_work go_on; /* after a commit that somebody waited for */
 	struct netvsp_batch batch;
 	bool rx_ring_full;  /* the batch waits for writable() */
 	uint32_t rx_wanted; /* pieces that a frame waits for; 0: none does */
@@ -232,7 +248,10 @@ struct netvsp {
 	struct loop_work acked;
 
 	/* an open channel's */
+	struct netvsp_log_entry *log;       /* attached; NULL: none */
 	struct vmbus_channel *closing;      /* waits for all queues to let go */
+	bool has_left;                      /* the buffers' tables wait for that */
+	bool is_answering;                  /* I2 */
 	const struct nvsp_dialect *dialect; /* NULL: before INIT */
 	uint32_t ndis_major, ndis_minor;
 	uint32_t capabilities; /* NVSP_CAP_*, the guest's */
@@ -304,6 +323,8 @@ bool netvsp_has_rsc(const struct netvsp *nic);
 void netvsp_tell_link(struct netvsp *nic);
 /* All that was said on the channel, but the buffers and their tables. */
 void netvsp_forget(struct netvsp *nic);
+/* The saved form has changed. */
+void netvsp_touch(struct netvsp *nic);
 /* All queues have heard: what waited for that goes on. */
 void netvsp_settled(struct netvsp *nic);
 
@@ -313,8 +334,14 @@ void netvsp_queue_init(struct netvsp *nic, unsigned int index, struct net *net);
 /* A channel of its was opened, or restored; closes. Its loop. */
 void netvsp_queue_open(struct netvsp_queue *queue, struct vmbus_channel *channel);
 void netvsp_queue_close(struct netvsp_queue *queue);
-/* Forgets what was said on it and what waits. Its loop, or while the machine is paused. */
+/* Its channel goes to another process. What is saved of it stays until then. Its loop. */
+void netvsp_queue_leave(struct netvsp_queue *queue);
+/* Forgets what was said on it and what waits. Its loop, or while the machine is paused, or held (I6). */
 void netvsp_queue_forget(struct netvsp_queue *queue);
+
+/* The device's table. */
+void netvsp_committed(struct vmbus_device *device, struct vmbus_channel *channel);
+void netvsp_unpaused(struct vmbus_device *device, struct vmbus_channel *channel);
 
 /* After anything that queues go by has changed. The primary has heard when it is not publishing. */
 void netvsp_publish(struct netvsp *nic);
@@ -343,6 +370,8 @@ MUST_CHECK int netvsp_send_open(struct netvsp *nic, uint32_t gpadl_id, uint16_t 
 /* I5. No queue has it in its view. */
 void netvsp_recv_close(struct netvsp *nic);
 void netvsp_send_close(struct netvsp *nic);
+/* Gives the GPADL back; no queue touches the buffer any more, and it is closed later. */
+void netvsp_buffer_leave(struct netvsp_buffer *buffer);
 /* Gives each sub-channel granted its share of what is free. None of them is open, or has the buffer. */
 void netvsp_pools_split(struct netvsp *nic);
 /* Makes the pools of owner[] and state[], as loaded. Owners are below queue_count. */
@@ -352,8 +381,12 @@ void netvsp_pools_make(struct netvsp *nic);
 uint32_t netvsp_piece_take(struct netvsp_queue *queue);
 /* Adds piece to the transaction that ends with tail. */
 void netvsp_piece_chain(struct netvsp_queue *queue, uint32_t tail, uint32_t piece);
-/* All pieces of a transaction; -EBADMSG when that is none of the queue's. */
+/* The guest has returned a transaction; -EBADMSG when that is none of the queue's. */
 MUST_CHECK int netvsp_pieces_release(struct netvsp_queue *queue, uint64_t head);
+/* The guest has never seen it. */
+void netvsp_pieces_put_back(struct netvsp_queue *queue, uint32_t head);
+/* A commit: returned pieces are free now. */
+void netvsp_pieces_committed(struct netvsp_queue *queue);
 /* All of the queue's: its channel is closed. */
 void netvsp_pieces_reclaim(struct netvsp_queue *queue);
 
@@ -383,6 +416,8 @@ int netvsp_rx_flush(struct netvsp_queue *queue);
 MUST_CHECK int netvsp_rx_complete(struct netvsp_queue *queue, uint64_t transaction_id);
 /* There is room in the ring again. */
 void netvsp_rx_writable(struct netvsp_queue *queue);
+/* There may be room for what waits. */
+void netvsp_rx_go_on(struct netvsp_queue *queue);
 /* Forgets the batch; whoever waits may bring its frames, to be lost. */
 void netvsp_rx_drop(struct netvsp_queue *queue);
 /* The wanted counter of two, by a frame's destination: a group's or everybody's. Others are neither. */

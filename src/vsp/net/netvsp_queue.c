@@ -41,6 +41,9 @@ static void take_view(struct netvsp_queue *queue, const struct netvsp_view *view
 	if (queue->view->recv.state != view->recv.state || !view->operational || !view->filter) {
 		netvsp_rx_drop(queue); /* by the old one, whose tables are still there (I5) */
 	}
+	if (queue->view->recv.state != view->recv.state) {
+		queue->returning.count = 0;
+	}
 	queue->view = view;
 	if (!view->filter && queue->channel) {
 		/* A driver that stops waits for empty rings: what no back end takes is lost. */
@@ -48,13 +51,20 @@ static void take_view(struct netvsp_queue *queue, const struct netvsp_view *view
 	}
 }
 
+static void configure(struct netvsp_queue *queue)
+{
+	const struct net_front_config *config = &queue->view->config;
+
+	if (memcmp(&queue->told, config, sizeof(*config)) != 0) {
+		queue->told = *config;
+		net_configure(queue->net, config);
+	}
+}
+
 static void adopt(struct netvsp_queue *queue, const struct netvsp_view *view)
 {
 	take_view(queue, view);
-	if (memcmp(&queue->told, &view->config, sizeof(view->config)) != 0) {
-		queue->told = view->config;
-		net_configure(queue->net, &view->config);
-	}
+	configure(queue);
 }
 
 /* A sub-channel's loop. */
@@ -80,6 +90,7 @@ static struct netvsp_view *next_view(struct netvsp *nic)
 
 void netvsp_publish(struct netvsp *nic)
 {
+	netvsp_touch(nic);
 	if (nic->is_publishing) {
 		nic->is_stale = true;
 		return;
@@ -160,6 +171,7 @@ void netvsp_tell_table(struct netvsp *nic)
 	nvsp_build_send_table(nic->granted + 1, &message);
 	err = vmbus_channel_send_inband(primary->channel, 0, false, message.bytes, message.length);
 	nic->table_told = err != -EAGAIN; /* else writable() comes back to it */
+	netvsp_touch(nic);
 }
 
 static void on_sub_opened(struct loop_work *work)
@@ -168,6 +180,49 @@ static void on_sub_opened(struct loop_work *work)
 }
 
 /* ---- life -------------------------------------------------------------------------------------- */
+
+static void on_go_on(struct loop_work *work)
+{
+	struct netvsp_queue *queue = container_of(work, struct netvsp_queue, go_on);
+
+	if (queue->channel && !queue->is_held) {
+		netvsp_rx_go_on(queue);
+	}
+}
+
+void netvsp_committed(struct vmbus_device *device, struct vmbus_channel *channel)
+{
+	struct netvsp_queue *queue = netvsp_queue_of(device, channel);
+
+	if (queue->returning.count == 0) {
+		return;
+	}
+	netvsp_pieces_committed(queue);
+	/* Not here: a commit may happen in the middle of a send. */
+	if (queue->rx_wanted || (queue->index == 0 && queue->nic->replies_count)) {
+		loop_defer(queue->loop, &queue->go_on);
+	}
+}
+
+void netvsp_unpaused(struct vmbus_device *device, struct vmbus_channel *channel)
+{
+	struct netvsp_queue *queue = netvsp_queue_of(device, channel);
+
+	if (!queue->is_held) {
+		return;
+	}
+	queue->is_held = false;
+	configure(queue);
+	if (queue->index == 0) {
+		netvsp_tell_link(queue->nic);
+		netvsp_tell_table(queue->nic);
+	}
+	netvsp_rx_writable(queue);
+	if (queue->rx_wanted && !queue->paused) {
+		queue->rx_wanted = 0; /* who came while it was held */
+		net_room(queue->net);
+	}
+}
 
 void netvsp_queue_init(struct netvsp *nic, unsigned int index, struct net *net)
 {
@@ -179,6 +234,7 @@ void netvsp_queue_init(struct netvsp *nic, unsigned int index, struct net *net)
 	queue->loop = net_loop(net);
 	queue->front.ops = &netvsp_front_ops;
 	loop_work_init(&queue->adopt, on_adopt);
+	loop_work_init(&queue->go_on, on_go_on);
 	if (index == 0) {
 		loop_work_init(&nic->acked, on_acked);
 		loop_work_init(&nic->sub_opened, on_sub_opened);
@@ -189,6 +245,9 @@ void netvsp_queue_open(struct netvsp_queue *queue, struct vmbus_channel *channel
 {
 	check(!queue->channel || queue->channel == channel);
 	queue->channel = channel;
+	/* Whoever goes on in the journal; is_held: whoever is restored from one (I6). */
+	queue->log = vmbus_channel_is_journaled(channel) ? queue->nic->log : NULL;
+	queue->is_held = vmbus_channel_is_journaled(channel);
 	atomic_store(&queue->is_open, true);
 	if (queue->index > 0) {
 		loop_post(queue->nic->device.loop, &queue->nic->sub_opened);
@@ -200,12 +259,30 @@ void netvsp_queue_forget(struct netvsp_queue *queue)
 	netvsp_rx_drop(queue);
 	queue->answer.pending = false;
 	queue->tx_done = 0;
+	queue->returning.count = 0;
+}
+
+static void let_go(struct netvsp_queue *queue)
+{
+	loop_cancel(queue->loop, &queue->go_on);
+	queue->channel = NULL;
+	queue->log = NULL;
+	queue->is_held = false;
+	atomic_store(&queue->is_open, false);
+}
+
+void netvsp_queue_leave(struct netvsp_queue *queue)
+{
+	uint32_t tx_done = queue->tx_done;
+
+	netvsp_queue_forget(queue);
+	queue->tx_done = tx_done;
+	let_go(queue);
 }
 
 void netvsp_queue_close(struct netvsp_queue *queue)
 {
 	netvsp_queue_forget(queue);
 	netvsp_pieces_reclaim(queue);
-	queue->channel = NULL;
-	atomic_store(&queue->is_open, false);
+	let_go(queue);
 }

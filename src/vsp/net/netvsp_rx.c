@@ -41,7 +41,14 @@ static int send_pages(struct netvsp_queue *queue, uint32_t channel_type, uint32_
 	payload = (struct iovec){ message.bytes, message.length };
 	batch->header = (struct vmbus_transfer_pages_header){ .set_id = queue->view->recv.buffer.id,
 							      .range_count = batch->ranges };
-	return vmbus_channel_send(queue->channel, &send);
+	int err = vmbus_channel_send(queue->channel, &send);
+
+	if (!err && queue->log) {
+		/* Not before: a send that finds no room commits what there is. */
+		netvsp_log_stamp(&queue->log[head].shown,
+				 vmbus_channel_stamp(queue->channel)); /* J3 */
+	}
+	return err;
 }
 
 static void batch_forget(struct netvsp_queue *queue)
@@ -55,7 +62,7 @@ static void batch_drop(struct netvsp_queue *queue)
 {
 	if (queue->batch.ranges) {
 		counter_add(&queue->counters.rx_lost, queue->batch.ranges);
-		check(netvsp_pieces_release(queue, queue->batch.head) == 0);
+		netvsp_pieces_put_back(queue, queue->batch.head);
 	}
 	batch_forget(queue);
 }
@@ -257,7 +264,7 @@ static int on_deliver(struct net_front *front, const struct net_frame *frame)
 	uint8_t to[NET_MAC_BYTES];
 	uint32_t pieces = 0;
 
-	if (queue->paused) {
+	if (queue->paused || queue->is_held) {
 		queue->rx_wanted = 1;
 		return -EAGAIN;
 	}
@@ -289,7 +296,7 @@ static void on_batch_end(struct net_front *front)
 {
 	struct netvsp_queue *queue = from_front(front);
 
-	if (!queue->paused && !queue->rx_ring_full) {
+	if (!queue->paused && !queue->is_held && !queue->rx_ring_full) {
 		(void)netvsp_rx_flush(queue); /* no room: writable() goes on */
 	}
 }
@@ -340,7 +347,7 @@ static int send_reply(struct netvsp_queue *queue, const uint8_t *message, uint32
 	err = send_pages(queue, NVSP_RNDIS_CONTROL, piece);
 	batch->ranges = 0;
 	if (err) {
-		check(netvsp_pieces_release(queue, piece) == 0);
+		netvsp_pieces_put_back(queue, piece);
 		return err;
 	}
 	return 0;
@@ -351,7 +358,7 @@ void netvsp_drain_replies(struct netvsp *nic)
 	struct netvsp_queue *queue = &nic->queues[0];
 
 	while (nic->replies_count && queue->channel && queue->view->recv.buffer.gpadl &&
-	       !nic->is_publishing) {
+	       !queue->is_held && !nic->is_publishing && !nic->is_answering) {
 		struct netvsp_reply *reply = &nic->replies[nic->replies_first];
 
 		if (send_reply(queue, reply->message, reply->bytes) == -EAGAIN) {
@@ -359,6 +366,7 @@ void netvsp_drain_replies(struct netvsp *nic)
 		}
 		nic->replies_first = (nic->replies_first + 1) % NETVSP_CONTROL_QUEUE;
 		nic->replies_count--;
+		netvsp_touch(nic);
 	}
 }
 
@@ -381,12 +389,13 @@ void netvsp_reply(struct netvsp *nic, const uint8_t *message, uint32_t bytes)
 	reply = &nic->replies[(nic->replies_first + nic->replies_count++) % NETVSP_CONTROL_QUEUE];
 	reply->bytes = bytes;
 	memcpy(reply->message, message, bytes);
+	netvsp_touch(nic);
 	netvsp_drain_replies(nic);
 }
 
 /* ---- going on ---- */
 
-static void rx_go_on(struct netvsp_queue *queue)
+void netvsp_rx_go_on(struct netvsp_queue *queue)
 {
 	if (queue->index == 0) {
 		netvsp_drain_replies(queue->nic);
@@ -406,18 +415,18 @@ int netvsp_rx_complete(struct netvsp_queue *queue, uint64_t transaction_id)
 		counter_add(&queue->counters.bad_completions, 1);
 		return -EBADMSG;
 	}
-	rx_go_on(queue);
+	netvsp_rx_go_on(queue);
 	return 0;
 }
 
 void netvsp_rx_writable(struct netvsp_queue *queue)
 {
-	if (queue->paused) {
+	if (queue->paused || queue->is_held) {
 		return;
 	}
 	queue->rx_ring_full = false;
 	if (netvsp_rx_flush(queue) == 0) {
-		rx_go_on(queue);
+		netvsp_rx_go_on(queue);
 	}
 }
 
@@ -426,7 +435,7 @@ void netvsp_rx_drop(struct netvsp_queue *queue)
 	if (queue->view->recv.pieces) {
 		batch_drop(queue);
 	}
-	if (queue->rx_wanted && !queue->paused) {
+	if (!queue->is_held && queue->rx_wanted && !queue->paused) {
 		/* Whoever waits may bring its frames: they are lost now. */
 		queue->rx_wanted = 0;
 		net_room(queue->net);

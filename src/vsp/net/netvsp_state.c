@@ -68,6 +68,15 @@ enum { RSS_IS_ON = 1, RSS_HASH_INFO = 2, RSS_KEY = 3, RSS_TABLE = 4 /* le16 each
 
 /* ---- save -------------------------------------------------------------------------------------- */
 
+/*
+ * Into a journal's bank: pieces are in the log. It is saved while other queues run, but the last time,
+ * when they have left; and nobody is owed an answer (I2).
+ */
+static bool is_bank(const struct netvsp *nic, const struct save *save)
+{
+	return save->is_fixed && nic->queues[0].channel;
+}
+
 static void save_pieces(const struct netvsp *nic, struct save *save)
 {
 	const struct netvsp_recv *recv = &nic->recv;
@@ -109,7 +118,7 @@ static void save_buffer(struct save *save, uint16_t tag, const struct netvsp *ni
 	save_u32(save, BUFFER_GPADL, buffer->gpadl_id);
 	save_u32(save, BUFFER_ID, buffer->id);
 	save_u32(save, BUFFER_PIECE_BYTES, piece_bytes);
-	if (is_recv) {
+	if (is_recv && !is_bank(nic, save)) {
 		save_pieces(nic, save);
 	}
 	save_group_end(save);
@@ -149,6 +158,8 @@ static void save_answer(const struct netvsp_queue *queue, uint16_t tag, struct s
 
 static void save_queues(const struct netvsp *nic, struct save *save)
 {
+	bool runs = nic->queues[0].channel && vmbus_channel_is_journaled(nic->queues[0].channel);
+
 	if (nic->granted == 0) {
 		return;
 	}
@@ -158,7 +169,10 @@ static void save_queues(const struct netvsp *nic, struct save *save)
 	for (unsigned int i = 1; i <= nic->granted; i++) {
 		const struct netvsp_queue *queue = &nic->queues[i];
 
-		if (queue->channel && (queue->answer.pending || queue->tx_done)) {
+		if (runs && atomic_load(&queue->is_open)) {
+			continue;
+		}
+		if (queue->answer.pending || queue->tx_done) {
 			save_group_begin(save, QUEUES_QUEUE);
 			save_u32(save, QUEUE_INDEX, i);
 			save_u32(save, QUEUE_TX_DONE, queue->tx_done);
@@ -187,6 +201,17 @@ static void save_rss(const struct netvsp_rss *rss, struct save *save)
 	save_group_end(save);
 }
 
+/* Only what was loaded from an old state does, and no journal goes on with that. */
+static bool owes_answer(const struct netvsp *nic)
+{
+	for (unsigned int i = 0; !nic->queues[0].log && i < nic->queue_count; i++) {
+		if (nic->queues[i].answer.pending) {
+			return true;
+		}
+	}
+	return false;
+}
+
 void netvsp_save(struct vmbus_device *device, struct save *save)
 {
 	const struct netvsp *nic = netvsp_of(device);
@@ -194,6 +219,10 @@ void netvsp_save(struct vmbus_device *device, struct save *save)
 
 	save_u32(save, STATE_LINK_WANTED, nic->link_wanted);
 	if (!primary->channel) {
+		return;
+	}
+	if (is_bank(nic, save) && owes_answer(nic)) {
+		save->error = save->error ? save->error : -EBUSY; /* soon not */
 		return;
 	}
 	save_u32(save, STATE_VERSION, nic->dialect ? nic->dialect->version : 0);
@@ -313,7 +342,10 @@ static int restore_recv(struct netvsp *nic, const struct saved_buffer *saved)
 		return -EBADMSG;
 	}
 	err = netvsp_recv_open(nic, saved->gpadl, (uint16_t)saved->id, saved->piece_bytes);
-	return err ? err : restore_pieces(nic, saved);
+	if (err || nic->queues[0].is_held) {
+		return err; /* a bank's are in the log: recover() */
+	}
+	return restore_pieces(nic, saved);
 }
 
 static int restore_send(struct netvsp *nic, const struct saved_buffer *saved)
@@ -330,6 +362,10 @@ static void load_answer(struct netvsp_queue *queue, struct load *load,
 	struct load inner;
 	struct load_field f;
 
+	if (queue->is_held) {
+		load_fail(load); /* no bank has it */
+		return;
+	}
 	load_group(load, field, &inner);
 	queue->answer.pending = true;
 	while (load_next(&inner, &f)) {
@@ -584,8 +620,12 @@ static void load_begin(struct netvsp *nic)
 	netvsp_publish_now(nic);
 	netvsp_recv_close(nic);
 	netvsp_send_close(nic);
-	nic->queues[0].channel =
-		device->channel && vmbus_channel_is_open(device->channel) ? device->channel : NULL;
+	nic->has_left = false;
+	if (!nic->queues[0].is_held) { /* else restored() has said it */
+		nic->queues[0].channel = device->channel && vmbus_channel_is_open(device->channel)
+						 ? device->channel
+						 : NULL;
+	}
 }
 
 static int load_end(struct netvsp *nic, const struct saved_buffer *recv,
@@ -646,6 +686,8 @@ int netvsp_load(struct vmbus_device *device, struct load *load)
 		err = load_end(nic, has_recv ? &recv : NULL, has_send ? &send : NULL);
 	}
 	netvsp_publish_now(nic);
-	netvsp_publish(nic);
+	if (!nic->queues[0].is_held) {
+		netvsp_publish(nic);
+	}
 	return err ? -EBADMSG : 0;
 }
