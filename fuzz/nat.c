@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * NAT: the input is frames from a hostile guest, each behind its length and its offload flags. The
+ * NAT: the input is frames from a hostile guest, each behind its length and its offload flags; they go
+ * to a NAT for one guest and, by a bit beside the flags, to one that is a switch's. The
  * guest is restricted, so that nothing leaves the machine; what this looks for is what a guest can do
  * to libslirp through us.
  */
@@ -10,7 +11,7 @@
 
 #include "base/bytes.h"
 #include "base/num.h"
-#include "net/net.h"
+#include "net/nat.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -43,7 +44,7 @@ static void on_event(struct net_front *front)
 static const struct net_front_ops front_ops = { on_deliver, on_event, on_event, on_event };
 
 static struct loop *loop;
-static struct net *net;
+static struct net *nets[2];
 static struct guest guest = { .front = { &front_ops } };
 static unsigned int inputs;
 static bool stopped;
@@ -59,32 +60,43 @@ static void settle(void)
 	for (int i = 0; i < 8 && loop_turn(loop); i++) {}
 }
 
+static void drop(struct net *net)
+{
+	struct loop_work done;
+
+	net_detach(net);
+	stopped = false;
+	loop_work_init(&done, on_stopped);
+	net_stop(net, &done);
+	while (!stopped) {
+		loop_turn(loop);
+	}
+	net_destroy(net);
+}
+
 static void make(void)
 {
-	const struct net_nat_config config = { .restricted = true };
+	struct net_nat_network network;
+	struct net_nat_config config = { .restricted = true };
 	const struct net_front_config front = { .mtu = 1500, .coalesce_bytes_max = 65549 };
-	struct loop_work done;
 	struct diag diag;
 
-	if (net && inputs++ < INPUTS_PER_NET) {
+	if (nets[0] && inputs++ < INPUTS_PER_NET) {
 		return;
 	}
 	if (!loop) {
 		check(loop_create("fuzz", &loop, &diag) == 0);
 	}
-	if (net) {
-		net_detach(net);
-		stopped = false;
-		loop_work_init(&done, on_stopped);
-		net_stop(net, &done);
-		while (!stopped) {
-			loop_turn(loop);
+	check(net_nat_network_init(&network, 0x0a000200, 24, &diag) == 0);
+	for (int i = 0; i < 2; i++) {
+		if (nets[i]) {
+			drop(nets[i]);
 		}
-		net_destroy(net);
+		config.network = i ? &network : NULL;
+		check(net_nat_create(loop, &config, &nets[i], &diag) == 0);
+		check(net_attach(nets[i], &guest.front, &front) == 0);
 	}
 	inputs = 0;
-	check(net_nat_create(loop, &config, &net, &diag) == 0);
-	check(net_attach(net, &guest.front, &front) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -107,13 +119,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		if (!(control & 2)) {
 			frame.flags |= NET_FRAME_L4_CHECKSUM | NET_FRAME_IP_CHECKSUM;
 		}
-		(void)!net_send(net, &frame);
+		(void)!net_send(nets[(control & 8) != 0], &frame);
 		if (control & 4) {
 			settle();
 		}
 	}
 	guest.full = false;
-	net_room(net);
+	net_room(nets[0]);
+	net_room(nets[1]);
 	settle();
 	return 0;
 }

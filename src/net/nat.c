@@ -29,6 +29,10 @@
 
 #define NS_PER_MS            1000000ULL
 
+/* 10.0.2.0/24: the guest's, when there is one */
+#define NAT_NETWORK          0x0a000200U
+#define NAT_PREFIX_BITS      24
+
 static struct nat *from_net(struct net *net)
 {
 	return container_of(net, struct nat, net);
@@ -43,7 +47,7 @@ void nat_round_soon(struct nat *nat)
 
 /* ---- to the guest ------------------------------------------------------------------------------ */
 
-static void deliver(struct nat *nat, const struct net_frame *frame)
+void nat_deliver(struct nat *nat, const struct net_frame *frame)
 {
 	nat->delivered = true;
 	if (fifo_is_empty(&nat->backlog) && !net_deliver(&nat->net, frame)) {
@@ -66,7 +70,7 @@ static void on_piece(void *ctx, const struct iovec *iov, int count, uint32_t byt
 		frame.flags = NET_FRAME_CHECKSUM_GOOD; /* made a moment ago */
 	}
 	nat->counters.cut++;
-	deliver(nat, &frame);
+	nat_deliver(nat, &frame);
 }
 
 /* A frame longer than the guest's MTU. */
@@ -82,7 +86,7 @@ static void deliver_large(struct nat *nat, struct net_frame *frame, const uint8_
 		if (!nat->no_large && frame->bytes <= nat->net.config.coalesce_bytes_max) {
 			frame->flags |= NET_FRAME_COALESCED;
 			frame->mss = mss;
-			deliver(nat, frame);
+			nat_deliver(nat, frame);
 			return;
 		}
 		/* A connection from before the guest changed its mind about large frames. */
@@ -107,6 +111,9 @@ static ssize_t on_slirp_packet(const void *buf, size_t len, void *opaque)
 	if (len < NET_HEADER_BYTES || len > NET_FRAME_BYTES_MAX) {
 		return -1;
 	}
+	if (nat->dhcp && nat_service_takes(nat, buf, frame.bytes)) {
+		return (ssize_t)len;
+	}
 	if (net_headers_parse(buf, frame.bytes, false, &headers)) {
 		headers = (struct net_headers){ .is_fragment = true }; /* ARP */
 	} else if (!headers.is_fragment && headers.protocol == NET_IP_TCP) {
@@ -119,7 +126,7 @@ static ssize_t on_slirp_packet(const void *buf, size_t len, void *opaque)
 		frame.flags = NET_FRAME_CHECKSUM_GOOD;
 	}
 	if (frame.bytes <= nat->net.config.mtu + NET_HEADER_BYTES) {
-		deliver(nat, &frame);
+		nat_deliver(nat, &frame);
 	} else if (headers.ip_version) {
 		deliver_large(nat, &frame, buf, &headers);
 	} else {
@@ -215,6 +222,9 @@ static void input(struct nat *nat, struct fifo_frame *frame)
 		nat->net.counters.send_lost++;
 		return;
 	}
+	if (nat->dhcp && !nat_service_input(nat, data, bytes)) {
+		return;
+	}
 	if (nat->mss_max && net_raise_mss(data, bytes, nat->mss_max)) {
 		nat->counters.syns_raised++;
 	}
@@ -295,6 +305,7 @@ static void nat_round(struct loop_work *work)
 	nat->delivered = false;
 	deliver_backlog(nat);
 	take_input(nat);
+	nat_service_answer(nat);
 	slirp_pollfds_poll(nat->slirp, 0, on_slirp_revents, nat);
 	nat_poll_begin(&nat->poll);
 	slirp_pollfds_fill(nat->slirp, &timeout_ms, on_slirp_add, nat);
@@ -303,7 +314,7 @@ static void nat_round(struct loop_work *work)
 		net_deliver_end(&nat->net);
 	}
 	nat->in_round = false;
-	if (again || !fifo_is_empty(&nat->input)) {
+	if (again || nat->answer_count || !fifo_is_empty(&nat->input)) {
 		nat_round_soon(nat);
 	}
 	if (timeout_ms < SLIRP_IDLE_MS) {
@@ -472,6 +483,7 @@ static void nat_destroy(struct net *net)
 	fifo_fini(&nat->input);
 	fifo_fini(&nat->backlog);
 	reassembler_fini(&nat->reassembler);
+	dhcp_destroy(nat->dhcp);
 	free(nat);
 }
 
@@ -490,6 +502,10 @@ static void nat_facts(const struct net *net, net_fact_fn *fn, void *ctx)
 	fn(ctx, "polls_armed", nat->poll.arms);
 	fn(ctx, "polls_cancelled", nat->poll.cancels);
 	fn(ctx, "polls_refused", nat->poll.refused);
+	fn(ctx, "forwards", nat->forward_count);
+	if (nat->dhcp) {
+		nat_service_facts(nat, fn, ctx);
+	}
 }
 
 static const struct net_ops nat_ops = {
@@ -502,8 +518,15 @@ static const struct net_ops nat_ops = {
 	.facts = nat_facts,
 };
 
+struct nat *nat_of(const struct net *net)
+{
+	check(net->ops == &nat_ops);
+	return container_of(net, struct nat, net);
+}
+
 static Slirp *start_slirp(struct nat *nat, bool restricted)
 {
+	const struct net_nat_network *n = &nat->network;
 	SlirpConfig config = { .version = 4,
 			       .restricted = restricted,
 			       .in_enabled = true,
@@ -513,15 +536,26 @@ static Slirp *start_slirp(struct nat *nat, bool restricted)
 			       .if_mtu = SLIRP_MTU,
 			       .if_mru = SLIRP_MTU };
 
-	inet_pton(AF_INET, "10.0.2.0", &config.vnetwork);
-	inet_pton(AF_INET, "255.255.255.0", &config.vnetmask);
-	inet_pton(AF_INET, "10.0.2.2", &config.vhost);
-	inet_pton(AF_INET, "10.0.2.15", &config.vdhcp_start);
-	inet_pton(AF_INET, "10.0.2.3", &config.vnameserver);
+	config.vnetwork.s_addr = htonl(n->network);
+	config.vnetmask.s_addr = htonl(UINT32_MAX << (32 - n->prefix_bits));
+	config.vhost.s_addr = htonl(n->gateway);
+	config.vdhcp_start.s_addr = htonl(n->pool_first);
+	config.vnameserver.s_addr = htonl(n->dns);
 	inet_pton(AF_INET6, "fec0::", &config.vprefix_addr6);
 	inet_pton(AF_INET6, "fec0::2", &config.vhost6);
 	inet_pton(AF_INET6, "fec0::3", &config.vnameserver6);
 	return slirp_new(&config, &slirp_callbacks, nat);
+}
+
+/* One guest's network, or a switch's. */
+static int choose_network(struct nat *nat, const struct net_nat_network *network,
+			  struct diag *reterr)
+{
+	if (!network) {
+		return net_nat_network_init(&nat->network, NAT_NETWORK, NAT_PREFIX_BITS, reterr);
+	}
+	nat->network = *network;
+	return nat_service_start(nat, reterr);
 }
 
 int net_nat_create(struct loop *loop, const struct net_nat_config *config, struct net **ret,
@@ -543,6 +577,10 @@ int net_nat_create(struct loop *loop, const struct net_nat_config *config, struc
 		err = diag_set(reterr, -ENOMEM, "no memory for a network");
 		goto out;
 	}
+	err = choose_network(nat, config->network, reterr);
+	if (err) {
+		goto out;
+	}
 	nat->slirp = start_slirp(nat, config->restricted);
 	if (!nat->slirp) {
 		err = diag_set(reterr, -EIO, "libslirp %s refuses our configuration",
@@ -550,7 +588,7 @@ int net_nat_create(struct loop *loop, const struct net_nat_config *config, struc
 		goto out;
 	}
 	for (size_t i = 0; i < config->forward_count && !err; i++) {
-		err = nat_forward_add(nat, &config->forwards[i], reterr);
+		err = net_nat_forward_add(&nat->net, &config->forwards[i], reterr);
 	}
 out:
 	if (err) {

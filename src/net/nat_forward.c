@@ -87,16 +87,49 @@ bad:
 		text);
 }
 
-int nat_forward_add(struct nat *nat, const struct net_forward *forward, struct diag *reterr)
+static bool is_for_same(const struct net_forward *a, const struct net_forward *b)
 {
+	return a->udp == b->udp && a->host_address == b->host_address &&
+	       a->host_port == b->host_port;
+}
+
+/* A service has no guest that is meant when none is named; elsewhere libslirp has nobody to ask for. */
+static bool has_guest(const struct nat *nat, const struct net_forward *forward)
+{
+	const struct net_nat_network *n = &nat->network;
+	const uint32_t hosts = UINT32_MAX >> n->prefix_bits, host = forward->guest_address & hosts;
+
+	if (!forward->guest_address && !nat->dhcp) {
+		return true;
+	}
+	return (forward->guest_address & ~hosts) == n->network && host != 0 && host != hosts &&
+	       forward->guest_address != n->gateway && forward->guest_address != n->dns;
+}
+
+int net_nat_forward_add(struct net *net, const struct net_forward *forward, struct diag *reterr)
+{
+	struct nat *nat = nat_of(net);
 	struct in_addr host = { htonl(forward->host_address) };
 	struct in_addr guest = { htonl(forward->guest_address) };
 	char name[INET_ADDRSTRLEN];
 	int err;
 
+	if (!has_guest(nat, forward)) {
+		inet_ntop(AF_INET, &guest, name, sizeof(name));
+		return diag_set(reterr, -EINVAL,
+				"a forward must name a guest of the network, not %s; write "
+				"tcp:2222:10.0.2.15:22",
+				forward->guest_address ? name : "none");
+	}
+	if (nat->forward_count == NET_NAT_FORWARDS_MAX) {
+		return diag_set(reterr, -ENOSPC, "there are %u forwards already",
+				NET_NAT_FORWARDS_MAX);
+	}
 	errno = 0;
 	if (slirp_add_hostfwd(nat->slirp, forward->udp, host, forward->host_port, guest,
 			      forward->guest_port) == 0) {
+		nat->forwards[nat->forward_count++] = *forward;
+		nat_round_soon(nat);
 		return 0;
 	}
 	err = errno ? errno : EIO;
@@ -106,4 +139,34 @@ int nat_forward_add(struct nat *nat, const struct net_forward *forward, struct d
 			err == EADDRINUSE
 				? ": another program has it; choose another port in forward="
 				: "");
+}
+
+int net_nat_forward_remove(struct net *net, const struct net_forward *forward)
+{
+	struct nat *nat = nat_of(net);
+	struct in_addr host = { htonl(forward->host_address) };
+
+	for (unsigned int i = 0; i < nat->forward_count; i++) {
+		if (!is_for_same(&nat->forwards[i], forward)) {
+			continue;
+		}
+		if (slirp_remove_hostfwd(nat->slirp, forward->udp, host, forward->host_port)) {
+			return -ENOENT;
+		}
+		nat->forwards[i] = nat->forwards[--nat->forward_count];
+		nat_round_soon(nat);
+		return 0;
+	}
+	return -ENOENT;
+}
+
+bool net_nat_forward_next(const struct net *net, uint32_t *cursor, struct net_forward *ret)
+{
+	const struct nat *nat = nat_of(net);
+
+	if (*cursor >= nat->forward_count) {
+		return false;
+	}
+	*ret = nat->forwards[(*cursor)++];
+	return true;
 }

@@ -264,11 +264,15 @@ struct net_forward {
 
 #define NET_NAT_FORWARDS_MAX 64
 
+struct net_nat_network;
+
 struct net_nat_config {
 	const struct net_forward *forwards;
 	size_t forward_count;
-	bool no_large;   /* never hand coalesced frames to the guest */
-	bool restricted; /* only the forwards work: the guest reaches nobody */
+	const struct net_nat_network
+		*network; /* for many guests (net/nat.h); NULL: one, as above */
+	bool no_large;    /* never hand coalesced frames to the guest */
+	bool restricted;  /* only the forwards work: the guest reaches nobody */
 };
 
 /*
@@ -278,6 +282,6 @@ struct net_nat_config {
 MUST_CHECK int net_nat_parse_forward(const char *text, struct net_forward *ret,
 				     struct diag *reterr);
 
-/* 0; -EADDRINUSE, -EACCES or another errno for a forward that cannot be had; -ENOMEM. */
+/* 0; -EADDRINUSE, -EACCES or another errno for a forward that cannot be had; -EINVAL; -ENOMEM. */
 MUST_CHECK int net_nat_create(struct loop *loop, const struct net_nat_config *config,
 			      struct net **ret, struct diag *reterr);
