@@ -353,6 +353,9 @@ static void put_group(struct wire_group *group)
 	for (unsigned int i = 0; i < group->ends; i++) {
 		close(group->fds[i]);
 	}
+	if (group->kind->fini) {
+		group->kind->fini(group->state);
+	}
 	free(group);
 }
 
@@ -437,9 +440,10 @@ void wire_destroy(struct net *net)
 
 static uint32_t mtu_of(const struct wire_group *group)
 {
-	uint32_t mtu = group->entry.now.mtu;
+	const uint32_t mtu = group->entry.now.mtu;
+	const uint32_t most = group->kind->mtu_max ? group->kind->mtu_max : NET_MTU_MAX;
 
-	return (uint32_t)num_max(NET_MTU_MIN, num_min(mtu ? mtu : NET_MTU_DEFAULT, NET_MTU_MAX));
+	return (uint32_t)num_max(NET_MTU_MIN, num_min(mtu ? mtu : NET_MTU_DEFAULT, most));
 }
 
 static int make_end(struct wire_group *group, struct loop *loop, struct net **ret)
@@ -504,9 +508,13 @@ int wire_create(struct loop *loop, const struct wire_kind *kind, const struct wi
 	group = fault_alloc(1, sizeof(*group));
 	if (!group) {
 		wire_drop(config);
+		if (kind->fini) {
+			kind->fini(config->state_take);
+		}
 		return diag_set(reterr, -ENOMEM, "no memory for a network");
 	}
-	*group = (struct wire_group){ .loop = loop,
+	*group = (struct wire_group){ .state = config->state_take,
+				      .loop = loop,
 				      .kind = kind,
 				      .hdr_bytes = config->hdr_bytes,
 				      .ends = config->ends,

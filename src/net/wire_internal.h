@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What TAP devices and packet sockets have in common: a descriptor per end, frames with a
- * virtio_net_hdr in front, an interface whose state is the link's. Each kind adds how several frames
+ * What TAP devices, packet sockets and AF_XDP have in common: a descriptor per end, frames with a
+ * virtio_net_hdr in front (where the kernel has none, the kind makes it), an interface whose state is the link's. Each kind adds how several frames
  * are read and written, and how its descriptors come to an interface that has returned.
  *
  *   W1  Frames are delivered in the order in which they were read, and nothing is read before all that
@@ -43,6 +43,9 @@ struct wire_kind {
 	int (*write)(struct wire *wire, unsigned int count, unsigned int *ret_done);
 	/* The descriptors to an interface that has returned. 0 or a negative errno. */
 	int (*attach)(struct wire_group *group, int ifindex);
+	/* Optional: frees what wire_config.state_take was, after the descriptors. */
+	void (*fini)(void *state);
+	uint32_t mtu_max; /* 0: NET_MTU_MAX */
 };
 
 /* A frame from the kernel. */
@@ -88,6 +91,7 @@ struct wire {
 };
 
 struct wire_group {
+	void *state; /* the kind's */
 	struct loop *loop;
 	struct linkwatch *linkwatch;
 	struct linkwatch_entry entry;
@@ -108,6 +112,7 @@ struct wire_config {
 	const int *fds_take; /* non-blocking */
 	unsigned int ends, hdr_bytes;
 	int link_fd_take;
+	void *state_take; /* for the kind; taken over, also on failure */
 };
 
 /* Makes the group and its first end; takes the descriptors over, also on failure. */
