@@ -18,6 +18,7 @@
 #include "base/num.h"
 #include "vmbus/remote_host.h"
 #include "vsp/echo/echo.h"
+#include "vsp/net/netvsp_loan.h"
 
 #define LISTEN_FD 3
 
@@ -117,12 +118,23 @@ void rig_fan_set_loops(struct vmbus_device *device, struct loop *loop, struct lo
 
 /* ---- the host process ---- */
 
+/* ---- a NIC on a wire that gives everything back ---- */
+
+struct wire_nic {
+	struct net *net;
+	struct netvsp *nic;
+	struct loop *control;
+	struct loop_work stopped, *done;
+};
+
 struct rig_host {
 	struct loop *control, *io, *io2;
 	struct remote_host *host;
 	struct loop_watch signal;
 	struct loop_work returned;
 	bool refuses;
+	struct wire_nic *nics[REMOTE_DEVICES_MAX];
+	size_t nic_count;
 	struct {
 		struct vmbus_device *device;
 		struct echo *echo;
@@ -184,6 +196,110 @@ static void destroy_fan(void *ctx, struct vmbus_device *device)
 	rig_fan_destroy(device);
 }
 
+static void destroy_on_loop(void *arg)
+{
+	net_destroy(arg);
+}
+
+static void destroy_wire_nic(struct wire_nic *wire)
+{
+	netvsp_destroy(wire->nic);
+	if (wire->net) {
+		loop_call(net_loop(wire->net), destroy_on_loop, wire->net);
+	}
+	free(wire);
+}
+
+static int create_net(void *ctx, const struct remote_loan *loan, struct vmbus_device **ret,
+		      struct diag *reterr)
+{
+	struct rig_host *rig = ctx;
+	struct wire_nic *wire = calloc(1, sizeof(*wire));
+	struct netvsp_loan words;
+	int err = netvsp_loan_parse(loan->config, loan->config_bytes, &words);
+
+	check(wire);
+	err = rig->refuses ? -EPERM : err;
+	err = err ? err : net_null_create(rig->io, true, &wire->net, reterr);
+	if (!err) {
+		struct netvsp_config config = { .name = words.name,
+						.partition = loan->partition,
+						.mac = words.mac,
+						.net = wire->net };
+
+		err = netvsp_create(&config, &wire->nic, reterr);
+	}
+	if (err) {
+		destroy_wire_nic(wire);
+		return diag_set(reterr, err, "not today");
+	}
+	*ret = netvsp_device(wire->nic);
+	check(rig->nic_count < ARRAY_SIZE(rig->nics));
+	rig->nics[rig->nic_count++] = wire;
+	return 0;
+}
+
+static void look_at_link(void *arg)
+{
+	netvsp_set_link(arg, true);
+}
+
+static void started_net(void *ctx, struct vmbus_device *device)
+{
+	struct rig_host *rig = ctx;
+
+	for (size_t i = 0; i < rig->nic_count; i++) {
+		if (netvsp_device(rig->nics[i]->nic) == device) {
+			loop_call(rig->io, look_at_link, rig->nics[i]->nic);
+		}
+	}
+}
+
+static void stop_on_loop(void *arg)
+{
+	struct wire_nic *wire = arg;
+
+	net_stop(wire->net, &wire->stopped);
+}
+
+static void on_net_stopped(struct loop_work *work)
+{
+	struct wire_nic *wire = container_of(work, struct wire_nic, stopped);
+
+	loop_post(wire->control, wire->done);
+}
+
+static void stop_net(void *ctx, struct vmbus_device *device, struct loop_work *done)
+{
+	struct rig_host *rig = ctx;
+
+	for (size_t i = 0; i < rig->nic_count; i++) {
+		struct wire_nic *wire = rig->nics[i];
+
+		if (netvsp_device(wire->nic) == device) {
+			netvsp_pause(wire->nic);
+			wire->done = done;
+			wire->control = rig->control;
+			loop_work_init(&wire->stopped, on_net_stopped);
+			loop_call(rig->io, stop_on_loop, wire);
+		}
+	}
+}
+
+static void destroy_net(void *ctx, struct vmbus_device *device)
+{
+	struct rig_host *rig = ctx;
+
+	for (size_t i = 0; i < rig->nic_count; i++) {
+		if (netvsp_device(rig->nics[i]->nic) == device) {
+			destroy_wire_nic(rig->nics[i]);
+			rig->nics[i] = rig->nics[--rig->nic_count];
+			return;
+		}
+	}
+	check(false);
+}
+
 static void on_returned(struct loop_work *work)
 {
 	struct rig_host *rig = container_of(work, struct rig_host, returned);
@@ -207,6 +323,11 @@ static int run_host(const char *mode)
 	static const struct remote_service services[] = {
 		{ .kind = "echo", .create = create, .destroy = destroy },
 		{ .kind = "fan", .create = create_fan, .destroy = destroy_fan },
+		{ .kind = "net",
+		  .create = create_net,
+		  .started = started_net,
+		  .stop = stop_net,
+		  .destroy = destroy_net },
 	};
 	struct rig_host rig = { .refuses = strcmp(mode, REMOTE_RIG_REFUSE) == 0 };
 	struct diag diag;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A host process for tests: the test program runs itself again ("host MODE", the listening socket as
- * descriptor 3), so that nothing of the worker's is inherited. It serves echo, on a loop of its own
- * thread, until SIGTERM: then it gives everything back, as for an upgrade, and ends.
+ * descriptor 3), so that nothing of the worker's is inherited. It serves echo, and NICs ("net") on a
+ * wire that gives back what is sent, on a loop of its own thread, until SIGTERM: then it gives everything back, as for an upgrade, and ends.
  */
 #pragma once
 
