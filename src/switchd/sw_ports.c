@@ -215,6 +215,18 @@ static int create(void *ctx, const struct remote_loan *loan, struct vmbus_device
 	return 0;
 }
 
+struct link {
+	struct netvsp *nic;
+	bool is_up;
+};
+
+static void set_link_on_loop(void *arg)
+{
+	const struct link *link = arg;
+
+	netvsp_set_link(link->nic, link->is_up);
+}
+
 static void set_link(struct sw_nic *nic)
 {
 	const struct sw_port *port = sw_port_by_number(nic->sw->config, nic->port);
@@ -222,7 +234,9 @@ static void set_link(struct sw_nic *nic)
 
 	if (port && nic->nic) {
 		sw_port_effective(nic->sw->config, port, &whole);
-		netvsp_set_link(nic->nic, whole.link);
+		struct link link = { nic->nic, whole.link };
+
+		loop_call(nic->loops[0], set_link_on_loop, &link);
 	}
 }
 
