@@ -194,7 +194,8 @@ MUST_CHECK int net_send(struct net *net, const struct net_frame *frame);
  * Frames in order, of one packet mostly. *ret_taken of them, from the first, are done with as
  * net_send() says; 0 when that is all of them, -EAGAIN: see N3. A frame that is none (-EBADMSG of
  * net_send()) counts as taken, and is lost. Each frame's iov[-1] is the back end's to write during the
- * call (for NET_FRAME_HEAD): the caller leaves that room.
+ * call (for NET_FRAME_HEAD): the caller leaves that room. So are frames and their iovecs: of those that
+ * are not taken they are as before when it returns, and of those that are, nobody may look at them.
  */
 #define NET_SEND_MANY_MAX 64U
 MUST_CHECK int net_send_many(struct net *net, struct net_frame *frames, unsigned int count,

@@ -632,7 +632,7 @@ static unsigned int admit(struct core *core, struct port_end *from, const struct
 	return allowed;
 }
 
-/* Iovecs are the sender's again as they were: it may look at its frames (what it counts). */
+/* Iovecs are the sender's again as they were. */
 static void give_back(struct core *core, unsigned int count)
 {
 	for (unsigned int i = 0; i < count; i++) {

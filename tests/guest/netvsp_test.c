@@ -15,6 +15,7 @@
 #include "base/bytes.h"
 #include "base/num.h"
 #include "guest/netvsc.h"
+#include "net/net_impl.h"
 
 struct fixture {
 	struct netvsc vsc;
@@ -776,12 +777,88 @@ static void spoilt_state_is_refused(void **state)
 	save_fini(&a);
 }
 
+/* ---- back ends --------------------------------------------------------------------------------- */
+
+/* A back end that uses up the iovecs of what it takes, as some writers do. */
+struct eater {
+	struct net net;
+	unsigned int frames;
+};
+
+static int eat(struct net *net, const struct net_frame *frame)
+{
+	(void)net;
+	(void)frame;
+	return 0;
+}
+
+static int eat_many(struct net *net, struct net_frame *frames, unsigned int count,
+		    unsigned int *ret_taken)
+{
+	struct eater *eater = container_of(net, struct eater, net);
+
+	for (unsigned int i = 0; i < count; i++) {
+		struct iovec *iov = (struct iovec *)(uintptr_t)frames[i].iov;
+
+		for (int k = 0; k < frames[i].iov_count; k++) {
+			iov[k].iov_base = (uint8_t *)iov[k].iov_base + iov[k].iov_len;
+			iov[k].iov_len = 0;
+		}
+		frames[i] = (struct net_frame){ 0 };
+	}
+	eater->frames += count;
+	*ret_taken = count;
+	return 0;
+}
+
+static void destroy_eater(struct net *net)
+{
+	(void)net;
+}
+
+static void a_back_end_may_use_up_the_frames_it_takes(void **state)
+{
+	static const struct net_ops ops = {
+		.kind = "eater", .send = eat, .send_many = eat_many, .destroy = destroy_eater
+	};
+	struct netvsp_config config = { .name = "net0", .mac = mac };
+	struct eater eater = { .frames = 0 };
+	struct netvsc vsc;
+	struct netvsp *nic;
+	struct diag diag;
+	uint8_t frame[600], info[64];
+	uint32_t bytes;
+
+	(void)state;
+	netvsc_init(&vsc);
+	net_init(&eater.net, &ops, fake_guest_loop(vsc.guest));
+	config.net = &eater.net;
+	assert_int_equal(netvsp_create(&config, &nic, &diag), 0);
+	fake_guest_offer(vsc.guest, netvsp_device(nic));
+	fake_guest_connect(vsc.guest, VMBUS_VERSION_5_3);
+	netvsc_open(&vsc);
+	netvsc_start(&vsc, NVSP_VERSION_61);
+	make_frame(frame, sizeof(frame), broadcast, 1);
+	assert_int_equal(netvsc_send_section(&vsc, 1, frame, sizeof(frame)), NVSP_STATUS_SUCCESS);
+	make_frame(frame, sizeof(frame), peer, 2);
+	assert_int_equal(netvsc_send_split(&vsc, 2, frame, sizeof(frame)), NVSP_STATUS_SUCCESS);
+	assert_int_equal(eater.frames, 2);
+	assert_int_equal(netvsc_query(&vsc, OID_GEN_BROADCAST_FRAMES_XMIT, info, &bytes), 0);
+	assert_int_equal(bytes_le32(info), 1);
+	netvsc_close(&vsc);
+	netvsc_revoke_device(&vsc, netvsp_device(nic));
+	netvsp_destroy(nic);
+	net_destroy(&eater.net);
+	netvsc_fini(&vsc);
+}
+
 int main(void)
 {
 #define TEST(name)      cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 #define ECHO_TEST(name) cmocka_unit_test_setup_teardown(name, set_up_echo, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(every_version_reaches_operation),
+		cmocka_unit_test(a_back_end_may_use_up_the_frames_it_takes),
 		TEST(versions_that_nobody_knows_are_refused),
 		TEST(nothing_is_served_before_init),
 		TEST(the_offload_query_tells_linux_what_it_checks),

@@ -175,10 +175,10 @@ struct netvsp_counters {
 };
 
 struct netvsp_tx_frame {
-	const struct iovec *iov; /* its first: the bytes as they lie */
 	uint32_t bytes;
 	uint32_t at; /* of its message in the packet */
 	bool is_large;
+	uint8_t to[NET_MAC_BYTES]; /* for the counters */
 };
 
 struct netvsp_queue {

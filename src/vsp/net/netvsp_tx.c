@@ -148,20 +148,12 @@ static int apply_offload(const struct rndis_offload *offload, struct net_frame *
 
 static void count_frame(struct netvsp_queue *queue, const struct netvsp_tx_frame *frame)
 {
-	uint8_t to[NET_MAC_BYTES];
-
 	counter_add(&queue->counters.tx_frames, 1);
 	counter_add(&queue->counters.tx_bytes, frame->bytes);
 	if (frame->is_large) {
 		counter_add(&queue->counters.tx_large, 1);
 	}
-	for (size_t i = 0, have = 0; have < sizeof(to); i++) {
-		size_t run = num_min(frame->iov[i].iov_len, sizeof(to) - have);
-
-		memcpy(to + have, frame->iov[i].iov_base, run);
-		have += run;
-	}
-	netvsp_count_group(to, &queue->counters.tx_multicast, &queue->counters.tx_broadcast);
+	netvsp_count_group(frame->to, &queue->counters.tx_multicast, &queue->counters.tx_broadcast);
 }
 
 /* Sends the frames that wait. 0, or -EAGAIN: tx_done says from where on. */
@@ -195,6 +187,7 @@ static int tx_frame(struct netvsp_queue *queue, const struct view *view, uint32_
 	struct iovec *iov = queue->frame_iov + queue->frame_iov_count + 1;
 	struct net_frame frame = { .iov = iov };
 	struct rndis_offload offload = { 0 };
+	struct netvsp_tx_frame *facts;
 	struct rndis_frame where;
 	int err;
 
@@ -219,12 +212,13 @@ static int tx_frame(struct netvsp_queue *queue, const struct view *view, uint32_
 	}
 	frame.iov_count = view_slice(view, at + where.data_offset, where.data_bytes, iov);
 	frame.bytes = where.data_bytes;
-	queue->frame_facts[queue->frame_count] = (struct netvsp_tx_frame){
-		.iov = iov,
+	facts = &queue->frame_facts[queue->frame_count];
+	*facts = (struct netvsp_tx_frame){
 		.bytes = frame.bytes,
 		.at = at,
 		.is_large = (frame.flags & NET_FRAME_LSO) != 0,
 	};
+	view_copy(view, at + where.data_offset, facts->to, sizeof(facts->to));
 	queue->frames[queue->frame_count++] = frame;
 	queue->frame_iov_count += 1 + (unsigned int)frame.iov_count;
 	return 0;
