@@ -27,8 +27,9 @@
 /* A worker says HELLO within this, or is turned away. */
 #define GREETING_LIMIT_NS 5000000000ULL
 
-/* What is still to be sent to one that is over may take so long, in such steps. */
+/* What is still to be sent to one that is over is tried so often, in such steps: it may never listen. */
 #define LAST_WORDS_NS     5000000ULL
+#define LAST_WORDS_TRIES  100U
 
 bool remote_host_is_eventfd(const struct remote_host *host, int fd)
 {
@@ -88,7 +89,8 @@ static void on_over(struct loop_work *work)
 	if (!peer->is_over || has_loans(peer)) {
 		return;
 	}
-	if (remote_socket_is_open(&peer->socket) && peer->socket.queued > 0) {
+	if (remote_socket_is_open(&peer->socket) && peer->socket.queued > 0 &&
+	    peer->last_tries++ < LAST_WORDS_TRIES) {
 		loop_timer_arm(&peer->last_words, LAST_WORDS_NS);
 		return;
 	}

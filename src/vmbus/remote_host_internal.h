@@ -71,6 +71,7 @@ struct remote_peer {
 	struct loop_timer greeting; /* until it has said HELLO */
 	struct loop_work over;      /* nothing of it is served: free it */
 	struct loop_timer last_words;
+	unsigned int last_tries;
 	char name[REMOTE_NAME_BYTES];
 	uint8_t uuid[16];
 	uint32_t vps;

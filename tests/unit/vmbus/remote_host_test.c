@@ -23,6 +23,7 @@
 #include "base/num.h"
 #include "vmbus/journaled.h"
 #include "vmbus/remote_host.h"
+#include "vmbus/remote_host_internal.h"
 #include "vmbus/remote_wire.h"
 
 #define RAM_BYTES  (64ULL << 20)
@@ -563,6 +564,34 @@ static void everything_is_given_back_with_a_reason(void **state)
 	start_host(w);
 }
 
+static void who_never_listens_does_not_hold_up_the_end(void **state)
+{
+	struct world *w = *state;
+	struct remote_message ping = { .type = REMOTE_MSG_PING,
+				       .device = REMOTE_DEVICE_CONNECTION,
+				       .serial = 1 };
+	const struct remote_peer *peer;
+	uint64_t until;
+
+	good_hello(w);
+	peer = list_first(&w->host->peers, struct remote_peer, link);
+	while (peer->socket.queued == 0) {
+		say(w, &ping, NULL, 0); /* and its answers are read by nobody */
+		loop_turn(w->loop);
+	}
+	loop_work_init(&w->done, on_done);
+	remote_host_return_all(w->host, REMOTE_RETURN_UPGRADE, 0, &w->done);
+	until = loop_now_ns() + WAIT_NS;
+	while (!w->is_done && loop_now_ns() < until) {
+		loop_turn(w->loop);
+	}
+	assert_true(w->is_done);
+	/* As new, for tear_down(). */
+	w->is_done = false;
+	remote_host_destroy(w->host);
+	start_host(w);
+}
+
 static void whatever_allocation_fails_the_worker_hears_of_it(void **state)
 {
 	struct world *w = *state;
@@ -613,6 +642,7 @@ int main(void)
 		T(a_message_out_of_turn_ends_the_connection),
 		T(what_is_lent_twice_ends_the_connection_and_all_is_let_go),
 		T(everything_is_given_back_with_a_reason),
+		T(who_never_listens_does_not_hold_up_the_end),
 		T(whatever_allocation_fails_the_worker_hears_of_it),
 	};
 
