@@ -194,13 +194,21 @@ static uint16_t own_fid(const struct port_policy *policy)
 	return policy->vlan.mode == VLAN_NONE ? 0 : policy->vlan.id;
 }
 
+/* A guest may change its NIC's address: to one that its port may send from. */
+static bool wants_own(const struct port_slot *slot)
+{
+	const struct port_policy *policy = slot->policy;
+
+	return policy && policy->kind == PORT_GUEST && slot->view && slot->view->has_mac &&
+	       (!policy->guard.mac || guard_has_mac(&policy->guard, slot->view->mac));
+}
+
 /* The NIC's own address is known before it says anything. */
 static void set_own(struct core *core, uint16_t port)
 {
 	const struct port_slot *slot = &core->ports[port];
 	struct port_slow *slow = &core->slow[port];
-	bool wants = slot->policy && slot->view && slot->view->has_mac &&
-		     slot->policy->kind == PORT_GUEST;
+	bool wants = wants_own(slot);
 
 	if (slow->has_own && wants && own_fid(slot->policy) == slow->own_fid &&
 	    !memcmp(slow->own, slot->view->mac, sizeof(slow->own))) {

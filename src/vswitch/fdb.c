@@ -176,6 +176,13 @@ enum fdb_learn fdb_learn_slowly(struct fdb *fdb, uint64_t key, uint16_t port, ui
 	return FDB_KNOWN;
 }
 
+/* A NIC says itself what its address is: so it takes neither another NIC's nor a configured one (F3). */
+static bool is_weaker(const struct fdb_slot *slot, enum fdb_kind kind, uint16_t port)
+{
+	return kind == FDB_LEARNED ||
+	       (kind == FDB_OWN && (kind_of(slot) == FDB_STATIC || slot->port != port));
+}
+
 int fdb_set(struct fdb *fdb, const uint8_t mac[NET_MAC_BYTES], uint16_t vlan, uint16_t port,
 	    enum fdb_kind kind, uint32_t now_s)
 {
@@ -184,7 +191,7 @@ int fdb_set(struct fdb *fdb, const uint8_t mac[NET_MAC_BYTES], uint16_t vlan, ui
 
 	check(port < VSWITCH_PORTS_MAX && kind >= FDB_LEARNED && kind <= FDB_OWN);
 	if (slot) {
-		if (kind == FDB_LEARNED && kind_of(slot) != FDB_LEARNED) {
+		if (kind_of(slot) != FDB_LEARNED && is_weaker(slot, kind, port)) {
 			return -EEXIST;
 		}
 		clear_slot(fdb, slot);

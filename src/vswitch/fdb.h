@@ -155,7 +155,7 @@ static inline enum fdb_learn fdb_learn(struct fdb *fdb, const uint8_t mac[NET_MA
 
 /*
  * What another core has learned, or a user or a NIC says. 0; -EEXIST: learned, but there is a static
- * or own entry; -ENOSPC: no room (F1; static and own ones replace learned ones of any port).
+ * or own entry, or own, but it is configured or another NIC's; -ENOSPC: no room (F1; static and own ones replace learned ones of any port).
  */
 MUST_CHECK int fdb_set(struct fdb *fdb, const uint8_t mac[NET_MAC_BYTES], uint16_t vlan,
 		       uint16_t port, enum fdb_kind kind, uint32_t now_s);

@@ -33,6 +33,36 @@ static void own_addresses_are_known_before_they_speak(void **state)
 	assert_int_equal(((struct rig *)*state)->nics[2].ends, 1);
 }
 
+static void set_address(struct rig *rig, unsigned int port, const char *mac)
+{
+	memcpy(rig->nics[port].config.mac, mac, 6);
+	net_configure(rig->nics[port].net, &rig->nics[port].config);
+	rig_turn(rig);
+}
+
+static void a_nic_takes_no_address_that_is_anothers_or_denied(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t frame[100];
+	uint32_t bytes = rig_frame(frame, 0, 2, 0x88b5, 60);
+
+	set_address(rig, 1, "\x02\x00\x00\x00\x00\x03");
+	rig_send(rig, 0, frame, bytes);
+	rig_expect(rig, frame, bytes, RIG_TO(2));
+	/* one that is free it takes… */
+	memcpy(frame, "\x02\x77\x00\x00\x00\x01", 6);
+	set_address(rig, 1, "\x02\x77\x00\x00\x00\x01");
+	rig_send(rig, 0, frame, bytes);
+	rig_expect(rig, frame, bytes, RIG_TO(1));
+	/* …if its guard lets it send from there */
+	rig->policy->ports[1].guard.mac = true;
+	rig->policy->ports[1].guard.mac_count = 1;
+	rig_mac(1, rig->policy->ports[1].guard.macs[0]);
+	rig_adopt(rig);
+	rig_send(rig, 0, frame, bytes);
+	rig_expect(rig, frame, bytes, RIG_TO(1) | RIG_TO(2) | RIG_TO(3));
+}
+
 static void unknown_and_broadcast_go_to_all_but_the_sender(void **state)
 {
 	uint8_t frame[100];
@@ -478,6 +508,7 @@ int main(void)
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(own_addresses_are_known_before_they_speak),
+		TEST(a_nic_takes_no_address_that_is_anothers_or_denied),
 		TEST(unknown_and_broadcast_go_to_all_but_the_sender),
 		TEST(addresses_are_learned),
 		TEST(what_is_no_frame_is_dropped_and_counted),
