@@ -40,7 +40,7 @@ static void receive(const uint8_t *hdr, const uint8_t *data, uint32_t bytes)
 		check(f.bytes >= NET_HEADER_BYTES);
 		check(!(f.flags & NET_FRAME_CHECKSUM_GOOD) || f.l4 != NET_L4_NONE);
 		if (f.flags & NET_FRAME_COALESCED) {
-			check(f.mss >= VNET_MSS_MIN);
+			check(f.mss >= NET_MSS_MIN);
 			check(net_cut_tcp(f.frame, f.bytes, f.mss, on_piece, NULL) == 0);
 		}
 	}

@@ -44,6 +44,8 @@ struct net_front;
 #define NET_MTU_MAX         9000  /* what we offer to guests */
 #define NET_FRAME_BYTES_MAX 65600 /* a large send: 64 KiB of IP and the headers below it */
 #define NET_IOV_MAX         192   /* pieces in one frame */
+/* Smaller segments (Linux sends none) would be a flood made of one frame, to be refused. */
+#define NET_MSS_MIN         48U
 
 enum net_l4 { NET_L4_NONE, NET_L4_TCP, NET_L4_UDP };
 

@@ -89,7 +89,7 @@ static int mend_lso(const struct net_frame *frame, uint8_t *head, uint32_t have,
 	uint32_t length = h->end - h->l3_offset - fixed, head_bytes;
 
 	if (h->protocol != NET_IP_TCP || h->is_fragment || length > UINT16_MAX ||
-	    h->l4_offset + TCP_BYTES > have || frame->mss < VNET_MSS_MIN) {
+	    h->l4_offset + TCP_BYTES > have || frame->mss < NET_MSS_MIN) {
 		return -EBADMSG;
 	}
 	head_bytes = h->l4_offset + (head[h->l4_offset + 12] >> 4) * 4U;
@@ -281,7 +281,7 @@ static int receive_large(struct vnet_frame *f, const struct virtio_net_hdr *hdr,
 	if (h.end - head_bytes <= hdr->gso_size) {
 		return 0;
 	}
-	if (hdr->gso_size < VNET_MSS_MIN) {
+	if (hdr->gso_size < NET_MSS_MIN) {
 		return -EBADMSG;
 	}
 	f->flags |= NET_FRAME_COALESCED | NET_FRAME_CHECKSUM_GOOD;

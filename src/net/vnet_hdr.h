@@ -20,8 +20,6 @@
 #define VNET_TYPE_VLAN   0x8100
 /* Ethernet, a tag, IPv6 with room for extensions, TCP with options: what a private head holds. */
 #define VNET_HEAD_BYTES  256
-/* Smaller segments (Linux sends none) would be a flood made of one frame, to be refused. */
-#define VNET_MSS_MIN     48U
 #define VNET_SEND_PIECES (NET_IOV_MAX + 1) /* of iov, for vnet_send() */
 
 /* ---- to the kernel ---- */

@@ -73,7 +73,7 @@ static enum drop_cause check_offload(const struct core *core, struct vframe *fra
 	}
 	tcp_bytes = (frame->head[key->l4_offset + 12] >> 4) * 4U;
 	if (net->l4 != NET_L4_TCP || tcp_bytes < 20 ||
-	    key->l4_offset + tcp_bytes > frame->head_bytes || net->mss == 0 ||
+	    key->l4_offset + tcp_bytes > frame->head_bytes || net->mss < NET_MSS_MIN ||
 	    net->mss > core->policy->mtu || net->bytes - key->l3_offset > UINT16_MAX) {
 		return DROP_OFFLOAD;
 	}

@@ -213,7 +213,7 @@ static void what_a_frame_does_not_have_is_refused(void **state)
 	f.flags = NET_FRAME_LSO;
 	f.mss = 0;
 	assert_int_equal(send_frame(&f, &sent), -EBADMSG);
-	f.mss = VNET_MSS_MIN - 1;
+	f.mss = NET_MSS_MIN - 1;
 	assert_int_equal(send_frame(&f, &sent), -EBADMSG);
 	f.mss = 500;
 	frame[46] = 0xf0; /* a TCP header of 60 bytes is fine */
