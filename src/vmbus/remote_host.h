@@ -81,10 +81,12 @@ struct remote_host_config {
 };
 
 /* Connections; devices of one; mappings of one device's rings (scattered pages); LENDs of one. */
-#define REMOTE_HOST_WORKERS_MAX      64
-#define REMOTE_HOST_DEVICES_MAX      REMOTE_DEVICES_MAX
-#define REMOTE_HOST_MAPPINGS_MAX     4096
-#define REMOTE_HOST_LENDS_PER_SECOND 50
+#define REMOTE_HOST_WORKERS_MAX         64
+#define REMOTE_HOST_DEVICES_MAX         REMOTE_DEVICES_MAX
+#define REMOTE_HOST_MAPPINGS_MAX        4096
+#define REMOTE_HOST_LENDS_PER_SECOND    50
+/* Of one worker: each looks at channels on their loops, where others are served. More are told nothing. */
+#define REMOTE_HOST_INSPECTS_PER_SECOND 16U
 
 /*
  * Opens /proc/self/fd, which it needs to tell what descriptors it is sent (later by readlinkat() alone):

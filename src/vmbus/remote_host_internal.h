@@ -84,6 +84,8 @@ struct remote_peer {
 	struct loan *loans[REMOTE_DEVICES_MAX];
 	uint64_t window_ns; /* of lends */
 	uint32_t lends_in_window;
+	uint64_t inspect_window_ns;
+	uint32_t inspects_in_window;
 	uint64_t lends, refusals;
 };
 

@@ -206,15 +206,16 @@ void loan_stop(struct loan *loan, enum remote_return_reason reason, uint32_t ret
 
 /* ---- the pieces ---- */
 
-static bool is_flood(struct remote_peer *peer)
+/* More than so many in a second. */
+static bool is_flood(uint64_t *window_ns, uint32_t *count, uint32_t most)
 {
 	uint64_t now = loop_now_ns();
 
-	if (now - peer->window_ns > 1000000000ULL) {
-		peer->window_ns = now;
-		peer->lends_in_window = 0;
+	if (now - *window_ns > 1000000000ULL) {
+		*window_ns = now;
+		*count = 0;
 	}
-	return ++peer->lends_in_window > peer->host->config.lends_per_second;
+	return ++*count > most;
 }
 
 static const struct remote_service *find_service(const struct remote_host *host, const char *kind)
@@ -281,7 +282,8 @@ static int on_lend(struct remote_peer *peer, const struct remote_message *messag
 	peer->loans[loan->number] = loan;
 	peer->lends++;
 	loan->service = find_service(peer->host, loan->kind);
-	if (is_flood(peer)) {
+	if (is_flood(&peer->window_ns, &peer->lends_in_window,
+		     peer->host->config.lends_per_second)) {
 		refuse(loan, -EAGAIN, "lent too often");
 	} else if (!loan->service) {
 		refuse(loan, -ENODEV, "no such kind of device here");
@@ -654,9 +656,14 @@ void loan_inspect(const struct loan *loan, struct inspect *at)
 static int on_inspect(const struct loan *loan)
 {
 	char text[REMOTE_MESSAGE_BYTES_MAX - sizeof(struct remote_header)];
-	struct inspect tree = inspect_init();
+	struct remote_peer *peer = loan->peer;
 	struct remote_message message = { .type = REMOTE_MSG_INSPECTED };
+	struct inspect tree = { 0 };
 
+	if (!is_flood(&peer->inspect_window_ns, &peer->inspects_in_window,
+		      REMOTE_HOST_INSPECTS_PER_SECOND)) {
+		tree = inspect_init();
+	}
 	if (tree.object) {
 		loan_inspect(loan, &tree);
 		message.tail_bytes = (uint32_t)inspect_print(&tree, text, sizeof(text));

@@ -487,6 +487,25 @@ static void who_lends_too_often_is_refused(void **state)
 	assert_int_equal(status, -EAGAIN);
 }
 
+static void who_asks_too_often_is_told_nothing(void **state)
+{
+	struct world *w = *state;
+	struct remote_message m = { .type = REMOTE_MSG_INSPECT, .device = 0 };
+	uint64_t start_ns = loop_now_ns(), seconds;
+	unsigned int told = 0;
+
+	good_hello(w);
+	assert_int_equal(lend(w, 0), 0);
+	for (int i = 0; i < 200; i++) {
+		say(w, &m, NULL, 0);
+		assert_int_equal(hear(w), REMOTE_MSG_INSPECTED);
+		told += w->got.tail_bytes > 0;
+	}
+	seconds = (loop_now_ns() - start_ns) / 1000000000ULL;
+	assert_in_range(told, 1, REMOTE_HOST_INSPECTS_PER_SECOND * (seconds + 1));
+	recall(w, 0);
+}
+
 static void workers_beyond_the_limit_are_turned_away(void **state)
 {
 	struct world *w = *state;
@@ -638,6 +657,7 @@ int main(void)
 		T(kinds_ports_and_numbers_that_are_not_there_are_refused),
 		T(a_journal_that_makes_no_sense_is_refused),
 		T(who_lends_too_often_is_refused),
+		T(who_asks_too_often_is_told_nothing),
 		T(workers_beyond_the_limit_are_turned_away),
 		T(a_message_out_of_turn_ends_the_connection),
 		T(what_is_lent_twice_ends_the_connection_and_all_is_let_go),
