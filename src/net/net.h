@@ -134,14 +134,23 @@ struct net_front_ops {
 
 	/*
 	 * Optional, all four: a way into this front end for frames from another loop, without a copy
-	 * in between. create and cut on the front end's loop, deliver and flush on `from`.
+	 * in between. create and cut on the front end's loop, deliver and flush on `from`. A lane lives
+	 * from create to cut, however often the guest closes and opens what is behind it; all are cut
+	 * before net_detach(). create: 0, -ENOMEM, -ENOSPC (too many).
 	 */
 	int (*lane_create)(struct net_front *front, struct loop *from, struct net_lane **ret);
-	/* No frame enters any more; done is posted on the front's loop when `from` has let go of it. */
+	/*
+	 * No frame enters any more; done is posted on the front's loop when `from` has let go of it, and
+	 * the lane is gone. Until something that the caller posts to `from` at this moment has run there,
+	 * lane_deliver() and lane_flush() may be called still.
+	 */
 	void (*lane_cut)(struct net_lane *lane, struct loop_work *done);
-	/* 0: copied; -ENOBUFS: the front end has granted no room, the frame is lost (caller counts). */
+	/*
+	 * 0: copied; -ENOBUFS: the front end has granted no room (yet: it hears of that with the next
+	 * flush), or does not take such a frame. The frame is the caller's: lost, or sent another way.
+	 */
 	int (*lane_deliver)(struct net_lane *lane, const struct net_frame *frame);
-	/* No more for now: the front end's loop is told. */
+	/* No more for now: the front end's loop is told, also that a frame found no room. */
 	void (*lane_flush)(struct net_lane *lane);
 };
 

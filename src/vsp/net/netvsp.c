@@ -10,6 +10,7 @@
 #include "base/fault.h"
 #include "base/num.h"
 #include "vsp/net/netvsp_internal.h"
+#include "vsp/net/netvsp_lane.h"
 
 #define LINK_BITS_PER_SECOND 10000000000ULL
 
@@ -555,6 +556,7 @@ static void detach_on_loop(void *arg)
 
 	loop_cancel(queue->loop, &queue->adopt);
 	loop_cancel(queue->loop, &queue->go_on);
+	loop_timer_cancel(&queue->lane_timer);
 	if (queue->index == 0) {
 		loop_cancel(queue->loop, &queue->nic->acked);
 		loop_cancel(queue->loop, &queue->nic->sub_opened);
@@ -653,7 +655,7 @@ void netvsp_destroy(struct netvsp *nic)
 	}
 	check(!nic->closing);
 	for (unsigned int i = 0; i < nic->queue_count; i++) {
-		check(!nic->queues[i].channel);
+		check(!nic->queues[i].channel && !nic->queues[i].lanes);
 	}
 	detach(nic, nic->queue_count);
 	netvsp_recv_close(nic); /* of a device that has left */
@@ -709,6 +711,7 @@ void netvsp_set_speed(struct netvsp *nic, uint64_t bits_per_second)
 
 static void pause_on_loop(void *arg)
 {
+	netvsp_lanes_shut(arg);
 	/* A batch that is still here found the ring full; it waits like any frame. */
 	((struct netvsp_queue *)arg)->paused = true;
 }

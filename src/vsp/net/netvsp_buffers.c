@@ -225,10 +225,18 @@ uint32_t netvsp_piece_take(struct netvsp_queue *queue)
 	check(queue->pool.count > 0);
 	uint32_t piece = queue->pool.free[--queue->pool.count];
 
+	check(recv->state[piece] == PIECE_FREE);
+	netvsp_piece_use(queue, piece);
+	return piece;
+}
+
+void netvsp_piece_use(struct netvsp_queue *queue, uint32_t piece)
+{
+	const struct netvsp_recv *recv = &queue->view->recv;
+
 	recv->state[piece] = PIECE_HEAD;
 	recv->next[piece] = piece;
 	netvsp_log_next(queue->log, piece, piece);
-	return piece;
 }
 
 void netvsp_piece_chain(struct netvsp_queue *queue, uint32_t tail, uint32_t piece)

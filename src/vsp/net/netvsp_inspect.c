@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Counters and state of a NIC, for people. */
 #include "vsp/net/netvsp_internal.h"
+#include "vsp/net/netvsp_lane.h"
 
 static void put_fact(void *ctx, const char *name, uint64_t value)
 {
@@ -72,6 +73,8 @@ static void inspect_counters(const struct netvsp *nic, const struct netvsp_queue
 	PUT(rx_multicast);
 	PUT(rx_broadcast);
 	PUT(bad_completions);
+	PUT(lane_frames);
+	PUT(lane_granted);
 #undef PUT
 }
 
@@ -112,6 +115,8 @@ void netvsp_inspect_channel(struct vmbus_device *device, struct vmbus_channel *c
 	inspect_u64(at, "recv_pieces", has_pool ? queue->pool.owned : 0);
 	inspect_u64(at, "recv_free", has_pool ? queue->pool.count : 0);
 	inspect_counters(queue->nic, queue, at);
+	inspect_u64(at, "lanes", queue->lane_count);
+	inspect_u64(at, "lane_lost", netvsp_lanes_lost(queue));
 	if (queue->index > 0) {
 		inspect_net(queue->net, at);
 	}

@@ -28,8 +28,8 @@
  *
  * Invariants:
  *   I1  A piece is on its queue's free stack, in the batch that is being made, in a transaction
- *       that the guest has not completed, or waits for the commit of its completion (returning); never
- *       in two of these. It belongs to one queue (owner[]), whose loop alone touches it, from
+ *       that the guest has not completed, granted to a lane, or waits for the commit of its completion
+ *       (returning); never in two of these. It belongs to one queue (owner[]), whose loop alone touches it, from
  *       SUBCHANNEL to the buffer's end.
  *   I2  A packet is read only when its answer will find room in the ring, and what else is to be said
  *       in its course is said after it. answer.pending: a saved state had an answer that found none;
@@ -95,7 +95,7 @@
 /* A coalesced frame: IP's 64 KiB. */
 #define NETVSP_COALESCED_MAX     (65535U + NET_HEADER_BYTES)
 
-enum netvsp_piece_state { PIECE_FREE, PIECE_HEAD, PIECE_TAIL, PIECE_RETURNING };
+enum netvsp_piece_state { PIECE_FREE, PIECE_HEAD, PIECE_TAIL, PIECE_RETURNING, PIECE_LANE };
 
 /* A buffer of the guest's, as our pointers to its pages. */
 struct netvsp_buffer {
@@ -172,6 +172,27 @@ struct netvsp_counters {
 	counter_u64 rx_frames, rx_bytes, rx_large, rx_packets, rx_filtered, rx_lost, rx_waits;
 	counter_u64 rx_multicast, rx_broadcast;
 	counter_u64 bad_completions;
+	counter_u64 lane_frames, lane_granted,
+		lane_lost; /* frames; pieces; frames without a piece */
+};
+
+/* What is written into a piece. */
+struct netvsp_range {
+	uint32_t offset, bytes; /* in the buffer */
+};
+
+/* A piece of a frame that another loop has filled; to the last four in the first of `pieces` only. */
+struct netvsp_filled {
+	uint32_t piece, offset, bytes;
+	uint32_t pieces, frame_bytes;
+	uint8_t to[NET_MAC_BYTES];
+};
+
+/* Where a frame's bytes are copied from. */
+struct netvsp_source {
+	const struct iovec *iov;
+	size_t at; /* in the first of them */
+	uint32_t done;
 };
 
 struct netvsp_tx_frame {
@@ -217,6 +238,9 @@ struct netvsp_queue {
 	struct netvsp_pool pool;
 	struct netvsp_returning returning;
 	struct loop_work go_on; /* after a commit that somebody waited for */
+	struct net_lane *lanes; /* netvsp_lane.h; a list */
+	unsigned int lane_count;
+	struct loop_timer lane_timer; /* looks for idle ones */
 	struct netvsp_batch batch;
 	bool rx_ring_full;  /* the batch waits for writable() */
 	uint32_t rx_wanted; /* pieces that a frame waits for; 0: none does */
@@ -379,6 +403,8 @@ void netvsp_pools_make(struct netvsp *nic);
 
 /* I1: a free piece, made a transaction of its own; there must be one. */
 uint32_t netvsp_piece_take(struct netvsp_queue *queue);
+/* The same of one that was granted to a lane. */
+void netvsp_piece_use(struct netvsp_queue *queue, uint32_t piece);
 /* Adds piece to the transaction that ends with tail. */
 void netvsp_piece_chain(struct netvsp_queue *queue, uint32_t tail, uint32_t piece);
 /* The guest has returned a transaction; -EBADMSG when that is none of the queue's. */
@@ -410,6 +436,21 @@ MUST_CHECK int netvsp_tx(struct netvsp_queue *queue, const struct vmbus_packet *
 
 extern const struct net_front_ops netvsp_front_ops;
 
+/* How many pieces a frame of so many bytes needs. */
+uint32_t netvsp_frame_pieces(const struct netvsp_recv *recv, uint32_t bytes);
+/* Writes the next of them, RNDIS and all. Any loop, to which the piece is granted. */
+struct netvsp_range netvsp_fill_piece(const struct netvsp_recv *recv, uint32_t piece,
+				      const struct net_frame *frame, bool has_hash,
+				      struct netvsp_source *source);
+void netvsp_destination(const struct net_frame *frame, uint8_t *ret_to);
+bool netvsp_rx_is_stopped(const struct netvsp_queue *queue);
+/*
+ * A frame that a lane has filled joins the batch; next() gives its further pieces. 0, also when it is
+ * filtered or lost: its pieces are the queue's again; -EAGAIN: no room in the ring, writable() follows,
+ * and it is the lane's still.
+ */
+MUST_CHECK int netvsp_rx_filled(struct netvsp_queue *queue, const struct netvsp_filled *filled,
+				const struct netvsp_filled *(*next)(void *ctx), void *ctx);
 /* Sends the batch. 0, or -EAGAIN: no room in the ring, writable() follows. */
 int netvsp_rx_flush(struct netvsp_queue *queue);
 /* The guest has completed a transaction. */

@@ -8,6 +8,7 @@
 
 #include "base/num.h"
 #include "vsp/net/netvsp_internal.h"
+#include "vsp/net/netvsp_lane.h"
 
 /* ---- views ------------------------------------------------------------------------------------- */
 
@@ -38,6 +39,7 @@ static void view_make(const struct netvsp *nic, struct netvsp_view *view)
 /* The half that touches nothing but the queue. */
 static void take_view(struct netvsp_queue *queue, const struct netvsp_view *view)
 {
+	netvsp_lanes_shut(queue); /* they go by the old one */
 	if (queue->view->recv.state != view->recv.state || !view->operational || !view->filter) {
 		netvsp_rx_drop(queue); /* by the old one, whose tables are still there (I5) */
 	}
@@ -48,6 +50,9 @@ static void take_view(struct netvsp_queue *queue, const struct netvsp_view *view
 	if (!view->filter && queue->channel) {
 		/* A driver that stops waits for empty rings: what no back end takes is lost. */
 		vmbus_channel_resume(queue->channel);
+	}
+	if (queue->lanes) {
+		netvsp_lanes_go_on(queue);
 	}
 }
 
@@ -187,6 +192,9 @@ static void on_go_on(struct loop_work *work)
 
 	if (queue->channel && !queue->is_held) {
 		netvsp_rx_go_on(queue);
+		if (!netvsp_rx_is_stopped(queue)) {
+			(void)netvsp_rx_flush(queue); /* what lanes have brought */
+		}
 	}
 }
 
@@ -199,7 +207,7 @@ void netvsp_committed(struct vmbus_device *device, struct vmbus_channel *channel
 	}
 	netvsp_pieces_committed(queue);
 	/* Not here: a commit may happen in the middle of a send. */
-	if (queue->rx_wanted || (queue->index == 0 && queue->nic->replies_count)) {
+	if (queue->rx_wanted || queue->lanes || (queue->index == 0 && queue->nic->replies_count)) {
 		loop_defer(queue->loop, &queue->go_on);
 	}
 }
@@ -235,6 +243,7 @@ void netvsp_queue_init(struct netvsp *nic, unsigned int index, struct net *net)
 	queue->front.ops = &netvsp_front_ops;
 	loop_work_init(&queue->adopt, on_adopt);
 	loop_work_init(&queue->go_on, on_go_on);
+	netvsp_lanes_init(queue);
 	if (index == 0) {
 		loop_work_init(&nic->acked, on_acked);
 		loop_work_init(&nic->sub_opened, on_sub_opened);
@@ -275,6 +284,7 @@ void netvsp_queue_leave(struct netvsp_queue *queue)
 {
 	uint32_t tx_done = queue->tx_done;
 
+	netvsp_lanes_shut(queue);
 	netvsp_queue_forget(queue);
 	queue->tx_done = tx_done;
 	let_go(queue);
@@ -282,6 +292,7 @@ void netvsp_queue_leave(struct netvsp_queue *queue)
 
 void netvsp_queue_close(struct netvsp_queue *queue)
 {
+	netvsp_lanes_shut(queue);
 	netvsp_queue_forget(queue);
 	netvsp_pieces_reclaim(queue);
 	let_go(queue);

@@ -8,6 +8,7 @@
 
 #include "base/num.h"
 #include "vsp/net/netvsp_internal.h"
+#include "vsp/net/netvsp_lane.h"
 
 static struct netvsp_queue *from_front(struct net_front *front)
 {
@@ -107,7 +108,7 @@ static void batch_add(struct netvsp_queue *queue, uint32_t piece, uint32_t offse
 
 /* ---- frames ---- */
 
-static void destination(const struct net_frame *frame, uint8_t *ret_to)
+void netvsp_destination(const struct net_frame *frame, uint8_t *ret_to)
 {
 	for (size_t i = 0, have = 0; have < NET_MAC_BYTES; i++) {
 		size_t run = num_min(frame->iov[i].iov_len, NET_MAC_BYTES - have);
@@ -158,19 +159,13 @@ static uint32_t checksum_word(const struct net_frame *frame)
 	return word;
 }
 
-/* Where a frame's bytes are copied from. */
-struct source {
-	const struct iovec *iov;
-	size_t at; /* in the first of them */
-};
-
-static void copy_piece(struct netvsp_queue *queue, struct source *source, uint32_t offset,
-		       uint32_t bytes)
+static void copy_piece(const struct netvsp_recv *recv, struct netvsp_source *source,
+		       uint32_t offset, uint32_t bytes)
 {
 	while (bytes) {
 		uint32_t run = (uint32_t)num_min(source->iov->iov_len - source->at, bytes);
 
-		netvsp_buffer_write(&queue->view->recv.buffer, offset,
+		netvsp_buffer_write(&recv->buffer, offset,
 				    (const uint8_t *)source->iov->iov_base + source->at, run);
 		source->at += run;
 		offset += run;
@@ -183,51 +178,66 @@ static void copy_piece(struct netvsp_queue *queue, struct source *source, uint32
 }
 
 /* Where in its piece a frame begins that takes so many bytes there. */
-static uint32_t colour(const struct netvsp_queue *queue, uint32_t piece, uint32_t bytes)
+static uint32_t colour(const struct netvsp_recv *recv, uint32_t piece, uint32_t bytes)
 {
-	uint32_t room = queue->view->recv.piece_bytes - bytes;
+	uint32_t room = recv->piece_bytes - bytes;
 	uint32_t offset = piece % NETVSP_COLOURS * NETVSP_COLOUR_BYTES;
 
 	return offset <= room ? offset : 0;
 }
 
-static void describe(const struct netvsp_view *view, const struct net_frame *frame,
-		     struct rndis_receive *receive)
+static void describe(bool has_hash, const struct net_frame *frame, struct rndis_receive *receive)
 {
 	receive->checksum = checksum_word(frame);
 	receive->has_vlan = (frame->flags & NET_FRAME_VLAN) != 0;
 	receive->vlan_tci = frame->vlan_tci;
-	receive->has_hash = frame->flags & NET_FRAME_HASH && view->config.rss.is_on;
+	receive->has_hash = has_hash && frame->flags & NET_FRAME_HASH;
 	receive->hash = frame->hash;
+}
+
+uint32_t netvsp_frame_pieces(const struct netvsp_recv *recv, uint32_t bytes)
+{
+	const uint32_t room = recv->piece_bytes - RNDIS_RECEIVE_HEAD_MAX;
+
+	return (bytes + room - 1) / room;
+}
+
+struct netvsp_range netvsp_fill_piece(const struct netvsp_recv *recv, uint32_t piece,
+				      const struct net_frame *frame, bool has_hash,
+				      struct netvsp_source *source)
+{
+	const uint32_t room = recv->piece_bytes - RNDIS_RECEIVE_HEAD_MAX;
+	const bool is_first = source->done == 0;
+	uint8_t head[RNDIS_RECEIVE_HEAD_MAX];
+	struct rndis_receive receive = { .data_bytes = (uint32_t)num_min(
+						 frame->bytes - source->done, room) };
+	uint32_t offset = piece * recv->piece_bytes, head_bytes;
+
+	source->done += receive.data_bytes;
+	if (is_first) {
+		describe(has_hash, frame, &receive);
+	}
+	if (frame->bytes > room) {
+		receive.piece = (uint8_t)(RNDIS_ID_PIECE | (is_first ? RNDIS_ID_PIECE_FIRST : 0) |
+					  (source->done == frame->bytes ? RNDIS_ID_PIECE_LAST : 0));
+	}
+	head_bytes = rndis_build_packet(head, &receive);
+	offset += colour(recv, piece, head_bytes + receive.data_bytes);
+	netvsp_buffer_write(&recv->buffer, offset, head, head_bytes);
+	copy_piece(recv, source, offset + head_bytes, receive.data_bytes);
+	return (struct netvsp_range){ offset, head_bytes + receive.data_bytes };
 }
 
 static void put_frame(struct netvsp_queue *queue, const struct net_frame *frame, uint32_t pieces)
 {
-	const struct netvsp_recv *recv = &queue->view->recv;
-	const uint32_t room = recv->piece_bytes - RNDIS_RECEIVE_HEAD_MAX;
-	struct source source = { .iov = frame->iov };
-	uint32_t left = frame->bytes;
+	struct netvsp_source source = { .iov = frame->iov };
 
 	for (uint32_t i = 0; i < pieces; i++) {
 		uint32_t piece = netvsp_piece_take(queue);
-		uint32_t offset = piece * recv->piece_bytes, head_bytes;
-		uint8_t head[RNDIS_RECEIVE_HEAD_MAX];
-		struct rndis_receive receive = { .data_bytes = (uint32_t)num_min(left, room) };
+		struct netvsp_range range = netvsp_fill_piece(
+			&queue->view->recv, piece, frame, queue->view->config.rss.is_on, &source);
 
-		if (i == 0) {
-			describe(queue->view, frame, &receive);
-		}
-		if (pieces > 1) {
-			receive.piece =
-				(uint8_t)(RNDIS_ID_PIECE | (i == 0 ? RNDIS_ID_PIECE_FIRST : 0) |
-					  (i == pieces - 1 ? RNDIS_ID_PIECE_LAST : 0));
-		}
-		head_bytes = rndis_build_packet(head, &receive);
-		offset += colour(queue, piece, head_bytes + receive.data_bytes);
-		netvsp_buffer_write(&recv->buffer, offset, head, head_bytes);
-		copy_piece(queue, &source, offset + head_bytes, receive.data_bytes);
-		batch_add(queue, piece, offset, head_bytes + receive.data_bytes);
-		left -= receive.data_bytes;
+		batch_add(queue, piece, range.offset, range.bytes);
 	}
 }
 
@@ -235,8 +245,7 @@ static void put_frame(struct netvsp_queue *queue, const struct net_frame *frame,
 static uint32_t pieces_for(const struct netvsp_queue *queue, const struct net_frame *frame)
 {
 	const struct netvsp_view *view = queue->view;
-	const uint32_t room = view->recv.piece_bytes - RNDIS_RECEIVE_HEAD_MAX;
-	uint32_t pieces = (frame->bytes + room - 1) / room;
+	uint32_t pieces = netvsp_frame_pieces(&view->recv, frame->bytes);
 
 	if (frame->bytes < NET_HEADER_BYTES || pieces + netvsp_reserve(queue) > queue->pool.owned) {
 		return 0;
@@ -247,15 +256,55 @@ static uint32_t pieces_for(const struct netvsp_queue *queue, const struct net_fr
 	return frame->bytes <= view->config.mtu + NET_HEADER_BYTES + 4 && pieces == 1 ? 1 : 0;
 }
 
-static void count_frame(struct netvsp_queue *queue, const struct net_frame *frame,
-			const uint8_t *to, uint32_t pieces)
+static void count_frame(struct netvsp_queue *queue, uint32_t bytes, const uint8_t *to,
+			uint32_t pieces)
 {
 	counter_add(&queue->counters.rx_frames, 1);
-	counter_add(&queue->counters.rx_bytes, frame->bytes);
+	counter_add(&queue->counters.rx_bytes, bytes);
 	if (pieces > 1) {
 		counter_add(&queue->counters.rx_large, 1);
 	}
 	netvsp_count_group(to, &queue->counters.rx_multicast, &queue->counters.rx_broadcast);
+}
+
+bool netvsp_rx_is_stopped(const struct netvsp_queue *queue)
+{
+	bool is_answering = queue->index == 0 && queue->nic->is_answering; /* I2 */
+
+	return queue->paused || queue->is_held || queue->rx_ring_full || is_answering;
+}
+
+int netvsp_rx_filled(struct netvsp_queue *queue, const struct netvsp_filled *filled,
+		     const struct netvsp_filled *(*next)(void *ctx), void *ctx)
+{
+	const struct netvsp_view *view = queue->view;
+	const uint32_t pieces = filled->pieces, frame_bytes = filled->frame_bytes;
+	uint8_t to[NET_MAC_BYTES];
+	bool is_lost = !view->operational || !netvsp_queue_link(queue) || pieces > view->ranges_max;
+	bool is_filtered = !is_wanted(view, filled->to);
+
+	memcpy(to, filled->to, sizeof(to));
+	if (!is_lost && !is_filtered && queue->batch.ranges + pieces > view->ranges_max &&
+	    netvsp_rx_flush(queue)) {
+		return -EAGAIN;
+	}
+	for (uint32_t i = 0; i < pieces; i++, filled = i < pieces ? next(ctx) : NULL) {
+		netvsp_piece_use(queue, filled->piece);
+		if (is_lost || is_filtered) {
+			netvsp_pieces_put_back(queue, filled->piece);
+		} else {
+			batch_add(queue, filled->piece, filled->offset, filled->bytes);
+		}
+	}
+	if (is_lost) {
+		counter_add(&queue->counters.rx_lost, 1);
+	} else if (is_filtered) {
+		counter_add(&queue->counters.rx_filtered, 1);
+	} else {
+		count_frame(queue, frame_bytes, to, pieces);
+		counter_add(&queue->counters.lane_frames, 1);
+	}
+	return 0;
 }
 
 static int on_deliver(struct net_front *front, const struct net_frame *frame)
@@ -276,7 +325,7 @@ static int on_deliver(struct net_front *front, const struct net_frame *frame)
 		counter_add(&queue->counters.rx_lost, 1);
 		return 0;
 	}
-	destination(frame, to);
+	netvsp_destination(frame, to);
 	if (!is_wanted(queue->view, to)) {
 		counter_add(&queue->counters.rx_filtered, 1);
 		return 0;
@@ -288,7 +337,7 @@ static int on_deliver(struct net_front *front, const struct net_frame *frame)
 		return -EAGAIN;
 	}
 	put_frame(queue, frame, pieces);
-	count_frame(queue, frame, to, pieces);
+	count_frame(queue, frame->bytes, to, pieces);
 	return 0;
 }
 
@@ -324,6 +373,10 @@ const struct net_front_ops netvsp_front_ops = {
 	.batch_end = on_batch_end,
 	.writable = on_net_writable,
 	.link_changed = on_link_changed,
+	.lane_create = netvsp_lane_create,
+	.lane_cut = netvsp_lane_cut,
+	.lane_deliver = netvsp_lane_deliver,
+	.lane_flush = netvsp_lane_flush,
 };
 
 /* ---- control messages: the primary's ---- */
@@ -404,6 +457,9 @@ void netvsp_rx_go_on(struct netvsp_queue *queue)
 	    queue->pool.count >= queue->rx_wanted + netvsp_reserve(queue)) {
 		queue->rx_wanted = 0;
 		net_room(queue->net);
+	}
+	if (queue->lanes) {
+		netvsp_lanes_go_on(queue);
 	}
 }
 

@@ -87,8 +87,9 @@ static void save_pieces(const struct netvsp *nic, struct save *save)
 		save->error = save->error ? save->error : -ENOMEM;
 		return;
 	}
-	memcpy(states, recv->state, recv->pieces);
 	for (uint32_t i = 0; i < recv->pieces; i++) {
+		/* What returns or was granted to a lane is nobody's. */
+		states[i] = recv->state[i] > PIECE_TAIL ? PIECE_FREE : recv->state[i];
 		bytes_put_le32(nexts + 4 * (size_t)i, states[i] == PIECE_FREE ? 0 : recv->next[i]);
 	}
 	/* The batches' pieces have not been seen by the guest: they are free. */

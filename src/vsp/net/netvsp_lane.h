@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Lanes: a way into a queue for frames from another loop (net/net.h), copied once, by the sender, into
+ * pieces of the receive buffer that the queue has granted beforehand. Only indices cross, by two rings
+ * of one writer and one reader each; nobody waits for the other.
+ *
+ *   sender's loop                                            the queue's loop
+ *                     ◄── granted: pieces ─────────────────  grant 64, refill
+ *   lane_deliver() ──── filled: where a frame lies ────────► drain: batch, ring
+ *   lane_flush()  ····· loop_post() ·····················►
+ *
+ *           want (a frame was lost for lack of pieces)
+ *   shut ──────────────────────────────────────────────► open
+ *     ▲                                                    │
+ *     └── the view changes, close, leave, pause, idle ─────┘
+ *
+ * The queue shuts a lane at once, in the middle of whatever the sender does but the copying of a frame:
+ * it takes is_open away and waits until is_busy is gone (a frame's copy at most).
+ *
+ * Invariants:
+ *   V1  While is_open or is_busy is set, what the lane knows of the buffer does not change and the buffer
+ *       is there. Both are stored and then looked at in one total order, so that one of the two sees.
+ *   V2  A piece is in granted, in filled, or not the lane's. So there are never more in either than
+ *       NETVSP_LANE_PIECES, and no ring is ever full.
+ *   V3  The queue's loop alone touches the VMBus ring, the log and the free stack.
+ *
+ *   owner   who called lane_create(), until lane_cut()
+ */
+#pragma once
+
+#include "net/net.h"
+
+struct netvsp_queue;
+
+#define NETVSP_LANE_PIECES  1024U /* a power of two */
+#define NETVSP_LANE_GRANT   64U
+#define NETVSP_LANES_MAX    64U /* into one queue */
+#define NETVSP_LANE_IDLE_NS 1000000000ULL
+
+/* The front end's table; see net/net.h. -ENOMEM; -ENOSPC: NETVSP_LANES_MAX. */
+MUST_CHECK int netvsp_lane_create(struct net_front *front, struct loop *from,
+				  struct net_lane **ret);
+void netvsp_lane_cut(struct net_lane *lane, struct loop_work *done);
+MUST_CHECK int netvsp_lane_deliver(struct net_lane *lane, const struct net_frame *frame);
+void netvsp_lane_flush(struct net_lane *lane);
+
+/* ---- for the queue, on its loop ------------------------------------------------------------------ */
+
+void netvsp_lanes_init(struct netvsp_queue *queue);
+/* Takes what is in them, as far as there is room, and has all pieces again. By the queue's view. */
+void netvsp_lanes_shut(struct netvsp_queue *queue);
+/* There may be room in the ring, or pieces. */
+void netvsp_lanes_go_on(struct netvsp_queue *queue);
+/* Frames that found no piece. */
+uint64_t netvsp_lanes_lost(const struct netvsp_queue *queue);
