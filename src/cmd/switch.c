@@ -12,6 +12,7 @@
 #include "base/num.h"
 #include "cmd/cmd.h"
 #include "cmd/switch.h"
+#include "cmd/switch_capture.h"
 #include "rpc/rpc.h"
 #include "switchd/sw_change.h"
 #include "switchd/sw_file.h"
@@ -30,7 +31,8 @@ static const char head[] =
 	"             makes a switch and starts it; keys as those of set\n"
 	"  delete NAME   ends it and removes its configuration\n"
 	"  start NAME    starts one that was made before\n"
-	"  list          all switches of this user\n";
+	"  list          all switches of this user\n"
+	"  capture NAME [KEY=VALUE]...   what passes through it, as pcapng on standard output\n";
 
 static const char tail[] = "\n"
 			   "--json prints the answer as JSON. `tabique switch VERB --help` tells "
@@ -474,6 +476,10 @@ int cmd_switch(int argc, char **argv)
 
 	if (read_words(argc - 1, argv + 1, &words, &diag)) {
 		return cmd_fail(VM_STATUS_USER, &diag);
+	}
+	if (words.command && strcmp(words.command, "capture") == 0) {
+		return words.is_help ? switch_capture_help()
+				     : switch_capture(words.name, words.pairs, words.count);
 	}
 	if (words.is_help) {
 		return help_for(&words);

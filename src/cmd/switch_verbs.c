@@ -72,6 +72,16 @@ const struct switch_verb switch_verbs[] = {
 	  .is_quiet = true },
 	{ "mirror off", "mirror=NAME", "Ends a session.\n", .is_quiet = true },
 	{ "mirror list", "", "All sessions.\n", "mirrors", "mirror from direction to" },
+	{ "ext add", "ext=NAME kind=capture|filter|forward [KEY=VALUE]...",
+	  "Says what holds for an extension that calls itself so, or changes it:\n"
+	  "  on-failure=pass|drop  frames that it does not answer in time (pass)\n"
+	  "  deadline=MS           what is in time (20)\n"
+	  "  owner=UID|any         whose process it may be\n"
+	  "Filters are asked in this order. One that is connected connects anew.\n",
+	  .is_quiet = true },
+	{ "ext remove", "ext=NAME", "Takes that back.\n", .is_quiet = true },
+	{ "ext list", "", "Extensions that are connected or configured, and how they do.\n", "exts",
+	  "ext kind state on-failure deadline asked dropped changed late full bad" },
 	{ "fdb show", "[port=PORT] [vlan=N]", "Which address is behind which port.\n", "fdb",
 	  "mac vlan port kind idle" },
 	{ "fdb add", "mac=MAC port=PORT [vlan=N]", "Says where an address is, for ever.\n",

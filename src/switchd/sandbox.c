@@ -130,10 +130,10 @@ static const int common[] = {
 
 /* What only the control thread needs. */
 static const int control[] = {
-	SYS_accept4,     SYS_memfd_create,      SYS_ftruncate, SYS_fstatfs, SYS_eventfd2,
-	SYS_pidfd_open,  SYS_readlinkat,        SYS_readlink,  SYS_dup,     SYS_shutdown,
-	SYS_getsockname, SYS_getpeername,       SYS_getuid,    SYS_geteuid, SYS_prctl,
-	SYS_fallocate,   SYS_pidfd_send_signal,
+	SYS_accept4,  SYS_socketpair,  SYS_memfd_create,      SYS_ftruncate, SYS_fstatfs,
+	SYS_eventfd2, SYS_pidfd_open,  SYS_readlinkat,        SYS_readlink,  SYS_dup,
+	SYS_shutdown, SYS_getsockname, SYS_getpeername,       SYS_getuid,    SYS_geteuid,
+	SYS_prctl,    SYS_fallocate,   SYS_pidfd_send_signal,
 };
 
 /* What NAT needs, on a core: sockets of its own, and the names of the host's resolvers. */

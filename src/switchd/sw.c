@@ -246,6 +246,10 @@ static int begin(struct sw *sw, const struct sw_run_config *config, struct gifts
 	if (err) {
 		return err;
 	}
+	err = sw_ext_create(sw, reterr);
+	if (err) {
+		return err;
+	}
 	sw_apply_first(sw);
 	if (gifts->state) {
 		sw_state_load_tables(sw, gifts->state, gifts->state_bytes);

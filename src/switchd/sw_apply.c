@@ -14,6 +14,7 @@
 #include "base/num.h"
 #include "switchd/sw_internal.h"
 #include "vswitch/core.h"
+#include "vswitch/ext.h"
 #include "vswitch/fdb.h"
 #include "vswitch/policy.h"
 
@@ -41,7 +42,12 @@ static int build(struct sw *sw, const struct sw_config *config, struct policy **
 {
 	const struct sw_policy_facts facts = { .ctx = sw, .mac = fact_mac, .link = fact_link };
 
-	return sw_policy_build(config, &facts, ret, reterr);
+	int err = sw_policy_build(config, &facts, ret, reterr);
+
+	if (!err) {
+		sw_ext_add_stages(sw, *ret);
+	}
+	return err;
 }
 
 int sw_adopt(struct sw *sw, struct diag *reterr)
@@ -51,6 +57,9 @@ int sw_adopt(struct sw *sw, struct diag *reterr)
 
 	if (!err) {
 		vswitch_adopt(sw->vswitch, policy);
+		if (sw->exts) {
+			exts_ports_changed(sw->exts);
+		}
 	}
 	return err;
 }

@@ -7,6 +7,7 @@
  *   sw_apply.c  a new configuration takes the place of the old one
  *   sw_wires.c  the host's port, uplinks, NAT
  *   sw_ports.c  the NICs of guests, which workers lend
+ *   sw_ext.c    extensions
  *   sw_verbs.c  what people ask
  *   sw_state.c  what the next process is left
  */
@@ -26,6 +27,7 @@
 #include "switchd/sw_policy.h"
 #include "vswitch/vswitch.h"
 
+struct exts;
 struct json_t;
 struct port_end;
 struct remote_host;
@@ -77,6 +79,8 @@ struct sw {
 	struct list wires; /* struct sw_wire */
 	struct list nics;  /* struct sw_nic */
 	struct remote_host *host;
+
+	struct exts *exts;
 
 	struct rpc_server *rpc;
 	struct rpc_verb *verbs;
@@ -133,6 +137,17 @@ bool sw_ports_has(const struct sw *sw, uint16_t port);
 void sw_ports_describe(const struct sw *sw, uint16_t port, struct json_t *json);
 /* The link of each NIC as the configuration has it. */
 void sw_ports_set_links(struct sw *sw);
+
+/* ---- sw_ext.c ------------------------------------------------------------------------------------ */
+
+/* Listens at listen_ext. */
+MUST_CHECK int sw_ext_create(struct sw *sw, struct diag *reterr);
+/* What extensions want at each port, into a policy that is sealed anew. */
+void sw_ext_add_stages(const struct sw *sw, struct policy *policy);
+/* After its settings have changed, the one that request names comes again. */
+void sw_ext_reconnect(struct sw *sw, const struct json_t *request);
+int sw_show_exts(struct sw *sw, const struct json_t *request, struct json_t *result,
+		 struct diag *reterr);
 
 /* ---- sw_verbs.c --------------------------------------------------------------------------------- */
 

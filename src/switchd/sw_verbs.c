@@ -41,6 +41,9 @@ static void on_change(void *ctx, const struct json_t *request, struct rpc_reply 
 	err = err ? err : sw_change(sw->config, verb, request, &changed, &result, &diag);
 	if (!err && changed) {
 		err = sw_apply(sw, changed, &diag);
+		if (!err && strncmp(verb, "ext ", 4) == 0) {
+			sw_ext_reconnect(sw, request);
+		}
 	} else if (!err && strcmp(verb, "port list") == 0) {
 		describe_ports(sw, result);
 	}
@@ -116,6 +119,11 @@ static void on_groups(void *ctx, const struct json_t *request, struct rpc_reply 
 static void on_flows(void *ctx, const struct json_t *request, struct rpc_reply *reply)
 {
 	look(ctx, request, reply, sw_show_flows);
+}
+
+static void on_ext_list(void *ctx, const struct json_t *request, struct rpc_reply *reply)
+{
+	look(ctx, request, reply, sw_show_exts);
 }
 
 static bool is_active(const struct sw *sw, uint16_t port)
@@ -214,6 +222,7 @@ static const struct rpc_verb lookers[] = {
 	{ "groups", "who is in which multicast group", on_groups },
 	{ "flows", "connections of stateful rules: port=", on_flows },
 	{ "uplink list", "all uplinks", on_uplink_list },
+	{ "ext list", "extensions: connected or configured, and how they do", on_ext_list },
 	{ "upgrade", "starts the program anew, from its file", on_upgrade },
 	{ "stop", "ends the switch; its configuration stays", on_stop },
 };
