@@ -32,8 +32,8 @@ static_assert(sizeof(struct vsc_tells) == VSC_TELLS_BYTES, "packet of one answer
 
 /* ---- life --------------------------------------------------------------------------------------- */
 
-static void ring_init(struct vsc_ring *ring, struct fake_guest *guest, struct fake_channel *channel,
-		      unsigned int which)
+void vsc_ring_init(struct vsc_ring *ring, struct fake_guest *guest, struct fake_channel *channel,
+		   unsigned int which)
 {
 	const uint8_t *hva = fake_channel_ring_data(channel, which, &ring->bytes);
 	const struct mem_range *range;
@@ -52,14 +52,19 @@ static void ring_init(struct vsc_ring *ring, struct fake_guest *guest, struct fa
 		atomic_load(which == 0 ? &ring->control->write_index : &ring->control->read_index);
 }
 
+void vsc_ring_fini(struct vsc_ring *ring)
+{
+	mem_unmap_pages(ring->data, ring->bytes / MEM_PAGE_BYTES, 2);
+}
+
 void vsc_queue_init(struct vsc_queue *queue, struct fake_guest *guest, struct fake_channel *channel)
 {
 	memset(queue, 0, sizeof(*queue));
 	queue->guest = guest;
 	queue->channel = channel;
 	queue->random = 88172645463325252ULL + fake_channel_relid(channel);
-	ring_init(&queue->asks, guest, channel, 0);
-	ring_init(&queue->tells, guest, channel, 1);
+	vsc_ring_init(&queue->asks, guest, channel, 0);
+	vsc_ring_init(&queue->tells, guest, channel, 1);
 	gpa_t pages = fake_guest_alloc(guest, VSC_DEPTH_MAX * MEM_PAGE_BYTES);
 
 	for (uint32_t i = 0; i < VSC_DEPTH_MAX; i++) {
@@ -70,8 +75,8 @@ void vsc_queue_init(struct vsc_queue *queue, struct fake_guest *guest, struct fa
 void vsc_queue_fini(struct vsc_queue *queue)
 {
 	check(queue->in_flight == 0);
-	mem_unmap_pages(queue->asks.data, queue->asks.bytes / MEM_PAGE_BYTES, 2);
-	mem_unmap_pages(queue->tells.data, queue->tells.bytes / MEM_PAGE_BYTES, 2);
+	vsc_ring_fini(&queue->asks);
+	vsc_ring_fini(&queue->tells);
 }
 
 /* ---- asking ------------------------------------------------------------------------------------- */

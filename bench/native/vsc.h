@@ -21,7 +21,7 @@
 #define VSC_IO_BYTES       4096U
 
 /* Pages of data of one ring. */
-#define VSC_RING_PAGES_MAX 64
+#define VSC_RING_PAGES_MAX 128
 
 /* A READ or WRITE of one page as a GPA-direct packet: header, page list, VSTOR packet, trailer. */
 #define VSC_ASKS_BYTES     (16U + 8 + 8 + 8 + 64 + 8)
@@ -57,6 +57,11 @@ struct vsc_queue {
 	uint64_t gfns[VSC_DEPTH_MAX]; /* a page for each command */
 	struct vsc_counts counts;
 };
+
+/* The half `which` of a channel's rings (0: guest → host), where it stands now. */
+void vsc_ring_init(struct vsc_ring *ring, struct fake_guest *guest, struct fake_channel *channel,
+		   unsigned int which);
+void vsc_ring_fini(struct vsc_ring *ring);
 
 /* The channel is negotiated and idle; borrowed until fini. */
 void vsc_queue_init(struct vsc_queue *queue, struct fake_guest *guest,
