@@ -153,6 +153,16 @@ void deliver_to_guest(struct core *core, struct port_slot *slot, struct port_end
 	if (frame->net.flags & (NET_FRAME_L4_CHECKSUM | NET_FRAME_IP_CHECKSUM)) {
 		finish(frame);
 	}
+	/* Most go as they are: to copy what has just been written in parts would wait for all stores. */
+	if (__builtin_expect(
+		    !is_tagged && !(frame->net.flags & (NET_FRAME_LSO | NET_FRAME_COALESCED)), 1)) {
+		if (frame->net.bytes > slot->view->mtu + NET_HEADER_BYTES) {
+			core_drop(core, end->port, DROP_MTU);
+			return;
+		}
+		put(core, slot, end, &frame->net);
+		return;
+	}
 	net = frame->net;
 	if (is_tagged) {
 		net.flags |= NET_FRAME_VLAN;
