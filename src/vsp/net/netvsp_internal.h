@@ -89,6 +89,9 @@
 #define NETVSP_COLOURS           8U
 #define NETVSP_COLOUR_BYTES      64U
 
+#define NETVSP_LINE_BYTES        64U /* of a cache */
+#define NETVSP_FETCH_PIECES      8U  /* so many of the next pieces' heads are fetched */
+
 /* What a frame of the MTU takes in a piece beyond it: its header, a tag, RNDIS. */
 #define NETVSP_FRAME_OVERHEAD    (NET_HEADER_BYTES + 4U + RNDIS_RECEIVE_HEAD_MAX)
 
