@@ -78,6 +78,18 @@ static int buffer_open(struct netvsp *nic, struct netvsp_buffer *buffer, uint32_
 	return err;
 }
 
+/* How much of [offset, offset + bytes) lies in one run for us; pages often follow each other. */
+static uint32_t run_bytes(const struct netvsp_buffer *buffer, uint32_t offset, uint32_t bytes)
+{
+	uint8_t *const *page = &buffer->pages[offset >> MEM_PAGE_SHIFT];
+	uint32_t run = MEM_PAGE_BYTES - (offset & (MEM_PAGE_BYTES - 1));
+
+	for (; run < bytes && page[1] == page[0] + MEM_PAGE_BYTES; page++) {
+		run += MEM_PAGE_BYTES;
+	}
+	return run < bytes ? run : bytes;
+}
+
 void netvsp_buffer_write(const struct netvsp_buffer *buffer, uint32_t offset, const void *src,
 			 uint32_t bytes)
 {
@@ -85,7 +97,7 @@ void netvsp_buffer_write(const struct netvsp_buffer *buffer, uint32_t offset, co
 
 	while (bytes) {
 		uint32_t in_page = offset & (MEM_PAGE_BYTES - 1);
-		uint32_t run = (uint32_t)num_min(bytes, MEM_PAGE_BYTES - in_page);
+		uint32_t run = run_bytes(buffer, offset, bytes);
 
 		memcpy(buffer->pages[offset >> MEM_PAGE_SHIFT] + in_page, from, run);
 		from += run;

@@ -95,6 +95,19 @@ static int add_section(struct netvsp_queue *queue, const struct nvsp_request *re
 	return 0;
 }
 
+/* So many more iovecs behind the view's; the first may go on where the last ends: Linux names each page. */
+static void view_join(struct view *view, struct iovec *iov, int count)
+{
+	struct iovec *next = iov + view->count;
+
+	if (view->count > 0 && (uint8_t *)next[-1].iov_base + next[-1].iov_len == next->iov_base) {
+		next[-1].iov_len += next->iov_len;
+		memmove(next, next + 1, (size_t)(count - 1) * sizeof(*next));
+		count--;
+	}
+	view->count += count;
+}
+
 static int add_pages(struct netvsp_queue *queue, const struct vmbus_packet *packet,
 		     struct view *view)
 {
@@ -123,7 +136,7 @@ static int add_pages(struct netvsp_queue *queue, const struct vmbus_packet *pack
 		if (count < 0) {
 			return -EBADMSG;
 		}
-		view->count += count;
+		view_join(view, queue->tx_iov, count);
 		view->bytes += range->length_bytes;
 	}
 	return 0;
