@@ -27,6 +27,7 @@
 
 #define SLICE_NS    2000000ULL
 #define SLICES_MAX  4096
+#define STEP_DEPTH  8U /* packets in flight when instructions are counted */
 #define REST_NS     5000000000ULL
 #define CLOCK_TURNS 16            /* turns between two looks at the clock */
 #define RING_BYTES  (128U * 4096) /* hv_netvsc's default */
@@ -475,7 +476,7 @@ static bool on_step(struct loop_poller *poller)
 /* Every batch is as the one before; stepping is slow. */
 static uint64_t step_bytes(const struct run *run)
 {
-	return (uint64_t)run->load.depth * run->load.batch * run->load.frame_bytes;
+	return (uint64_t)STEP_DEPTH * run->load.batch * run->load.frame_bytes;
 }
 
 /* In the child. */
@@ -487,11 +488,12 @@ static void step_main(void *ctx)
 	struct stepper stepper = { .poller.ops = &ops,
 				   .run = run,
 				   .from = 4 * step_bytes(run),
-				   .to = 8 * step_bytes(run) };
+				   .to = 6 * step_bytes(run) };
 
 	meter_pin_any(run->cpus, 2);
 	rig_create(&rig);
 	run->rig = &rig;
+	run->load.depth = STEP_DEPTH;
 	meter_pin(run->cpus[0]);
 	run_start(run);
 	loop_poller_add(rig.loop, &stepper.poller);
@@ -500,7 +502,7 @@ static void step_main(void *ctx)
 
 static void run_step(struct run *run)
 {
-	double frames = 4.0 * run->load.depth * run->load.batch;
+	double frames = 2.0 * STEP_DEPTH * run->load.batch;
 	uint64_t counts[METER_SIDES];
 
 	run->stepped = meter_steps(step_main, run, counts);
