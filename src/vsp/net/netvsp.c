@@ -564,9 +564,21 @@ static void detach_on_loop(void *arg)
 	net_detach(queue->net);
 }
 
+/* Acknowledgements that come from now on publish nothing more: nothing new is posted to the queues. */
+static void settle_on_loop(void *arg)
+{
+	struct netvsp *nic = arg;
+
+	nic->is_stale = false;
+	loop_cancel(nic->device.loop, &nic->acked);
+}
+
 /* The sub-channels first: what they have posted to the primary's loop is taken back there. */
 static void detach(struct netvsp *nic, unsigned int count)
 {
+	if (count > 0) {
+		loop_call(nic->device.loop, settle_on_loop, nic);
+	}
 	while (count-- > 0) {
 		loop_call(nic->queues[count].loop, detach_on_loop, &nic->queues[count]);
 	}
