@@ -189,6 +189,8 @@ static void compare(const struct acl *acl, struct acl_counter *counters, const s
 	      (decided >= 0 && acl_rule_at(acl, (unsigned int)decided)->is_stateful));
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
 	struct acl_rule rules[RULES];

@@ -133,6 +133,8 @@ static void act(struct flow_table *tables[2], uint32_t *now_s)
 	}
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
 {
 	struct flow_table *tables[2];

@@ -244,7 +244,7 @@ static void a_mac_with_many_identifiers_does_not_empty_the_pool(void **state)
 	make(f, &config);
 	for (int i = 0; i < 100; i++) {
 		struct dhcp_words w = words(DISCOVER, 1);
-		char id[8];
+		char id[16];
 
 		snprintf(id, sizeof(id), "id%d", i);
 		w.id = id;
