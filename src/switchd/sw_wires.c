@@ -194,7 +194,7 @@ static int open_wire(struct sw *sw, uint16_t port, enum sw_uplink_mode mode, boo
 	}
 	wire->sw = sw;
 	wire->port = port;
-	wire->mode = mode;
+	wire->mode = (uint8_t)mode;
 	wire->is_nat = is_nat;
 	wire->signature = nat_signature(sw->config);
 	snprintf(wire->dev, sizeof(wire->dev), "%s", dev);
