@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "net/uplink.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/ethtool.h>
@@ -16,10 +17,9 @@
 #include "net/tap.h"
 #include "net/xdp.h"
 
-_Static_assert(NET_UPLINK_ENDS_MAX <= NET_PACKET_ENDS_MAX &&
-		       NET_UPLINK_ENDS_MAX <= NET_XDP_QUEUES_MAX &&
-		       NET_UPLINK_ENDS_MAX <= NET_TAP_QUEUES_MAX,
-	       "every back end has so many ends");
+static_assert(NET_UPLINK_ENDS_MAX <= NET_PACKET_ENDS_MAX, "a packet socket has so many ends");
+static_assert(NET_UPLINK_ENDS_MAX <= NET_XDP_QUEUES_MAX, "AF_XDP has so many ends");
+static_assert(NET_UPLINK_ENDS_MAX <= NET_TAP_QUEUES_MAX, "a TAP device has so many ends");
 
 /* Drivers of cards that have ndo_bpf in Linux 6.1. */
 static const char *const native[] = {

@@ -178,7 +178,9 @@ static int create_tables(struct sw *sw, struct diag *reterr)
 	};
 	int err;
 
-	memcpy(config.loops, sw->loops, sizeof(*sw->loops) * sw->loop_count);
+	for (unsigned int i = 0; i < sw->loop_count; i++) {
+		config.loops[i] = sw->loops[i];
+	}
 	if (getrandom(&config.secret, sizeof(config.secret), 0) != sizeof(config.secret)) {
 		return diag_set(reterr, -EIO, "there are no random numbers");
 	}

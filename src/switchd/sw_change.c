@@ -332,8 +332,7 @@ static int set_settings(struct change *change)
 	int err = words ? 0 : diag_set(change->reterr, -ENOMEM, "no memory");
 
 	/* "none" takes it away; it could not be an interface's name otherwise. */
-	if (host_port && json_is_string(host_port) &&
-	    strcmp(json_string_value(host_port), "none") == 0) {
+	if (json_is_string(host_port) && strcmp(json_string_value(host_port), "none") == 0) {
 		memset(settings->host_port, 0, sizeof(settings->host_port));
 		settings->given &= ~(UINT64_C(1) << sw_table_find(&sw_settings_table, "host-port"));
 		json_object_del(words, "host-port");

@@ -163,13 +163,17 @@ static void on_channel_closed(struct loop_work *work)
 	struct vmbus_channel *channel = container_of(work, struct vmbus_channel, closed);
 	struct loan *loan = channel->owner;
 
-	for (unsigned int i = 0; i < loan->channel_count; i++) {
-		if (loan->channels[i] == channel) {
-			memmove(&loan->channels[i], &loan->channels[i + 1],
-				(--loan->channel_count - i) * sizeof(loan->channels[0]));
-			drop_channel(channel);
-			break;
+	unsigned int at = 0;
+
+	while (at < loan->channel_count && loan->channels[at] != channel) {
+		at++;
+	}
+	if (at < loan->channel_count) {
+		loan->channel_count--;
+		for (; at < loan->channel_count; at++) {
+			loan->channels[at] = loan->channels[at + 1];
 		}
+		drop_channel(channel);
 	}
 	if (--loan->closing == 0) {
 		leave(loan);
