@@ -43,7 +43,7 @@ void *fault_alloc(size_t count, size_t bytes)
 	return fault_point() ? NULL : calloc(count, bytes);
 }
 
-unsigned int fault_stores_left;
+_Atomic unsigned int fault_stores_left;
 
 void fault_crash(unsigned int n)
 {

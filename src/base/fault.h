@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -29,12 +30,13 @@ void *fault_alloc(size_t count, size_t bytes);
  */
 void fault_crash(unsigned int n);
 
-extern unsigned int fault_stores_left; /* fault.c's; 0: disarmed */
+extern _Atomic unsigned int fault_stores_left; /* fault.c's; 0: disarmed; any thread's stores */
 void fault_store_armed(void);
 
 static inline void fault_store(void)
 {
-	if (__builtin_expect(fault_stores_left != 0, 0)) {
+	if (__builtin_expect(atomic_load_explicit(&fault_stores_left, memory_order_relaxed) != 0,
+			     0)) {
 		fault_store_armed();
 	}
 }

@@ -131,9 +131,9 @@ static void sender_stop(struct rig *r, unsigned int i)
 {
 	struct sender *s = &r->senders[i];
 
-	/* Cut in the middle of its work: it hears of that later. */
-	s->front->ops->lane_cut(s->lane, &s->cut);
+	/* Cut in the middle of its work; it begins none when its loop has let go. */
 	atomic_store(&s->is_going, false);
+	s->front->ops->lane_cut(s->lane, &s->cut);
 	assert_true(fake_guest_wait(r->vsc.guest, is_cut, s));
 	loop_stop_thread(s->loop);
 	loop_destroy(s->loop);
