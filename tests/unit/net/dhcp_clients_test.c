@@ -208,11 +208,13 @@ static void udhcpc_gets_a_lease_renews_and_gives_it_back(void **state)
 		print_message("no udhcpc here (Debian's package udhcpc)\n");
 		skip();
 	}
-	write_script(rig, "#!/bin/sh\n"
-			  "case $1 in renew) echo renewed $ip >>$OUT;; bound)\n"
-			  "echo $ip $mask $router $dns $domain $mtu $serverid >$OUT\n"
-			  "ip addr add $ip/$mask dev $interface\n"
-			  "(sleep 0.3; kill -USR1 $PPID; sleep 0.7; kill $PPID) & ;; esac\n");
+	write_script(
+		rig,
+		"#!/bin/sh\n"
+		"case $1 in renew) echo renewed $ip >>$OUT; (sleep 0.2; kill $PPID) & ;; bound)\n"
+		"echo $ip $mask $router $dns $domain $mtu $serverid >$OUT\n"
+		"ip addr add $ip/$mask dev $interface\n"
+		"(sleep 0.3; kill -USR1 $PPID) & ;; esac\n");
 	snprintf(command, sizeof(command), "udhcpc -i eth -n -R -f -s %s >%s/log 2>&1; true",
 		 rig->script, rig->dir);
 	assert_int_equal(run(rig, command), 0);
