@@ -7,29 +7,6 @@
 
 /* ---- for people ---- */
 
-struct inspect_args {
-	struct vmbus_channel *channel;
-	struct inspect *at;
-};
-
-static void inspect_on_loop(void *arg)
-{
-	struct inspect_args *args = arg;
-	struct vmbus_device *device = args->channel->device;
-
-	channel_inspect(args->channel, args->at);
-	if (device->ops->inspect_channel) {
-		struct inspect child = inspect_child(args->at, "queue");
-
-		device->ops->inspect_channel(device, args->channel, &child);
-	}
-	if (device->ops->inspect && args->channel->index == 0) {
-		struct inspect child = inspect_child(args->at, device->ops->name);
-
-		device->ops->inspect(device, &child);
-	}
-}
-
 static void inspect_channel(struct vmbus_bus *bus, struct vmbus_channel *channel,
 			    struct inspect *at)
 {
@@ -47,8 +24,6 @@ static void inspect_channel(struct vmbus_bus *bus, struct vmbus_channel *channel
 		       guid_format(&channel->device->offer.interface_type, guid));
 	inspect_string(&item, "interface_instance",
 		       guid_format(&channel->device->offer.interface_instance, guid));
-	struct inspect_args args = { .channel = channel, .at = &item };
-
 	if (bus_away_is_away(channel->device)) {
 		inspect_bool(&item, "away", true);
 		inspect_u64(&item, "index", channel->index);
@@ -57,7 +32,7 @@ static void inspect_channel(struct vmbus_bus *bus, struct vmbus_channel *channel
 		}
 		return;
 	}
-	loop_call(channel->loop, inspect_on_loop, &args);
+	channel_inspect(channel, &item);
 }
 
 void bus_inspect(struct vmbus_bus *bus, struct inspect *at)

@@ -741,7 +741,7 @@ static void inspect_ring(struct inspect *at, const char *name, const struct vmbu
 	inspect_u64(&child, "pending_send_bytes", atomic_load(&ring->control->pending_send_bytes));
 }
 
-void channel_inspect(struct vmbus_channel *channel, struct inspect *at)
+static void inspect_channel(const struct vmbus_channel *channel, struct inspect *at)
 {
 	inspect_u64(at, "index", channel->index);
 	inspect_u64(at, "target_vp", channel->target_vp);
@@ -764,4 +764,35 @@ void channel_inspect(struct vmbus_channel *channel, struct inspect *at)
 		inspect_ring(at, "guest_to_host", &channel->in.ring);
 		inspect_ring(at, "host_to_guest", &channel->out.ring);
 	}
+}
+
+struct inspection {
+	struct vmbus_channel *channel;
+	struct inspect *at;
+};
+
+static void inspect_on_loop(void *arg)
+{
+	const struct inspection *inspection = arg;
+	struct vmbus_channel *channel = inspection->channel;
+	struct vmbus_device *device = channel->device;
+
+	inspect_channel(channel, inspection->at);
+	if (device->ops->inspect_channel) {
+		struct inspect child = inspect_child(inspection->at, "queue");
+
+		device->ops->inspect_channel(device, channel, &child);
+	}
+	if (device->ops->inspect && channel->index == 0) {
+		struct inspect child = inspect_child(inspection->at, device->ops->name);
+
+		device->ops->inspect(device, &child);
+	}
+}
+
+void channel_inspect(struct vmbus_channel *channel, struct inspect *at)
+{
+	struct inspection inspection = { channel, at };
+
+	loop_call(channel->loop, inspect_on_loop, &inspection);
 }

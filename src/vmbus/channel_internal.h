@@ -188,7 +188,7 @@ uint32_t channel_kept(const struct vmbus_channel *channel);
 /* I/O loop. No packet is taken while paused. */
 void channel_set_paused(struct vmbus_channel *channel, bool paused);
 
-/* I/O loop. */
+/* Control. The channel, and its VSP's part; asked for on their loop. */
 void channel_inspect(struct vmbus_channel *channel, struct inspect *at);
 
 /* ---- channel_journal.c, for channel.c ---- */

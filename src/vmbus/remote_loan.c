@@ -619,29 +619,6 @@ static void on_recall(struct loan *loan, const struct remote_message *message)
 	loan_stop(loan, REMOTE_RETURN_RECALLED, 0, "");
 }
 
-struct inspect_args {
-	struct vmbus_channel *channel;
-	struct inspect *at;
-};
-
-static void inspect_on_loop(void *arg)
-{
-	struct inspect_args *args = arg;
-	struct vmbus_device *device = args->channel->device;
-
-	channel_inspect(args->channel, args->at);
-	if (device->ops->inspect_channel) {
-		struct inspect child = inspect_child(args->at, "queue");
-
-		device->ops->inspect_channel(device, args->channel, &child);
-	}
-	if (device->ops->inspect && args->channel->index == 0) {
-		struct inspect child = inspect_child(args->at, device->ops->name);
-
-		device->ops->inspect(device, &child);
-	}
-}
-
 void loan_inspect(const struct loan *loan, struct inspect *at)
 {
 	static const char *const states[] = { "coming", "served", "stopping" };
@@ -651,9 +628,8 @@ void loan_inspect(const struct loan *loan, struct inspect *at)
 	inspect_string(at, "state", states[loan->state]);
 	for (unsigned int i = 0; loan->state == LOAN_SERVED && i < loan->channel_count; i++) {
 		struct inspect item = inspect_item(at, "channels");
-		struct inspect_args args = { loan->channels[i], &item };
 
-		loop_call(args.channel->loop, inspect_on_loop, &args);
+		channel_inspect(loan->channels[i], &item);
 	}
 }
 
