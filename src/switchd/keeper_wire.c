@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/shared.h"
 #include "switchd/keeper.h"
 
 #define CALL_TIMEOUT_MS 10000
@@ -19,24 +20,13 @@ union control {
 
 int keeper_send(int fd, const struct keeper_message *message, const int *fds, unsigned int fd_count)
 {
-	union control control;
+	union control control = { 0 };
 	struct iovec iov = { (void *)message, sizeof(*message) };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
 	check(fd_count <= KEEPER_FDS_MAX);
-	if (fd_count) {
-		struct cmsghdr *head;
-
-		memset(&control, 0, sizeof(control));
-		msg.msg_control = control.bytes;
-		msg.msg_controllen = CMSG_SPACE(sizeof(int) * fd_count);
-		head = CMSG_FIRSTHDR(&msg);
-		head->cmsg_level = SOL_SOCKET;
-		head->cmsg_type = SCM_RIGHTS;
-		head->cmsg_len = CMSG_LEN(sizeof(int) * fd_count);
-		memcpy(CMSG_DATA(head), fds, sizeof(int) * fd_count);
-	}
+	shared_attach(&msg, control.bytes, fds, fd_count);
 	do {
 		n = sendmsg(fd, &msg, MSG_NOSIGNAL);
 	} while (n < 0 && errno == EINTR);

@@ -2,13 +2,13 @@
 #include "vmbus/bus_away.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/num.h"
+#include "base/shared.h"
 
 /* ---- whom a message concerns ---- */
 
@@ -208,42 +208,21 @@ void bus_away_fini(struct vmbus_bus *bus)
 	}
 }
 
-/* A sealed memfd of the board's size, mapped. */
-static int make_board(int *ret_fd, struct remote_board **ret)
-{
-	int fd = memfd_create("tabique-board", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	void *at = MAP_FAILED;
-
-	if (fd >= 0 && ftruncate(fd, REMOTE_BOARD_BYTES) == 0 &&
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0) {
-		at = mmap(NULL, REMOTE_BOARD_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	}
-	if (at == MAP_FAILED) {
-		int err = -errno;
-
-		if (fd >= 0) {
-			close(fd);
-		}
-		return err;
-	}
-	*ret_fd = fd;
-	*ret = at;
-	return 0;
-}
-
 int bus_away_board(struct vmbus_bus *bus, int *ret_fd)
 {
-	struct remote_board *board = NULL;
+	struct remote_board *board;
+	void *at;
 
 	if (bus->board_fd >= 0) {
 		*ret_fd = bus->board_fd;
 		return 0;
 	}
-	int err = make_board(&bus->board_fd, &board);
+	int err = shared_create("tabique-board", REMOTE_BOARD_BYTES, 0, &at, &bus->board_fd);
 
 	if (err) {
 		return err;
 	}
+	board = at;
 	board->magic = REMOTE_BOARD_MAGIC;
 	board->version = REMOTE_BOARD_VERSION;
 	board->vps = bus->synic->ops->vp_count(bus->synic);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* A device goes to the host process and comes home: the worker's side. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -10,6 +9,7 @@
 #include "base/bytes.h"
 #include "base/fault.h"
 #include "base/num.h"
+#include "base/shared.h"
 #include "vmbus/remote_mute.h"
 #include "vmbus/remote_worker_internal.h"
 
@@ -91,25 +91,14 @@ static int make_journal(struct remote_lending *lending, size_t bytes)
 	if (bytes > REMOTE_JOURNAL_BYTES_MAX) {
 		return -E2BIG;
 	}
-	int fd = memfd_create("tabique-journal", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	void *map = MAP_FAILED;
+	void *map;
+	int err = shared_create("tabique-journal", bytes, 0, &map, &lending->journal_fd);
 
-	if (fd >= 0 && ftruncate(fd, (off_t)bytes) == 0 &&
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0) {
-		map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (!err) {
+		lending->journal_map = map;
+		lending->journal_bytes = bytes;
 	}
-	if (map == MAP_FAILED) {
-		int err = -errno;
-
-		if (fd >= 0) {
-			close(fd);
-		}
-		return err;
-	}
-	lending->journal_fd = fd;
-	lending->journal_map = map;
-	lending->journal_bytes = bytes;
-	return 0;
+	return err;
 }
 
 /* ---- away ---- */

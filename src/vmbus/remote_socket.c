@@ -11,6 +11,7 @@
 
 #include "base/fault.h"
 #include "base/num.h"
+#include "base/shared.h"
 
 #define CONTROL_BYTES (CMSG_SPACE(REMOTE_FDS_MAX * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred)))
 
@@ -35,16 +36,7 @@ static int send_now(struct remote_socket *s, const uint8_t *data, uint32_t bytes
 	struct iovec iov = { .iov_base = (void *)(uintptr_t)data, .iov_len = bytes };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	if (fd_count > 0) {
-		msg.msg_control = control.bytes;
-		msg.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
-		struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
-		memcpy(CMSG_DATA(c), fds, fd_count * sizeof(int));
-	}
+	shared_attach(&msg, control.bytes, fds, fd_count);
 	ssize_t sent = sendmsg(s->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
 
 	if (sent < 0) {

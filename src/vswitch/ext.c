@@ -18,6 +18,7 @@
 
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/shared.h"
 #include "vswitch/core_internal.h"
 #include "vswitch/ext_internal.h"
 
@@ -204,25 +205,9 @@ void exts_ports_changed(struct exts *exts)
 
 static int make_memory(const char *name, size_t bytes, unsigned int seals, void **ret, int *ret_fd)
 {
-	int fd = fault_point() ? -1 : memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	void *memory = MAP_FAILED;
-
-	if (fd >= 0 && ftruncate(fd, (off_t)bytes) == 0) {
-		memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	}
-	/* Ours is mapped already: with F_SEAL_FUTURE_WRITE nobody else gets one that can write. */
-	if (memory == MAP_FAILED ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL | seals)) {
-		if (memory != MAP_FAILED) {
-			munmap(memory, bytes);
-		}
-		if (fd >= 0) {
-			close(fd);
-		}
+	if (fault_point() || shared_create(name, bytes, seals, ret, ret_fd)) {
 		return -ENOMEM;
 	}
-	*ret = memory;
-	*ret_fd = fd;
 	return 0;
 }
 
@@ -308,17 +293,7 @@ static int send_welcome(struct ext *ext, int status, const char *text, const int
 		welcome.deadline_us = (uint32_t)(ext->rules.deadline_ns / 1000);
 	}
 	snprintf(welcome.text, sizeof(welcome.text), "%.*s", VSEXT_NAME_BYTES - 1, text);
-	if (count > 0) {
-		struct cmsghdr *cmsg;
-
-		msg.msg_control = control.bytes;
-		msg.msg_controllen = CMSG_SPACE(count * sizeof(int));
-		cmsg = CMSG_FIRSTHDR(&msg);
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(count * sizeof(int));
-		memcpy(CMSG_DATA(cmsg), fds, count * sizeof(int));
-	}
+	shared_attach(&msg, control.bytes, fds, count);
 	return sendmsg(ext->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 

@@ -21,6 +21,7 @@
 
 #include "base/fault.h"
 #include "base/num.h"
+#include "base/shared.h"
 #include "vmbus/journaled.h"
 #include "vmbus/remote_host.h"
 #include "vmbus/remote_host_internal.h"
@@ -258,16 +259,7 @@ static void say(struct world *w, struct remote_message *message, const int *fds,
 	struct iovec iov = { buf, remote_build(message, buf) };
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	if (fd_count > 0) {
-		msg.msg_control = control.bytes;
-		msg.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
-		struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
-		memcpy(CMSG_DATA(c), fds, fd_count * sizeof(int));
-	}
+	shared_attach(&msg, control.bytes, fds, fd_count);
 	assert_int_equal(sendmsg(w->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL), iov.iov_len);
 }
 
