@@ -738,6 +738,19 @@ static void what_cannot_be_opened_says_why(void **state)
 	assert_non_null(strstr(diag.text, "no Ethernet"));
 }
 
+/*
+ * All on one processor: a veth pair queues what it gets per processor, so that the kernel itself reorders
+ * the frames of a thread that moves to another one, and its TCP sends large segments again that were not lost.
+ */
+static void stay_here(void)
+{
+	cpu_set_t here;
+
+	CPU_ZERO(&here);
+	CPU_SET((size_t)sched_getcpu(), &here);
+	(void)sched_setaffinity(0, sizeof(here), &here);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -767,6 +780,7 @@ int main(int argc, char **argv)
 		printf("skipped: ip (iproute2) does not work here\n");
 		return 77;
 	}
+	stay_here();
 	home_ns = this_ns();
 	for (size_t i = 0; i < sizeof(pattern); i++) {
 		pattern[i] = (uint8_t)((i % PATTERN) * 2654435761U >> 13);
