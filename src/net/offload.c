@@ -91,30 +91,27 @@ uint16_t net_sum_fold(uint64_t sum)
 	return (uint16_t)~sum;
 }
 
-/* The sum of the pseudo header of TCP and UDP, in memory order like net_sum(). */
-static uint64_t pseudo_sum(const uint8_t *l3, const struct net_headers *h)
+uint64_t net_pseudo_sum(const uint8_t *ip, uint8_t ip_version, uint8_t protocol, uint32_t l4_bytes)
 {
-	uint32_t l4_bytes = h->end - h->l4_offset;
-	uint8_t tail[8] = { (uint8_t)(l4_bytes >> 24),
-			    (uint8_t)(l4_bytes >> 16),
-			    (uint8_t)(l4_bytes >> 8),
-			    (uint8_t)l4_bytes,
-			    0,
-			    0,
-			    0,
-			    h->protocol };
-	uint64_t sum = h->ip_version == 4 ? net_sum(l3 + 12, 8) : net_sum(l3 + 8, 32);
+	uint64_t sum = ip_version == 4 ? net_sum(ip + 12, 8) : net_sum(ip + 8, 32);
 
-	return sum + net_sum(tail, sizeof(tail));
+	return sum + __builtin_bswap16((uint16_t)(l4_bytes >> 16)) +
+	       __builtin_bswap16((uint16_t)l4_bytes) + __builtin_bswap16(protocol);
 }
 
-static void ipv4_checksum(uint8_t *l3, uint32_t bytes)
+void net_ipv4_checksum(uint8_t *ip, uint32_t header_bytes)
 {
 	uint16_t sum;
 
-	memset(l3 + 10, 0, 2);
-	sum = net_sum_fold(net_sum(l3, bytes));
-	memcpy(l3 + 10, &sum, 2);
+	memset(ip + 10, 0, 2);
+	sum = net_sum_fold(net_sum(ip, header_bytes));
+	memcpy(ip + 10, &sum, 2);
+}
+
+/* Of a frame's TCP or UDP. */
+static uint64_t pseudo_sum(const uint8_t *l3, const struct net_headers *h)
+{
+	return net_pseudo_sum(l3, h->ip_version, h->protocol, h->end - h->l4_offset);
 }
 
 /* ---- headers ---- */
@@ -274,7 +271,7 @@ int net_offload_finish(uint8_t *frame, uint32_t bytes, uint16_t flags)
 		bytes_put_be16(l3 + (h.ip_version == 4 ? 2 : 4), (uint16_t)length);
 	}
 	if (h.ip_version == 4 && (flags & (NET_FRAME_IP_CHECKSUM | NET_FRAME_LSO))) {
-		ipv4_checksum(l3, (uint32_t)h.l4_offset - h.l3_offset);
+		net_ipv4_checksum(l3, (uint32_t)h.l4_offset - h.l3_offset);
 	}
 	if (flags & (NET_FRAME_L4_CHECKSUM | NET_FRAME_LSO)) {
 		if (!has_l4(frame, &h, &l4_bytes)) {
@@ -379,7 +376,7 @@ static void mend_head(struct tcp_cut *cut, uint32_t piece, uint16_t id, uint32_t
 	if (ph.ip_version == 4) {
 		bytes_put_be16(l3 + 2, (uint16_t)(ph.end - ph.l3_offset));
 		bytes_put_be16(l3 + 4, id);
-		ipv4_checksum(l3, (uint32_t)ph.l4_offset - ph.l3_offset);
+		net_ipv4_checksum(l3, (uint32_t)ph.l4_offset - ph.l3_offset);
 	} else {
 		bytes_put_be16(l3 + 4, (uint16_t)(ph.end - ph.l3_offset - IPV6_BYTES));
 	}
@@ -471,7 +468,7 @@ static int cut_ipv4(const uint8_t *frame, const struct net_headers *h, uint32_t 
 		bytes_put_be16(head + h->l3_offset + 6,
 			       (uint16_t)((offset & 0x1fff) |
 					  (is_last ? fragment & IPV4_FRAG_MORE : IPV4_FRAG_MORE)));
-		ipv4_checksum(head + h->l3_offset, ip_bytes);
+		net_ipv4_checksum(head + h->l3_offset, ip_bytes);
 		fn(ctx, iov, 2, h->l4_offset + piece);
 	}
 	return 0;

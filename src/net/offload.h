@@ -46,6 +46,10 @@ uint64_t net_sum(const void *buf, size_t bytes);
 uint64_t net_sum_iov(const struct iovec *iov, int count, uint32_t offset, uint32_t bytes);
 /* Folds a sum to 16 bits in network order as it lies in memory, complemented. */
 uint16_t net_sum_fold(uint64_t sum);
+/* The sum of TCP's, UDP's or ICMPv6's pseudo header: ip points at the IP header, l4_bytes follow it. */
+uint64_t net_pseudo_sum(const uint8_t *ip, uint8_t ip_version, uint8_t protocol, uint32_t l4_bytes);
+/* Makes the checksum of an IPv4 header. */
+void net_ipv4_checksum(uint8_t *ip, uint32_t header_bytes);
 
 /*
  * Does what frame->flags say has not been done: checksums, and the lengths of an LSO frame, which

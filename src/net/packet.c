@@ -6,13 +6,13 @@
 #include <fcntl.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
-#include <net/if.h>
 #include <net/if_arp.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "net/interface.h"
 #include "net/wire_internal.h"
 
 /* Newer than the C library's headers. */
@@ -238,17 +238,12 @@ static int say_why(const char *name, int err, struct diag *reterr)
 /* Its index; or a negative errno. */
 static int find_interface(const char *name, bool *ret_up)
 {
-	struct ifreq request = { 0 };
-	int fd, ifindex, err = 0;
+	struct ifreq request;
+	int fd = net_interface_ask(name, &request), ifindex, err = 0;
 
-	if (strlen(name) == 0 || strlen(name) >= IFNAMSIZ) {
-		return -ENODEV;
-	}
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0) {
-		return -errno;
+		return fd;
 	}
-	memcpy(request.ifr_name, name, strlen(name));
 	if (ioctl(fd, SIOCGIFINDEX, &request)) {
 		err = -errno;
 	}

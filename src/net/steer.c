@@ -4,15 +4,11 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/num.h"
+#include "proto/ether.h"
 
-#define ETHER_IPV4  0x0800
-#define ETHER_IPV6  0x86dd
-#define ETHER_TAG   0x8100
-#define ETHER_TAG_S 0x88a8
-#define PROTO_TCP   6
-#define PROTO_UDP   17
-#define TAGS_MAX    2
+#define TAGS_MAX 2
 
 void steer_init(struct steer *steer, const struct net_rss *rss)
 {
@@ -60,13 +56,9 @@ bool steer_hash_ip(const struct steer *steer, bool is_ipv6, const uint8_t *sourc
 
 static uint8_t l4_of(uint8_t protocol)
 {
-	return protocol == PROTO_TCP ? NET_L4_TCP
-				     : (protocol == PROTO_UDP ? NET_L4_UDP : NET_L4_NONE);
-}
-
-static uint16_t be16(const uint8_t *at)
-{
-	return (uint16_t)(at[0] << 8 | at[1]);
+	return protocol == IP_PROTOCOL_TCP
+		       ? NET_L4_TCP
+		       : (protocol == IP_PROTOCOL_UDP ? NET_L4_UDP : NET_L4_NONE);
 }
 
 bool steer_hash(const struct steer *steer, const uint8_t *head, uint32_t bytes, uint32_t *ret_hash)
@@ -77,19 +69,19 @@ bool steer_hash(const struct steer *steer, const uint8_t *head, uint32_t bytes, 
 	if (bytes < at) {
 		return false;
 	}
-	type = be16(head + 12);
-	for (int i = 0; i < TAGS_MAX && (type == ETHER_TAG || type == ETHER_TAG_S); i++) {
+	type = bytes_be16(head + 12);
+	for (int i = 0; i < TAGS_MAX && (type == ETHER_TYPE_VLAN || type == ETHER_TYPE_QINQ); i++) {
 		if (bytes - at < 4) {
 			return false;
 		}
-		type = be16(head + at + 2);
+		type = bytes_be16(head + at + 2);
 		at += 4;
 	}
 	head += at;
 	bytes -= at;
-	if (type == ETHER_IPV4 && bytes >= 20 && head[0] >> 4 == 4) {
+	if (type == ETHER_TYPE_IPV4 && bytes >= 20 && head[0] >> 4 == 4) {
 		/* Of a fragment, only the first has ports: all go by their addresses. */
-		bool is_fragment = (be16(head + 6) & 0x3fff) != 0;
+		bool is_fragment = (bytes_be16(head + 6) & 0x3fff) != 0;
 
 		length = (head[0] & 15U) * 4;
 		return length >= 20 &&
@@ -97,7 +89,7 @@ bool steer_hash(const struct steer *steer, const uint8_t *head, uint32_t bytes, 
 				     !is_fragment && bytes >= length + 4 ? head + length : NULL,
 				     ret_hash);
 	}
-	if (type == ETHER_IPV6 && bytes >= 40 && head[0] >> 4 == 6) {
+	if (type == ETHER_TYPE_IPV6 && bytes >= 40 && head[0] >> 4 == 6) {
 		/* Ports behind extension headers are not looked for: addresses will do. */
 		return steer_hash_ip(steer, true, head + 8, head + 24, l4_of(head[6]),
 				     bytes >= 44 ? head + 40 : NULL, ret_hash);

@@ -6,13 +6,13 @@
 #include <fcntl.h>
 #include <linux/ethtool.h>
 #include <linux/sockios.h>
-#include <net/if.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/num.h"
+#include "net/interface.h"
 #include "net/packet.h"
 #include "net/tap.h"
 #include "net/xdp.h"
@@ -44,18 +44,13 @@ enum net_uplink_mode net_uplink_for_driver(const char *driver)
 static void find_driver(const char *name, char driver[32])
 {
 	struct ethtool_drvinfo info = { .cmd = ETHTOOL_GDRVINFO };
-	struct ifreq request = { 0 };
-	int fd;
+	struct ifreq request;
+	int fd = net_interface_ask(name, &request);
 
 	driver[0] = 0;
-	if (strlen(name) >= IFNAMSIZ) {
-		return;
-	}
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0) {
 		return;
 	}
-	memcpy(request.ifr_name, name, strlen(name));
 	request.ifr_data = (void *)&info;
 	if (ioctl(fd, SIOCETHTOOL, &request) == 0) {
 		memcpy(driver, info.driver, 31);

@@ -52,11 +52,8 @@ static uint32_t pull(struct source *source, uint8_t *to, uint32_t bytes)
 /* The folded sum of the pseudo header: what the checksum's field holds until somebody completes it. */
 static uint16_t pseudo_checksum(const uint8_t *l3, const struct net_headers *h)
 {
-	uint8_t tail[8] = { 0, 0, 0, 0, 0, 0, 0, h->protocol };
-	uint64_t sum = h->ip_version == 4 ? net_sum(l3 + 12, 8) : net_sum(l3 + 8, 32);
-
-	bytes_put_be32(tail, h->end - h->l4_offset);
-	return (uint16_t)~net_sum_fold(sum + net_sum(tail, sizeof(tail)));
+	return (uint16_t)~net_sum_fold(
+		net_pseudo_sum(l3, h->ip_version, h->protocol, h->end - h->l4_offset));
 }
 
 /*
@@ -144,12 +141,7 @@ static int mend(const struct net_frame *frame, uint8_t *head, uint32_t have, uin
 		return -EBADMSG;
 	}
 	if (h.ip_version == 4 && frame->flags & (NET_FRAME_IP_CHECKSUM | NET_FRAME_LSO)) {
-		uint8_t *l3 = head + h.l3_offset;
-		uint16_t sum;
-
-		memset(l3 + 10, 0, 2);
-		sum = net_sum_fold(net_sum(l3, (size_t)h.l4_offset - h.l3_offset));
-		memcpy(l3 + 10, &sum, 2);
+		net_ipv4_checksum(head + h.l3_offset, (uint32_t)h.l4_offset - h.l3_offset);
 	}
 	if (frame->flags & (NET_FRAME_L4_CHECKSUM | NET_FRAME_LSO)) {
 		/* The kernel sums up to the frame's end: no padding there. */

@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <linux/if_link.h>
 #include <linux/virtio_net.h>
-#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -19,6 +18,7 @@
 #include "base/fault.h"
 #include "base/num.h"
 #include "net/fifo.h"
+#include "net/interface.h"
 #include "net/offload.h"
 #include "net/wire_internal.h"
 #include "proto/ether.h"
@@ -87,10 +87,8 @@ static void give_back(struct xdp_queue *q)
  */
 static void note_checksum(const uint8_t *frame, uint32_t bytes, struct virtio_net_hdr *hdr)
 {
-	uint8_t tail[8] = { 0 };
 	struct net_headers h;
 	uint32_t offset;
-	uint64_t sum;
 	uint16_t field;
 
 	if (net_headers_parse(frame, bytes, false, &h) || h.is_fragment ||
@@ -101,11 +99,8 @@ static void note_checksum(const uint8_t *frame, uint32_t bytes, struct virtio_ne
 	if (h.l4_offset + offset + 2 > h.end) {
 		return;
 	}
-	bytes_put_be32(tail, h.end - h.l4_offset);
-	tail[7] = h.protocol;
-	sum = h.ip_version == 4 ? net_sum(frame + h.l3_offset + 12, 8)
-				: net_sum(frame + h.l3_offset + 8, 32);
-	field = (uint16_t)~net_sum_fold(sum + net_sum(tail, sizeof(tail)));
+	field = (uint16_t)~net_sum_fold(
+		net_pseudo_sum(frame + h.l3_offset, h.ip_version, h.protocol, h.end - h.l4_offset));
 	if (memcmp(frame + h.l4_offset + offset, &field, 2) == 0) {
 		hdr->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
 		hdr->csum_start = h.l4_offset;
@@ -443,17 +438,12 @@ bool net_xdp_is_there(void)
 /* Its MTU; or a negative errno. */
 static int mtu_of(const char *name)
 {
-	struct ifreq request = { 0 };
-	int fd, mtu;
+	struct ifreq request;
+	int fd = net_interface_ask(name, &request), mtu;
 
-	if (strlen(name) == 0 || strlen(name) >= IFNAMSIZ) {
-		return -ENODEV;
-	}
-	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0) {
-		return -errno;
+		return fd;
 	}
-	memcpy(request.ifr_name, name, strlen(name));
 	mtu = ioctl(fd, SIOCGIFMTU, &request) ? -errno : request.ifr_mtu;
 	close(fd);
 	return mtu;

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/num.h"
+#include "net/interface.h"
 #include "net/linkwatch.h"
 #include "net/packet.h"
 #include "net/tap.h"
@@ -147,10 +148,9 @@ static void close_tap(struct keeper_tap *tap)
 /* A TAP of a switch is of no use while it is down; whoever wants it down says so afterwards. */
 static void set_up(const char *name)
 {
-	auto_close int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct ifreq request = { 0 };
+	struct ifreq request;
+	auto_close int fd = net_interface_ask(name, &request);
 
-	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", name);
 	if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &request)) {
 		return;
 	}
