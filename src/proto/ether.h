@@ -41,6 +41,8 @@
 #define IPV6_EXT_AH           51U
 #define IPV6_EXT_DESTINATION  60U
 #define IPV6_EXT_MOBILITY     135U
+#define IPV6_EXT_HIP          139U
+#define IPV6_EXT_SHIM6        140U
 
 #define ARP_OPERATION_REQUEST 1U
 #define ARP_OPERATION_REPLY   2U

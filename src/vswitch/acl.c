@@ -9,8 +9,6 @@
 #include "proto/ether.h"
 
 /* more IPv6 extension headers (RFC 7401, 5533), as frame.c steps over them */
-#define IPV6_EXT_HIP    139U
-#define IPV6_EXT_SHIM6  140U
 
 #define PREFIX_BITS_MAX 128U
 #define MAPPED_BITS     96U
@@ -358,19 +356,7 @@ static bool is_protocol_hidden(const struct vframe_key *key)
 	if (key->ip_version != 6) {
 		return key->protocol == IPV6_EXT_AH; /* else the parser steps over it */
 	}
-	switch (key->protocol) {
-	case IPV6_EXT_HOP_BY_HOP:
-	case IPV6_EXT_ROUTING:
-	case IPV6_EXT_FRAGMENT:
-	case IPV6_EXT_AH:
-	case IPV6_EXT_DESTINATION:
-	case IPV6_EXT_MOBILITY:
-	case IPV6_EXT_HIP:
-	case IPV6_EXT_SHIM6:
-		return true;
-	default:
-		return false;
-	}
+	return vframe_is_extension(key->protocol);
 }
 
 static bool has_l4_fields(uint8_t protocol)

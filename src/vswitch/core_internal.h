@@ -245,6 +245,9 @@ void core_wake_all(struct vswitch *vswitch);
 int pipeline_run(struct core *core, struct port_end *from, struct net_frame *frames,
 		 unsigned int count, unsigned int *ret_taken);
 
+/* The same of one frame that has no room for a head in front of its iovecs. */
+int pipeline_run_one(struct port_end *from, const struct net_frame *frame);
+
 /* Stage 8, and what precedes the turn: frame->to or frame->drop. Whether it is for many (flooded, group). */
 bool pipeline_forward(struct core *core, struct vframe *frame);
 /* DROP_NONE, or why not. */

@@ -27,12 +27,7 @@ static bool is_ip_sum_good(const struct vframe *frame)
 
 static void make_ip_sum(struct vframe *frame)
 {
-	uint8_t *ip = frame->head + frame->key.l3_offset;
-	uint16_t sum;
-
-	memset(ip + 10, 0, 2);
-	sum = net_sum_fold(net_sum(ip, ip_header_bytes(frame)));
-	memcpy(ip + 10, &sum, 2);
+	net_ipv4_checksum(frame->head + frame->key.l3_offset, ip_header_bytes(frame));
 }
 
 static void make_l4_sum(struct vframe *frame)
@@ -42,14 +37,12 @@ static void make_l4_sum(struct vframe *frame)
 	uint8_t *field = frame->head + key->l4_offset + (is_tcp ? 16 : 6);
 	const uint8_t *ip = frame->head + key->l3_offset;
 	uint32_t bytes = vframe_ip_end(frame) - key->l4_offset;
-	uint64_t sum = key->ip_version == 4 ? net_sum(ip + 12, 8) : net_sum(ip + 8, 32);
 	uint16_t folded;
 
 	memset(field, 0, 2);
-	sum += (uint64_t)__builtin_bswap16((uint16_t)bytes) +
-	       __builtin_bswap16((uint16_t)key->protocol);
-	sum += net_sum_iov(frame->net.iov, frame->net.iov_count, key->l4_offset, bytes);
-	folded = net_sum_fold(sum);
+	folded = net_sum_fold(
+		net_pseudo_sum(ip, key->ip_version, key->protocol, bytes) +
+		net_sum_iov(frame->net.iov, frame->net.iov_count, key->l4_offset, bytes));
 	if (!is_tcp && folded == 0) {
 		folded = 0xffff;
 	}
@@ -69,6 +62,14 @@ static void finish(struct vframe *frame)
 		}
 	}
 	frame->net.flags &= (uint16_t) ~(NET_FRAME_IP_CHECKSUM | NET_FRAME_L4_CHECKSUM);
+}
+
+static void set_tag(struct net_frame *net, uint16_t tci, bool is_tagged)
+{
+	if (is_tagged) {
+		net->flags |= NET_FRAME_VLAN;
+		net->vlan_tci = tci;
+	}
 }
 
 /* ---- to a guest -------------------------------------------------------------------------------- */
@@ -148,35 +149,28 @@ static void deliver_large(struct core *core, struct port_slot *slot, struct port
 void deliver_to_guest(struct core *core, struct port_slot *slot, struct port_end *end,
 		      struct vframe *frame, uint16_t tci, bool is_tagged)
 {
-	struct net_frame net;
+	const struct net_frame *net = &frame->net;
+	struct net_frame copy;
 
 	if (frame->net.flags & (NET_FRAME_L4_CHECKSUM | NET_FRAME_IP_CHECKSUM)) {
 		finish(frame);
 	}
 	/* Most go as they are: to copy what has just been written in parts would wait for all stores. */
-	if (__builtin_expect(
-		    !is_tagged && !(frame->net.flags & (NET_FRAME_LSO | NET_FRAME_COALESCED)), 1)) {
-		if (frame->net.bytes > slot->view->mtu + NET_HEADER_BYTES) {
-			core_drop(core, end->port, DROP_MTU);
+	if (__builtin_expect(is_tagged || frame->net.flags & (NET_FRAME_LSO | NET_FRAME_COALESCED),
+			     0)) {
+		copy = frame->net;
+		set_tag(&copy, tci, is_tagged);
+		if (copy.flags & (NET_FRAME_LSO | NET_FRAME_COALESCED)) {
+			deliver_large(core, slot, end, frame, &copy);
 			return;
 		}
-		put(core, slot, end, &frame->net);
-		return;
+		net = &copy;
 	}
-	net = frame->net;
-	if (is_tagged) {
-		net.flags |= NET_FRAME_VLAN;
-		net.vlan_tci = tci;
-	}
-	if (__builtin_expect(net.flags & (NET_FRAME_LSO | NET_FRAME_COALESCED), 0)) {
-		deliver_large(core, slot, end, frame, &net);
-		return;
-	}
-	if (net.bytes > slot->view->mtu + NET_HEADER_BYTES) {
+	if (net->bytes > slot->view->mtu + NET_HEADER_BYTES) {
 		core_drop(core, end->port, DROP_MTU);
 		return;
 	}
-	put(core, slot, end, &net);
+	put(core, slot, end, net);
 }
 
 /* ---- to a wire --------------------------------------------------------------------------------- */
@@ -191,10 +185,7 @@ static void deliver_to_wire(struct core *core, struct port_slot *slot, struct po
 		net.flags |= NET_FRAME_LSO;
 	}
 	net.flags &= (uint16_t) ~(NET_FRAME_COALESCED | NET_FRAME_CHECKSUM_GOOD | NET_FRAME_HASH);
-	if (is_tagged) {
-		net.flags |= NET_FRAME_VLAN;
-		net.vlan_tci = tci;
-	}
+	set_tag(&net, tci, is_tagged);
 	port_wire_send(core, end, slot, &net);
 }
 
@@ -261,10 +252,7 @@ void deliver(struct core *core, unsigned int port, struct vframe *frame, uint16_
 		return;
 	}
 	net = frame->net;
-	if (is_tagged) {
-		net.flags |= NET_FRAME_VLAN;
-		net.vlan_tci = tci;
-	}
+	set_tag(&net, tci, is_tagged);
 	if (!core_hand_over(core, to, (uint16_t)port, (uint16_t)queue, &net)) {
 		core_drop(core, port, slot->view->is_wire ? DROP_UPLINK_FULL : DROP_NO_LANE);
 	}

@@ -17,8 +17,6 @@
 #define IPV4_OFFSET       0x1fffU
 #define IPV6_MORE         0x0001U
 #define IPV6_OFFSET       0xfff8U
-#define IPV6_EXT_HIP      139U
-#define IPV6_EXT_SHIM6    140U
 #define MAPPED            0xffff00000000ULL
 
 /* What of vframe.lent is given back: its first iovec, its second. */
@@ -305,7 +303,7 @@ static void parse_ipv4(struct vframe *frame, uint32_t l3)
 	parse_l4(frame, l4, end);
 }
 
-static bool is_extension(uint8_t protocol)
+bool vframe_is_extension(uint8_t protocol)
 {
 	switch (protocol) {
 	case IPV6_EXT_HOP_BY_HOP:
@@ -328,7 +326,7 @@ static uint32_t skip_extensions(struct vframe *frame, uint32_t at, uint32_t end)
 	struct vframe_key *key = &frame->key;
 
 	end = end < frame->head_bytes ? end : frame->head_bytes;
-	for (unsigned int i = 0; is_extension(key->protocol); i++) {
+	for (unsigned int i = 0; vframe_is_extension(key->protocol); i++) {
 		const uint8_t *header;
 		uint8_t kind = key->protocol;
 		uint32_t bytes = 8;

@@ -184,6 +184,9 @@ void vframe_unpull(struct vframe *frame);
 #define VFRAME_EXTENSIONS_MAX 8U
 void vframe_parse(struct vframe *frame, uint64_t secret);
 
+/* An IPv6 extension header, by its number: what is behind it says what the frame carries. */
+bool vframe_is_extension(uint8_t protocol);
+
 /*
  * Takes the first tag out of the frame, if it is there (0x8100 and no NET_FRAME_VLAN): it becomes
  * net.vlan_tci with NET_FRAME_VLAN, and all offsets move. After vframe_parse(). vlan_ingress() does it.

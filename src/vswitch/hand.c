@@ -7,6 +7,7 @@
 
 #include "base/fault.h"
 #include "base/num.h"
+#include "net/fifo.h"
 
 #define ENTRY_ALIGN 16U
 
@@ -45,14 +46,6 @@ static uint32_t room(struct hand_ring *ring, uint32_t wanted)
 	return HAND_RING_BYTES - (ring->put - ring->taken_seen);
 }
 
-static void gather(uint8_t *to, const struct net_frame *frame)
-{
-	for (int i = 0; i < frame->iov_count; i++) {
-		memcpy(to, frame->iov[i].iov_base, frame->iov[i].iov_len);
-		to += frame->iov[i].iov_len;
-	}
-}
-
 bool hand_put(struct hand_ring *ring, uint16_t port, uint16_t queue, const struct net_frame *frame)
 {
 	uint32_t step =
@@ -85,7 +78,7 @@ bool hand_put(struct hand_ring *ring, uint16_t port, uint16_t queue, const struc
 		.mss = frame->mss,
 		.hash = frame->hash,
 	};
-	gather(entry->data, frame);
+	fifo_gather(entry->data, frame);
 	ring->put += step;
 	return true;
 }

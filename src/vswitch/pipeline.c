@@ -680,6 +680,20 @@ int pipeline_run(struct core *core, struct port_end *from, struct net_frame *fra
 	return 0;
 }
 
+int pipeline_run_one(struct port_end *from, const struct net_frame *frame)
+{
+	struct core *core = from->core;
+	struct net_frame copy = *frame;
+	unsigned int taken;
+
+	if (frame->iov_count < 1 || frame->iov_count > NET_IOV_MAX) {
+		return 0;
+	}
+	memcpy(core->iov + 1, frame->iov, (size_t)frame->iov_count * sizeof(*frame->iov));
+	copy.iov = core->iov + 1;
+	return pipeline_run(core, from, &copy, 1, &taken);
+}
+
 /* ---- extensions' way back ---------------------------------------------------------------------- */
 
 void core_held(const struct vframe *frame, enum core_stage stage, uint16_t port,

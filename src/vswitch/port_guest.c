@@ -27,22 +27,9 @@ static int guest_send_many(struct net *net, struct net_frame *frames, unsigned i
 	return pipeline_run(end->core, end, frames, count, ret_taken);
 }
 
-/* A frame alone, that has no room for a head in front of its iovecs. */
 static int guest_send(struct net *net, const struct net_frame *frame)
 {
-	struct port_end *end = end_of(net);
-	struct core *core = end->core;
-	struct net_frame copy = *frame;
-	unsigned int taken;
-
-	if (frame->iov_count < 1 || frame->iov_count > NET_IOV_MAX) {
-		return 0;
-	}
-	for (int i = 0; i < frame->iov_count; i++) {
-		core->iov[i + 1] = frame->iov[i];
-	}
-	copy.iov = core->iov + 1;
-	return pipeline_run(core, end, &copy, 1, &taken);
+	return pipeline_run_one(end_of(net), frame);
 }
 
 static void guest_configured(struct net *net)

@@ -19,18 +19,8 @@ static struct port_end *end_of(struct net_front *front)
 static int on_deliver(struct net_front *front, const struct net_frame *frame)
 {
 	struct port_end *end = end_of(front);
-	struct core *core = end->core;
-	struct net_frame copy = *frame;
-	unsigned int taken;
 
-	if (frame->iov_count < 1 || frame->iov_count > NET_IOV_MAX || end->is_leaving) {
-		return 0;
-	}
-	for (int i = 0; i < frame->iov_count; i++) {
-		core->iov[i + 1] = frame->iov[i];
-	}
-	copy.iov = core->iov + 1;
-	return pipeline_run(core, end, &copy, 1, &taken);
+	return end->is_leaving ? 0 : pipeline_run_one(end, frame);
 }
 
 static void on_batch_end(struct net_front *front)
@@ -151,8 +141,7 @@ int port_wire_attach(struct vswitch *vswitch, uint16_t port, struct net *net, st
 	}
 	err = port_end_init(end, vswitch, port, net_loop(net));
 	if (err) {
-		fifo_fini(&end->backlog);
-		free(end);
+		port_wire_free(end);
 		return err;
 	}
 	end->is_wire = true;
@@ -161,8 +150,7 @@ int port_wire_attach(struct vswitch *vswitch, uint16_t port, struct net *net, st
 	err = net_attach(net, &end->front, &config);
 	if (err) {
 		port_end_fini(end);
-		fifo_fini(&end->backlog);
-		free(end);
+		port_wire_free(end);
 		return err;
 	}
 	port_end_join(end);
