@@ -62,10 +62,17 @@ const struct switch_verb switch_verbs[] = {
 	{ "acl add", "port=PORT|profile=NAME KEY=VALUE...",
 	  "Adds a rule, and says its number.\n" RULE_KEYS },
 	{ "acl remove", "rule=N", "Removes a rule.\n", .is_quiet = true },
-	{ "acl list", "[port=PORT]", "All rules, with how many frames each has matched.\n", "acl",
+	{ "acl list", "[port=PORT]",
+	  "All rules, with how many frames each has matched, and their bytes, over all ports; "
+	  "with\n"
+	  "port= those that hold there, a profile's too, and what they counted there. What a\n"
+	  "stateful rule's connections carry after their first frame counts for no rule.\n",
+	  "acl",
 	  "rule port profile direction priority action proto local local-port remote remote-port "
 	  "stateful frames bytes" },
-	{ "acl zero", "[port=PORT]", "Their counters begin at 0 again.\n", .is_quiet = true },
+	{ "acl zero", "[port=PORT] [rule=N]",
+	  "Their counters begin at 0 again: of all rules, of those at a port, or of one.\n",
+	  .is_quiet = true },
 	{ "mirror set", "mirror=NAME from=PORT,... direction=in|out|both to=PORT",
 	  "Makes or changes a session: what these ports send, get, or both, is copied to "
 	  "another.\n",

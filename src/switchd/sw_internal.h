@@ -8,6 +8,7 @@
  *   sw_wires.c  the host's port, uplinks, NAT
  *   sw_ports.c  the NICs of guests, which workers lend
  *   sw_ext.c    extensions
+ *   sw_rules.c  what rules count
  *   sw_verbs.c  what people ask
  *   sw_state.c  what the next process is left
  */
@@ -168,6 +169,14 @@ int sw_show_stats(struct sw *sw, const struct json_t *request, struct json_t *re
 		  struct diag *reterr);
 /* The configured addresses into all FDBs, and those of `before` out of them (NULL: none). */
 void sw_set_statics(struct sw *sw, const struct sw_config *before);
+
+/* ---- sw_rules.c --------------------------------------------------------------------------------- */
+
+/* Rules with their counters, over all ports or (port=) as that one has them. */
+int sw_show_rules(struct sw *sw, const struct json_t *request, struct json_t *result,
+		  struct diag *reterr);
+int sw_zero_rules(struct sw *sw, const struct json_t *request, struct json_t *result,
+		  struct diag *reterr);
 
 /* ---- sw_state.c --------------------------------------------------------------------------------- */
 

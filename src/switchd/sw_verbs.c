@@ -170,31 +170,14 @@ static void on_uplink_list(void *ctx, const struct json_t *request, struct rpc_r
 	look(ctx, request, reply, list_uplinks);
 }
 
-static int list_rules(struct sw *sw, const struct json_t *request, struct json_t *result,
-		      struct diag *reterr)
-{
-	const char *port = json_string_value(json_object_get(request, "port"));
-	json_t *list = json_array();
-
-	(void)reterr;
-	for (unsigned int i = 0; i < sw->config->lists[SW_LIST_RULES].count; i++) {
-		const struct sw_rule *rule = sw_list_at(sw->config, SW_LIST_RULES, i);
-		json_t *json = json_object();
-
-		if (port && strcmp(rule->port, port) != 0) {
-			json_decref(json);
-			continue;
-		}
-		sw_object_build(sw_lists[SW_LIST_RULES].table, rule, true, json);
-		json_array_append_new(list, json);
-	}
-	json_object_set_new(result, "acl", list);
-	return 0;
-}
-
 static void on_acl_list(void *ctx, const struct json_t *request, struct rpc_reply *reply)
 {
-	look(ctx, request, reply, list_rules);
+	look(ctx, request, reply, sw_show_rules);
+}
+
+static void on_acl_zero(void *ctx, const struct json_t *request, struct rpc_reply *reply)
+{
+	look(ctx, request, reply, sw_zero_rules);
 }
 
 /* ---- ends --------------------------------------------------------------------------------------- */
@@ -216,7 +199,8 @@ static void on_stop(void *ctx, const struct json_t *request, struct rpc_reply *r
 static const struct rpc_verb lookers[] = {
 	{ "show", "the switch: settings, and what runs", on_show },
 	{ "stats", "frames and bytes of each port, and what was dropped: port=", on_stats },
-	{ "acl list", "all rules: port=", on_acl_list },
+	{ "acl list", "all rules, and what they have counted: port=", on_acl_list },
+	{ "acl zero", "their counters begin at 0 again: port=, rule=", on_acl_zero },
 	{ "fdb show", "which address is behind which port: port=, vlan=", on_fdb_show },
 	{ "fdb flush", "forgets what was learned: port=", on_fdb_flush },
 	{ "groups", "who is in which multicast group", on_groups },

@@ -326,6 +326,29 @@ void acl_counters_carry(const struct acl *acl, struct acl_counter *to, const str
 	}
 }
 
+void acl_counters_zero(const struct acl *acl, struct acl_counter *counters, uint32_t id)
+{
+	for (unsigned int i = 0; i < acl->count; i++) {
+		if (id == 0 || acl->rules[i].id == id) {
+			atomic_store_explicit(&counters[i].frames, 0, memory_order_relaxed);
+			atomic_store_explicit(&counters[i].bytes, 0, memory_order_relaxed);
+		}
+	}
+}
+
+bool acl_counters_base(const struct acl *acl, struct acl_counter *counters, uint32_t id,
+		       uint64_t frames, uint64_t bytes)
+{
+	for (unsigned int i = 0; i < acl->count; i++) {
+		if (acl->rules[i].id == id) {
+			counter_add(&counters[i].frames, frames);
+			counter_add(&counters[i].bytes, bytes);
+			return true;
+		}
+	}
+	return false;
+}
+
 static void count_frame(struct acl_counter *counters, unsigned int rule, const struct vframe *frame)
 {
 	if (counters) {

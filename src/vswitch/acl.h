@@ -105,6 +105,13 @@ void acl_counters_destroy(struct acl_counter *counters);
 void acl_counters_carry(const struct acl *acl, struct acl_counter *to, const struct acl *old_acl,
 			const struct acl_counter *from);
 
+/* Rules with this id begin at 0 again; id 0: all of them. On the core's loop. */
+void acl_counters_zero(const struct acl *acl, struct acl_counter *counters, uint32_t id);
+
+/* Adds to what the rule has counted. On the core's loop. false: there is no rule with this id. */
+bool acl_counters_base(const struct acl *acl, struct acl_counter *counters, uint32_t id,
+		       uint64_t frames, uint64_t bytes);
+
 /* What the decision is, and counts every rule that matched. counters may be NULL. */
 struct acl_verdict acl_match(const struct acl *acl, struct acl_counter *counters,
 			     const struct vframe *frame);

@@ -60,6 +60,65 @@ void vswitch_rule_stats(const struct vswitch *vswitch, uint16_t port, bool is_ou
 	}
 }
 
+struct rule_change {
+	int port; /* -1: all */
+	bool is_out;
+	uint32_t id;
+	uint64_t frames, bytes;
+};
+
+static void zero_rules(struct core *core, void *arg)
+{
+	const struct rule_change *change = arg;
+
+	for (unsigned int i = 0; i < VSWITCH_PORTS_MAX; i++) {
+		const struct port_policy *policy = core->ports[i].policy;
+		const struct port_slow *slow = &core->slow[i];
+
+		if (!policy || (change->port >= 0 && change->port != (int)i)) {
+			continue;
+		}
+		if (policy->acl_in && slow->acl_in) {
+			acl_counters_zero(policy->acl_in, slow->acl_in, change->id);
+		}
+		if (policy->acl_out && slow->acl_out) {
+			acl_counters_zero(policy->acl_out, slow->acl_out, change->id);
+		}
+	}
+}
+
+void vswitch_rule_zero(struct vswitch *vswitch, int port, uint32_t id)
+{
+	struct rule_change change = { .port = port, .id = id };
+
+	vswitch_on_cores(vswitch, zero_rules, &change);
+}
+
+/* The sum is what anybody sees: one core has it all. */
+static void add_to_rule(struct core *core, void *arg)
+{
+	const struct rule_change *change = arg;
+	const struct port_policy *policy = core->ports[change->port].policy;
+	struct acl_counter *counters =
+		change->is_out ? core->slow[change->port].acl_out : core->slow[change->port].acl_in;
+	const struct acl *acl = !policy ? NULL : change->is_out ? policy->acl_out : policy->acl_in;
+
+	if (core->index == 0 && acl && counters) {
+		(void)acl_counters_base(acl, counters, change->id, change->frames, change->bytes);
+	}
+}
+
+void vswitch_rule_base(struct vswitch *vswitch, uint16_t port, bool is_out, uint32_t id,
+		       uint64_t frames, uint64_t bytes)
+{
+	struct rule_change change = {
+		.port = port, .is_out = is_out, .id = id, .frames = frames, .bytes = bytes
+	};
+
+	check(port < VSWITCH_PORTS_MAX);
+	vswitch_on_cores(vswitch, add_to_rule, &change);
+}
+
 void vswitch_core_stats(const struct vswitch *vswitch, unsigned int core, struct core_stats *ret)
 {
 	const struct core_counters *counters;

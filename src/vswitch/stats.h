@@ -34,6 +34,16 @@ void vswitch_port_stats_base(struct vswitch *vswitch, uint16_t port, const struc
 void vswitch_rule_stats(const struct vswitch *vswitch, uint16_t port, bool is_out,
 			unsigned int index, uint64_t *ret_frames, uint64_t *ret_bytes);
 
+/*
+ * Counters begin at 0 again: of the rule with this id, 0: of all; at this port, -1: at all. Control loop;
+ * each core does its own.
+ */
+void vswitch_rule_zero(struct vswitch *vswitch, int port, uint32_t id);
+
+/* What a rule counted in an earlier life, added to what it counts now; no such rule: nothing. Control loop. */
+void vswitch_rule_base(struct vswitch *vswitch, uint16_t port, bool is_out, uint32_t id,
+		       uint64_t frames, uint64_t bytes);
+
 /* Of one core. */
 struct core_stats {
 	uint64_t batches, frames;          /* runs of the pipeline, and frames in them */

@@ -92,7 +92,20 @@ must sw acl add sw0 port=host direction=in action=deny proto=udp local-port=7007
 talks 1 && bad "a rule did not stop anything"
 must on_there python3 "$traffic" tcp 10.77.0.2 100000
 refused "there already" sw acl add sw0 port=host action=deny rule=1
+counted() { # frames that rule N has matched
+	sw acl list sw0 port=host --json | grep -A20 "\"rule\": $1,\$" | sed -n 's/^ *"frames": \([0-9]*\).*/\1/p' |
+		head -1
+}
+[ "$(counted 1)" -gt 0 ] || bad "a rule counts nothing: $(sw acl list sw0)"
+must sw acl zero sw0 rule=1
+[ "$(counted 1)" = 0 ] || bad "a rule's counter is not 0: $(sw acl list sw0)"
 must sw acl remove sw0 rule=1
+must sw acl add sw0 rule=2 port=host direction=in action=count
+must talks
+before=$(counted 2)
+must sw set sw0 age=299
+[ "${before:-0}" -gt 0 ] || bad "a counting rule counts nothing"
+[ "$(counted 2)" -ge "$before" ] || bad "a change took a rule's counter: $before, $(counted 2)"
 must talks
 
 # ---- two uplinks: failover ----

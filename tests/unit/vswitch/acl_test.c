@@ -112,6 +112,18 @@ static void counting_rules_count_and_go_on(void **state)
 	acl_counters_carry(next, carried, acl, counters);
 	acl_counters_carry(next, carried, NULL, NULL);
 	assert_int_equal(counter_read(&carried[0].bytes), 100);
+	/* one of them, or all, begins anew; what was counted in an earlier life is added */
+	assert_true(acl_counters_base(acl, counters, 8, 3, 300));
+	assert_true(acl_counters_base(acl, counters, 7, 1, 50));
+	assert_false(acl_counters_base(acl, counters, 9, 3, 300));
+	assert_int_equal(counter_read(&counters[0].bytes), 150);
+	acl_counters_zero(acl, counters, 7);
+	assert_int_equal(counter_read(&counters[0].frames), 0);
+	assert_int_equal(counter_read(&counters[0].bytes), 0);
+	assert_int_equal(counter_read(&counters[1].frames), 3);
+	acl_counters_zero(acl, counters, 0);
+	assert_int_equal(counter_read(&counters[1].frames), 0);
+	assert_int_equal(counter_read(&counters[1].bytes), 0);
 	acl_counters_destroy(counters);
 	acl_counters_destroy(carried);
 	acl_destroy(acl);

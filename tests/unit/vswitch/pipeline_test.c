@@ -201,6 +201,52 @@ static void rules_decide_and_answers_come_through(void **state)
 	assert_int_equal(frames, 2);
 }
 
+static void expect_rule(struct rig *rig, uint16_t port, uint64_t frames, uint64_t bytes)
+{
+	uint64_t got_frames, got_bytes;
+
+	vswitch_rule_stats(rig->vswitch, port, false, 0, &got_frames, &got_bytes);
+	assert_int_equal(got_frames, frames);
+	assert_int_equal(got_bytes, bytes);
+}
+
+/* Of one rule at two ports, as a profile's is. */
+static void rules_count_until_they_are_zeroed_or_gone(void **state)
+{
+	struct rig *rig = *state;
+	struct acl_rule rule = { .id = 5, .priority = 1, .action = ACL_COUNT };
+	uint8_t frame[100];
+	uint32_t bytes = rig_frame(frame, 0, 1, 0x88b5, 60);
+	struct diag diag;
+
+	for (unsigned int i = 0; i < 2; i++) {
+		assert_int_equal(
+			acl_compile(&rule, 1, ACL_IN, &rig->policy->ports[i].acl_in, &diag), 0);
+	}
+	rig_adopt(rig);
+	vswitch_rule_base(rig->vswitch, 0, false, 5, 10, 1000);
+	vswitch_rule_base(rig->vswitch, 1, false, 5, 7, 700);
+	vswitch_rule_base(rig->vswitch, 1, false, 6, 1, 1); /* there is no such rule */
+	vswitch_rule_base(rig->vswitch, 1, true, 5, 1, 1);  /* nor any in this direction */
+	rig_send(rig, 0, frame, bytes);
+	expect_rule(rig, 0, 11, 1000 + bytes);
+	/* something else changes */
+	rig->policy->ports[3].link = false;
+	rig_adopt(rig);
+	expect_rule(rig, 0, 11, 1000 + bytes);
+	vswitch_rule_zero(rig->vswitch, 0, 6);
+	vswitch_rule_zero(rig->vswitch, 2, 5);
+	expect_rule(rig, 0, 11, 1000 + bytes);
+	vswitch_rule_zero(rig->vswitch, 0, 5);
+	expect_rule(rig, 0, 0, 0);
+	expect_rule(rig, 1, 7, 700);
+	rig_send(rig, 0, frame, bytes);
+	expect_rule(rig, 0, 1, bytes);
+	vswitch_rule_zero(rig->vswitch, -1, 0);
+	expect_rule(rig, 0, 0, 0);
+	expect_rule(rig, 1, 0, 0);
+}
+
 static void missing_checksums_are_made(void **state)
 {
 	struct rig *rig = *state;
@@ -518,6 +564,7 @@ int main(void)
 		TEST(a_port_sees_only_its_vlan),
 		TEST(a_guarded_port_cannot_lie),
 		TEST(rules_decide_and_answers_come_through),
+		TEST(rules_count_until_they_are_zeroed_or_gone),
 		TEST(missing_checksums_are_made),
 		TEST(a_large_segment_goes_whole_to_who_takes_it),
 		TEST(a_large_segment_is_cut_for_who_does_not),
