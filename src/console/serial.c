@@ -400,25 +400,22 @@ static void serial_on_client_ready(struct loop_watch *watch, uint32_t poll_event
 	}
 }
 
-static void serial_on_connect(struct loop_watch *watch, uint32_t poll_events)
+static void serial_on_connect(struct listener *listener, int fd_take)
 {
-	struct serial *serial = container_of(watch, struct serial, watch_listen);
-	int fd;
+	struct serial *serial = container_of(listener, struct serial, listener);
 
-	while ((fd = accept4(serial->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
-		if (serial->out.fd >= 0) {
-			close(fd); /* one at a time */
-			continue;
-		}
-		serial->out = (struct serial_end){ .fd = fd, .io = SERIAL_IO_SOCKET };
-		serial->watch_in = (struct loop_watch){ 0 };
-		if (loop_watch_start(serial->loop, &serial->watch_in, fd, POLLIN | POLLOUT,
-				     serial_on_client_ready) != 0) {
-			client_close(serial);
-			continue;
-		}
-		serial_pump_output(serial);
+	if (serial->out.fd >= 0) {
+		close(fd_take); /* one at a time */
+		return;
 	}
+	serial->out = (struct serial_end){ .fd = fd_take, .io = SERIAL_IO_SOCKET };
+	serial->watch_in = (struct loop_watch){ 0 };
+	if (loop_watch_start(serial->loop, &serial->watch_in, fd_take, POLLIN | POLLOUT,
+			     serial_on_client_ready) != 0) {
+		client_close(serial);
+		return;
+	}
+	serial_pump_output(serial);
 }
 
 /* ---- life ---- */
@@ -458,8 +455,8 @@ static int serial_watch(struct serial *serial)
 	int err = 0;
 
 	if (serial->listen_fd >= 0) {
-		return loop_watch_start(serial->loop, &serial->watch_listen, serial->listen_fd,
-					POLLIN, serial_on_connect);
+		return listener_start(&serial->listener, serial->loop, serial->listen_fd,
+				      serial_on_connect);
 	}
 	if (is_polled(&serial->in)) {
 		err = loop_watch_start(serial->loop, &serial->watch_in, serial->in.fd, POLLIN,
@@ -536,7 +533,7 @@ void serial_destroy(struct serial *serial)
 	loop_timer_cancel(&serial->gather);
 	loop_watch_stop(&serial->watch_in);
 	loop_watch_stop(&serial->watch_out);
-	loop_watch_stop(&serial->watch_listen);
+	listener_stop(&serial->listener);
 	if (serial->is_terminal) {
 		serial_restore_terminal();
 	}

@@ -11,6 +11,7 @@
 #include <sys/un.h>
 
 #include "console/serial.h"
+#include "loop/listener.h"
 
 /* How a descriptor is written and read without ever waiting for its other side. */
 enum serial_io {
@@ -44,7 +45,8 @@ struct serial {
 	struct serial_end in, out; /* a client of a socket: out only, for both directions */
 	int listen_fd;
 	struct sockaddr_un address; /* of listen_fd, to be removed */
-	struct loop_watch watch_in, watch_out, watch_listen;
+	struct loop_watch watch_in, watch_out;
+	struct listener listener; /* at listen_fd */
 	struct loop_timer gather; /* runs: output waits for company, or for room outside */
 	struct loop_work output_work, input_work;
 

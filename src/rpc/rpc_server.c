@@ -25,6 +25,7 @@
 #include "base/fault.h"
 #include "base/list.h"
 #include "base/num.h"
+#include "loop/listener.h"
 #include "rpc/rpc.h"
 #include "rpc/rpc_parse.h"
 
@@ -35,7 +36,7 @@ struct rpc_server {
 	void *ctx;
 
 	int fd; /* listens */
-	struct loop_watch watch;
+	struct listener listener;
 	struct sockaddr_un address;
 	struct stat identity; /* of the path, to remove only what is ours */
 
@@ -369,19 +370,10 @@ int rpc_server_adopt_take(struct rpc_server *server, int fd)
 	return 0;
 }
 
-static void on_accept(struct loop_watch *watch, uint32_t poll_events)
+static void on_connection(struct listener *listener, int fd_take)
 {
-	struct rpc_server *server = container_of(watch, struct rpc_server, watch);
-	int fd;
-
-	(void)poll_events;
-	while ((fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0 ||
-	       errno == EINTR || errno == ECONNABORTED) {
-		if (fd >= 0) {
-			/* Who finds no room has been told; the others are served. */
-			(void)!rpc_server_adopt_take(server, fd);
-		}
-	}
+	/* Who finds no room has been told; the others are served. */
+	(void)!rpc_server_adopt_take(container_of(listener, struct rpc_server, listener), fd_take);
 }
 
 /* ---- life --------------------------------------------------------------------------------------- */
@@ -471,7 +463,7 @@ static int server_create(struct loop *loop, const struct rpc_verb *verbs, size_t
 
 static int watch(struct rpc_server *server, struct diag *reterr)
 {
-	int err = loop_watch_start(server->loop, &server->watch, server->fd, POLLIN, on_accept);
+	int err = listener_start(&server->listener, server->loop, server->fd, on_connection);
 
 	return err ? diag_set(reterr, err, "cannot watch the control socket: %s", strerror(-err))
 		   : 0;
@@ -533,7 +525,7 @@ void rpc_server_destroy(struct rpc_server *server)
 		return;
 	}
 	check(server->open == 0);
-	loop_watch_stop(&server->watch);
+	listener_stop(&server->listener);
 	list_for_each_safe (it, &server->clients) {
 		struct rpc_client *client = list_entry(it, struct rpc_client, link);
 

@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -43,6 +44,42 @@ bool remote_host_is_eventfd(const struct remote_host *host, int fd)
 	}
 	target[n] = '\0';
 	return strcmp(target, "anon_inode:[eventfd]") == 0;
+}
+
+/* ---- descriptors ---- */
+
+bool remote_peer_take_fds(struct remote_peer *peer, unsigned int count)
+{
+	if (count > peer->host->config.fds_max - peer->fds) {
+		return false;
+	}
+	peer->fds += count;
+	return true;
+}
+
+void remote_peer_give_fds(struct remote_peer *peer, unsigned int count)
+{
+	check(count <= peer->fds);
+	peer->fds -= count;
+}
+
+/*
+ * All workers' budgets together leave the process its own: where it may have few descriptors there is
+ * room for fewer workers, and each may have less.
+ */
+static void share_fds(struct remote_host_config *config)
+{
+	struct rlimit limit;
+	uint64_t all;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+		return;
+	}
+	all = limit.rlim_cur - num_min(limit.rlim_cur, REMOTE_HOST_FDS_OWN);
+	config->workers_max =
+		(uint32_t)num_min(config->workers_max, num_max(all / REMOTE_HOST_FDS_LEAST, 1));
+	config->fds_max = (uint32_t)num_min(
+		config->fds_max, num_max(all / config->workers_max, REMOTE_HOST_FDS_LEAST));
 }
 
 /* ---- the end of a worker ---- */
@@ -179,6 +216,9 @@ static int map_board(struct remote_peer *peer, int fd, struct diag *why)
 
 static int take_sints(struct remote_peer *peer, int *fds, uint32_t vps, struct diag *why)
 {
+	if (!remote_peer_take_fds(peer, vps)) {
+		return diag_set(why, -EMFILE, "more interrupts than it may have descriptors");
+	}
 	for (uint32_t i = 0; i < vps; i++) {
 		if (!remote_host_is_eventfd(peer->host, fds[i])) {
 			return diag_set(why, -EPERM, "an interrupt that is no eventfd");
@@ -310,6 +350,7 @@ static int add_peer(struct remote_host *host, int fd)
 		return -errno;
 	}
 	peer->host = host;
+	peer->fds = 2; /* its connection, its memory */
 	peer->uid = ucred.uid;
 	peer->pid = ucred.pid;
 	loop_work_init(&peer->over, on_over);
@@ -328,18 +369,13 @@ static int add_peer(struct remote_host *host, int fd)
 	return 0;
 }
 
-static void on_connection(struct loop_watch *watch, uint32_t poll_events)
+static void on_connection(struct listener *listener, int fd_take)
 {
-	struct remote_host *host = container_of(watch, struct remote_host, watch);
-	int fd;
+	struct remote_host *host = container_of(listener, struct remote_host, listener);
 
-	(void)poll_events;
-	while ((fd = accept4(host->config.listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >=
-	       0) {
-		if (host->peer_count >= host->config.workers_max || add_peer(host, fd)) {
-			host->turned_away++;
-			close(fd);
-		}
+	if (host->peer_count >= host->config.workers_max || add_peer(host, fd_take)) {
+		host->turned_away++;
+		close(fd_take);
 	}
 }
 
@@ -364,10 +400,13 @@ int remote_host_create(const struct remote_host_config *config, struct remote_ho
 		config->mappings_max ? config->mappings_max : REMOTE_HOST_MAPPINGS_MAX;
 	host->config.lends_per_second =
 		config->lends_per_second ? config->lends_per_second : REMOTE_HOST_LENDS_PER_SECOND;
+	host->config.fds_max = config->fds_max ? config->fds_max : REMOTE_HOST_FDS_MAX;
+	share_fds(&host->config);
+	check(host->config.fds_max >= 2);
 	host->proc_fd = open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	err = host->proc_fd < 0 ? -errno
-				: loop_watch_start(config->control, &host->watch, config->listen_fd,
-						   POLLIN, on_connection);
+				: listener_start(&host->listener, config->control,
+						 config->listen_fd, on_connection);
 	if (err) {
 		if (host->proc_fd >= 0) {
 			close(host->proc_fd);
@@ -375,7 +414,6 @@ int remote_host_create(const struct remote_host_config *config, struct remote_ho
 		free(host);
 		return err;
 	}
-	on_connection(&host->watch, 0); /* who has waited in the backlog */
 	*ret = host;
 	return 0;
 }
@@ -386,7 +424,7 @@ void remote_host_destroy(struct remote_host *host)
 		return;
 	}
 	check(list_is_empty(&host->peers));
-	loop_watch_stop(&host->watch);
+	listener_stop(&host->listener);
 	close(host->config.listen_fd);
 	close(host->proc_fd);
 	free(host);
@@ -420,7 +458,7 @@ void remote_host_return_all(struct remote_host *host, enum remote_return_reason 
 {
 	check(!host->is_returning);
 	host->is_returning = true;
-	loop_watch_stop(&host->watch);
+	listener_stop(&host->listener);
 	if (host->peer_count == 0) {
 		loop_post(host->config.control, done);
 		return;
@@ -451,6 +489,7 @@ void remote_host_inspect(struct remote_host *host, struct inspect *at)
 		inspect_string(&item, "name", peer->name);
 		inspect_u64(&item, "pid", (uint64_t)peer->pid);
 		inspect_u64(&item, "uid", peer->uid);
+		inspect_u64(&item, "descriptors", peer->fds);
 		inspect_u64(&item, "lends", peer->lends);
 		inspect_u64(&item, "refusals", peer->refusals);
 		for (unsigned int i = 0; i < REMOTE_DEVICES_MAX; i++) {

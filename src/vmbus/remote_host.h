@@ -77,7 +77,7 @@ struct remote_host_config {
 	size_t service_count;
 	void *ctx;
 	/* 0: the defaults below. */
-	uint32_t workers_max, devices_max, mappings_max, lends_per_second;
+	uint32_t workers_max, devices_max, mappings_max, lends_per_second, fds_max;
 };
 
 /* Connections; devices of one; mappings of one device's rings (scattered pages); LENDs of one. */
@@ -85,6 +85,14 @@ struct remote_host_config {
 #define REMOTE_HOST_DEVICES_MAX         REMOTE_DEVICES_MAX
 #define REMOTE_HOST_MAPPINGS_MAX        4096
 #define REMOTE_HOST_LENDS_PER_SECOND    50
+/*
+ * Descriptors of one worker: its connection, memory, interrupts, journals, doorbells; beyond them a
+ * device is refused with -EMFILE. All workers together leave the process FDS_OWN: with a lower
+ * RLIMIT_NOFILE each has less, and where that would be less than FDS_LEAST there are fewer workers.
+ */
+#define REMOTE_HOST_FDS_MAX             512U
+#define REMOTE_HOST_FDS_LEAST           96U
+#define REMOTE_HOST_FDS_OWN             256U
 /* Of one worker: each looks at channels on their loops, where others are served. More are told nothing. */
 #define REMOTE_HOST_INSPECTS_PER_SECOND 16U
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/list.h"
+#include "loop/listener.h"
 #include "vmbus/channel_internal.h"
 #include "vmbus/journaled.h"
 #include "vmbus/remote_host.h"
@@ -42,8 +43,9 @@ struct loan {
 	unsigned int described_count;
 	uint32_t gpadls[REMOTE_GPADLS_MAX]; /* ids that are in the peer's table */
 	unsigned int gpadl_count;
+	unsigned int fds; /* of the peer's budget */
 
-	int journal_fd;
+	int journal_fd; /* -1: refused */
 	uint8_t *journal_map;
 	size_t journal_bytes;
 	struct journal journal;
@@ -79,6 +81,7 @@ struct remote_peer {
 	const struct remote_board *board; /* or NULL */
 	int sint_fds[REMOTE_VPS_MAX];
 	unsigned int sint_count;
+	unsigned int fds; /* how many it has: at most the host's fds_max */
 	struct remote_synic synic;
 	struct gpadl_table *gpadls;
 	struct loan *loans[REMOTE_DEVICES_MAX];
@@ -91,7 +94,7 @@ struct remote_peer {
 
 struct remote_host {
 	struct remote_host_config config;
-	struct loop_watch watch;
+	struct listener listener;
 	struct list peers;
 	unsigned int peer_count;
 	int proc_fd; /* /proc/self/fd */
@@ -119,4 +122,7 @@ void loan_inspect(const struct loan *loan, struct inspect *at);
 
 /* A loan is gone: the peer may be over. */
 void remote_peer_let_go(struct remote_peer *peer);
+/* Whether it may have so many more; then they are counted, until they are given back. */
+MUST_CHECK bool remote_peer_take_fds(struct remote_peer *peer, unsigned int count);
+void remote_peer_give_fds(struct remote_peer *peer, unsigned int count);
 bool remote_host_is_eventfd(const struct remote_host *host, int fd);

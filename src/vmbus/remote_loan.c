@@ -85,6 +85,7 @@ static void drop(struct loan *loan)
 	if (loan->journal_fd >= 0) {
 		close(loan->journal_fd);
 	}
+	remote_peer_give_fds(peer, loan->fds);
 	peer->loans[loan->number] = NULL;
 }
 
@@ -210,6 +211,17 @@ void loan_stop(struct loan *loan, enum remote_return_reason reason, uint32_t ret
 
 /* ---- the pieces ---- */
 
+/* One more descriptor of the worker's stays; else the device is refused. */
+static bool take_fd(struct loan *loan)
+{
+	if (!remote_peer_take_fds(loan->peer, 1)) {
+		refuse(loan, -EMFILE, "the worker has used up its descriptors here");
+		return false;
+	}
+	loan->fds++;
+	return true;
+}
+
 /* More than so many in a second. */
 static bool is_flood(uint64_t *window_ns, uint32_t *count, uint32_t most)
 {
@@ -279,8 +291,10 @@ static int on_lend(struct remote_peer *peer, const struct remote_message *messag
 	}
 	loan->peer = peer;
 	loan->number = message->device;
-	loan->journal_fd = fds[0];
-	fds[0] = -1;
+	loan->journal_fd = -1;
+	if (take_fd(loan)) {
+		loan->journal_fd = steal_fd(&fds[0]);
+	}
 	loop_work_init(&loan->stopped, on_stopped);
 	copy_lend(loan, message);
 	peer->loans[loan->number] = loan;
@@ -346,6 +360,9 @@ static int on_channel(struct loan *loan, const struct remote_message *message, i
 {
 	const struct remote_channel *channel = &message->channel;
 
+	if (loan->error) {
+		return 0;
+	}
 	if (loan->described_count == loan->channels_expected ||
 	    (channel->index == 0) != (loan->described_count == 0) || channel->relid < 1 ||
 	    channel->relid > VMBUS_RELID_MAX) {
@@ -361,6 +378,9 @@ static int on_channel(struct loan *loan, const struct remote_message *message, i
 		refuse(loan, -EPERM, "a doorbell that is no eventfd");
 		return 0;
 	}
+	if (!take_fd(loan)) {
+		return 0;
+	}
 	struct loan_channel *to = &loan->described[loan->described_count++];
 
 	to->relid = channel->relid;
@@ -369,8 +389,7 @@ static int on_channel(struct loan *loan, const struct remote_message *message, i
 	to->ring_gpadl = channel->ring_gpadl;
 	to->downstream_page = channel->downstream_page;
 	memcpy(to->user_data, channel->user_data, sizeof(to->user_data));
-	to->doorbell_fd = fds[0];
-	fds[0] = -1;
+	to->doorbell_fd = steal_fd(&fds[0]);
 	return 0;
 }
 

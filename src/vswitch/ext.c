@@ -453,16 +453,9 @@ static void add_ext(struct exts *exts, int fd_take)
 	exts->count++;
 }
 
-static void on_listen(struct loop_watch *watch, uint32_t poll_events)
+static void on_connection(struct listener *listener, int fd_take)
 {
-	struct exts *exts = container_of(watch, struct exts, watch);
-	int fd;
-
-	(void)poll_events;
-	while ((fd = accept4(exts->config.listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >=
-	       0) {
-		add_ext(exts, fd);
-	}
+	add_ext(container_of(listener, struct exts, listener), fd_take);
 }
 
 static void on_stages(struct loop_work *work)
@@ -490,7 +483,7 @@ int exts_create(const struct exts_config *config, struct exts **ret)
 		list_init(&exts->list);
 		loop_work_init(&exts->stages_work, on_stages);
 		(void)!fcntl(fd, F_SETFL, O_NONBLOCK);
-		err = loop_watch_start(config->control, &exts->watch, fd, POLLIN, on_listen);
+		err = listener_start(&exts->listener, config->control, fd, on_connection);
 	}
 	if (err) {
 		exts_destroy(exts);
@@ -508,7 +501,7 @@ void exts_stop(struct exts *exts)
 		return;
 	}
 	exts->is_stopped = true;
-	loop_watch_stop(&exts->watch);
+	listener_stop(&exts->listener);
 	close(exts->config.listen_fd);
 	list_for_each_safe (it, &exts->list) {
 		remove_ext(list_entry(it, struct ext, link), "the switch ends");

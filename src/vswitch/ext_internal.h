@@ -4,6 +4,7 @@
 
 #include "base/counter.h"
 #include "base/list.h"
+#include "loop/listener.h"
 #include "vswitch/ext.h"
 #include "vswitch/frame.h"
 
@@ -158,7 +159,7 @@ struct ext {
 
 struct exts {
 	struct exts_config config;
-	struct loop_watch watch;
+	struct listener listener;
 	struct list list; /* struct ext, filters in order */
 	unsigned int count;
 	bool is_stopped;

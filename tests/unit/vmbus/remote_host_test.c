@@ -9,12 +9,14 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -48,7 +50,7 @@ struct world {
 	struct remote_message got;
 	uint8_t got_bytes[REMOTE_MESSAGE_BYTES_MAX];
 	/* what the next lend() does wrong */
-	uint32_t gfn_step, relid, lends_per_second;
+	uint32_t gfn_step, relid, fds_max;
 	const char *kind;
 	int doorbell_fd;
 };
@@ -175,7 +177,8 @@ static void start_host(struct world *w)
 					     .workers_max = 2,
 					     .devices_max = 2,
 					     .mappings_max = 40,
-					     .lends_per_second = 8 };
+					     .lends_per_second = 8,
+					     .fds_max = w->fds_max };
 
 	w->address.sun_family = AF_UNIX; /* a name that the kernel makes up */
 	assert_int_equal(bind(fd, (struct sockaddr *)&w->address, sizeof(sa_family_t)), 0);
@@ -519,6 +522,122 @@ static void workers_beyond_the_limit_are_turned_away(void **state)
 	close(first);
 }
 
+/* Descriptors of this process, in which the host is. */
+static unsigned int count_fds(void)
+{
+	DIR *dir = opendir("/proc/self/fd");
+	unsigned int count = 0;
+
+	while (readdir(dir)) {
+		count++;
+	}
+	closedir(dir);
+	return count;
+}
+
+static void restart_host(struct world *w, uint32_t fds_max)
+{
+	loop_work_init(&w->done, on_done);
+	remote_host_return_all(w->host, REMOTE_RETURN_SHUTDOWN, 0, &w->done);
+	while (!w->is_done) {
+		loop_turn(w->loop);
+	}
+	w->is_done = false;
+	remote_host_destroy(w->host);
+	w->fds_max = fds_max;
+	start_host(w);
+	close(w->fd);
+	w->fd = dial(w);
+}
+
+static void who_has_used_up_his_descriptors_is_refused_and_others_are_not(void **state)
+{
+	struct world *w = *state;
+	unsigned int before, after;
+	int first;
+
+	restart_host(w,
+		     6); /* connection, memory, interrupt; journal and doorbell: one more is left */
+	good_hello(w);
+	assert_int_equal(lend(w, 0), 0);
+	before = count_fds();
+	for (int i = 0; i < 3; i++) {
+		say_all(w, 1);
+		assert_int_equal(hear(w), REMOTE_MSG_STARTED);
+		assert_int_equal(w->got.started.status, -EMFILE);
+	}
+	after = count_fds();
+	assert_int_equal(after, before);
+	/* Another worker has his own. */
+	first = w->fd;
+	w->fd = dial(w);
+	good_hello(w);
+	assert_int_equal(lend(w, 1), 0);
+	close(w->fd);
+	/* What is given back can be lent again. */
+	w->fd = first;
+	recall(w, 0);
+	assert_int_equal(lend(w, 1), 0);
+}
+
+static void a_device_is_refused_whole_when_its_last_doorbell_is_too_many(void **state)
+{
+	struct world *w = *state;
+	struct remote_message m = { .type = REMOTE_MSG_CHANNEL };
+	unsigned int before;
+
+	restart_host(w, 5);
+	good_hello(w);
+	before = count_fds();
+	m.type = REMOTE_MSG_LEND;
+	strcpy(m.lend.kind, "nop");
+	strcpy(m.lend.port, "a/b");
+	m.lend.vmbus_version = VMBUS_VERSION_5_3;
+	m.lend.channels = 3;
+	m.lend.journal_bytes = (uint32_t)w->journal_bytes;
+	say(w, &m, &w->journal_fd, 1);
+	for (uint16_t i = 0; i < 3; i++) {
+		m = (struct remote_message){ .type = REMOTE_MSG_CHANNEL };
+		m.channel.relid = 5U + i;
+		m.channel.index = i;
+		say(w, &m, &w->doorbell_fd, 1);
+	}
+	m = (struct remote_message){ .type = REMOTE_MSG_START };
+	say(w, &m, NULL, 0);
+	assert_int_equal(hear(w), REMOTE_MSG_STARTED);
+	assert_int_equal(w->got.started.status, -EMFILE);
+	assert_int_equal(count_fds(), before);
+	assert_int_equal(lend(w, 0), 0);
+}
+
+static void interrupts_beyond_the_budget_are_refused(void **state)
+{
+	struct world *w = *state;
+
+	restart_host(w, 2);
+	assert_int_equal(hello(w, mem_fd(w->mem), w->board_fd, w->event_fd), -EMFILE);
+	assert_int_equal(hear(w), 0);
+}
+
+static void all_workers_together_leave_the_process_its_own(void **state)
+{
+	struct world *w = *state;
+	struct rlimit old, low = { .rlim_cur = REMOTE_HOST_FDS_OWN + REMOTE_HOST_FDS_LEAST + 4 };
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	low.rlim_max = old.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	restart_host(w, 0);
+	assert_int_equal(w->host->config.workers_max, 1); /* of 2 */
+	assert_int_equal(w->host->config.fds_max, REMOTE_HOST_FDS_LEAST + 4);
+	low.rlim_cur = REMOTE_HOST_FDS_OWN + 2 * 300;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
+	restart_host(w, 0);
+	assert_int_equal(w->host->config.workers_max, 2);
+	assert_int_equal(w->host->config.fds_max, 300);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+}
+
 static void a_message_out_of_turn_ends_the_connection(void **state)
 {
 	struct world *w = *state;
@@ -650,6 +769,10 @@ int main(void)
 		T(a_journal_that_makes_no_sense_is_refused),
 		T(who_lends_too_often_is_refused),
 		T(who_asks_too_often_is_told_nothing),
+		T(who_has_used_up_his_descriptors_is_refused_and_others_are_not),
+		T(a_device_is_refused_whole_when_its_last_doorbell_is_too_many),
+		T(interrupts_beyond_the_budget_are_refused),
+		T(all_workers_together_leave_the_process_its_own),
 		T(workers_beyond_the_limit_are_turned_away),
 		T(a_message_out_of_turn_ends_the_connection),
 		T(what_is_lent_twice_ends_the_connection_and_all_is_let_go),
