@@ -398,7 +398,7 @@ static int start(struct vmbus_channel *channel)
 	channel->is_open = true;
 	channel->is_closing = channel->is_dead = channel->is_stopped = false;
 	channel->holds_commit = channel->ends_batch = channel->is_touched = false;
-	channel->must_signal = channel->is_masked = false;
+	channel->must_signal = channel->is_masked = channel->is_written = false;
 	channel->is_urgent = false;
 	/* A loop that never spins sleeps at once: it has nothing to wait for. */
 	coalesce_init(&channel->coalesce,
@@ -509,6 +509,8 @@ void channel_drop(struct vmbus_channel *channel)
 void channel_leave(struct vmbus_channel *channel)
 {
 	check(channel->is_open && !channel->holds_commit);
+	check(!channel->is_written || (channel->out.write == channel->out.published &&
+				       channel->in.read == channel->in.committed)); /* J5 */
 	show(channel, false);
 	channel_drop(channel);
 	channel_unmap_rings(channel);
@@ -541,6 +543,7 @@ void channel_set_paused(struct vmbus_channel *channel, bool paused)
 	bool was_paused = channel->is_paused;
 
 	channel->is_paused = paused;
+	channel->is_written = channel->is_written && paused;
 	if (channel->is_open && channel->coalesce.held > 0) {
 		show(channel, false); /* a saved ring has all that its device has answered */
 	}
@@ -604,6 +607,15 @@ static uint64_t content_bytes(const struct vmbus_send *send)
 	return bytes;
 }
 
+/* It is about to leave: there is no room, until it goes on here after all. */
+static bool has_left(struct vmbus_channel *channel, uint64_t bytes)
+{
+	if (channel->is_written) {
+		channel->room_wanted = bytes;
+	}
+	return channel->is_written;
+}
+
 /* No room: ask the guest to signal when there is. Whether there is now after all. */
 static bool wait_for_room(struct vmbus_channel *channel, uint64_t bytes)
 {
@@ -630,6 +642,9 @@ int vmbus_channel_send(struct vmbus_channel *channel, const struct vmbus_send *s
 	loop_check_here(channel->loop);
 	if (!channel->is_open || channel->is_dead) {
 		return -EPIPE;
+	}
+	if (has_left(channel, content_bytes(send))) {
+		return -EAGAIN;
 	}
 	int err = vmbus_ring_write(&channel->out, send);
 
@@ -679,14 +694,14 @@ int vmbus_channel_complete(struct vmbus_channel *channel, uint64_t transaction_i
 
 bool vmbus_channel_has_room(const struct vmbus_channel *channel, uint32_t bytes)
 {
-	return channel->is_open &&
+	return channel->is_open && !channel->is_written &&
 	       vmbus_ring_has_room(&((struct vmbus_channel *)channel)->out, bytes);
 }
 
 bool vmbus_channel_wait_room(struct vmbus_channel *channel, uint32_t bytes)
 {
 	loop_check_here(channel->loop);
-	return channel->is_open &&
+	return channel->is_open && !has_left(channel, bytes) &&
 	       (vmbus_ring_has_room(&channel->out, bytes) || wait_for_room(channel, bytes));
 }
 
@@ -726,73 +741,4 @@ void vmbus_channel_fault(struct vmbus_channel *channel, const char *fmt, ...)
 	va_end(args);
 	log_guest(&channel->log_rate, ops_of(channel)->name, "channel %u: %s", channel->relid,
 		  text);
-}
-
-/* ---- for people ---- */
-
-static void inspect_ring(struct inspect *at, const char *name, const struct vmbus_ring *ring)
-{
-	struct inspect child = inspect_child(at, name);
-
-	inspect_u64(&child, "bytes", ring->data_bytes);
-	inspect_u64(&child, "write_index", atomic_load(&ring->control->write_index));
-	inspect_u64(&child, "read_index", atomic_load(&ring->control->read_index));
-	inspect_u64(&child, "interrupt_mask", atomic_load(&ring->control->interrupt_mask));
-	inspect_u64(&child, "pending_send_bytes", atomic_load(&ring->control->pending_send_bytes));
-}
-
-static void inspect_channel(const struct vmbus_channel *channel, struct inspect *at)
-{
-	inspect_u64(at, "index", channel->index);
-	inspect_u64(at, "target_vp", channel->target_vp);
-	inspect_u64(at, "packets_in", counter_read(&channel->packets_in));
-	inspect_u64(at, "packets_out", counter_read(&channel->packets_out));
-	inspect_u64(at, "batches", counter_read(&channel->batches));
-	inspect_u64(at, "answers_together", channel->coalesce.target);
-	inspect_u64(at, "held_in_vain", channel->coalesce.in_vain);
-	inspect_u64(at, "doorbells", counter_read(&channel->doorbells));
-	inspect_u64(at, "interrupts", counter_read(&channel->interrupts));
-	inspect_u64(at, "ring_full", counter_read(&channel->ring_full));
-	inspect_u64(at, "faults", counter_read(&channel->faults));
-	if (channel->journal) {
-		inspect_u64(at, "commits", channel->seq);
-	}
-	if (channel->is_open) {
-		inspect_bool(at, "dead", channel->is_dead);
-		inspect_u64(at, "kept", channel->keep.kept);
-		inspect_bool(at, "stopped", channel->is_stopped);
-		inspect_ring(at, "guest_to_host", &channel->in.ring);
-		inspect_ring(at, "host_to_guest", &channel->out.ring);
-	}
-}
-
-struct inspection {
-	struct vmbus_channel *channel;
-	struct inspect *at;
-};
-
-static void inspect_on_loop(void *arg)
-{
-	const struct inspection *inspection = arg;
-	struct vmbus_channel *channel = inspection->channel;
-	struct vmbus_device *device = channel->device;
-
-	inspect_channel(channel, inspection->at);
-	if (device->ops->inspect_channel) {
-		struct inspect child = inspect_child(inspection->at, "queue");
-
-		device->ops->inspect_channel(device, channel, &child);
-	}
-	if (device->ops->inspect && channel->index == 0) {
-		struct inspect child = inspect_child(inspection->at, device->ops->name);
-
-		device->ops->inspect(device, &child);
-	}
-}
-
-void channel_inspect(struct vmbus_channel *channel, struct inspect *at)
-{
-	struct inspection inspection = { channel, at };
-
-	loop_call(channel->loop, inspect_on_loop, &inspection);
 }

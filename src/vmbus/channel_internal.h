@@ -73,6 +73,7 @@ struct vmbus_channel {
 	bool is_dead;      /* the guest broke a ring: only closing helps */
 	bool is_stopped;   /* packet() said -EAGAIN */
 	bool is_paused;    /* the machine is */
+	bool is_written;   /* into a journal: it says nothing until it has left, or goes on here */
 	bool is_masked;    /* the guest has been told not to signal */
 	bool holds_commit; /* J1: in the VSP's packet() */
 	bool ends_batch;   /* after this packet: closing, yielding, or a commit is wanted */

@@ -339,5 +339,6 @@ int channel_write_journal(struct vmbus_channel *channel, struct journal *journal
 	write_again(channel, journal);
 	channel_show(channel);
 	journal_commit(journal, channel->index, 1, channel->in.read, channel->out.write);
+	channel->is_written = true; /* J5 */
 	return 0;
 }

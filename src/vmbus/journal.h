@@ -12,6 +12,8 @@
  *   J2  On a journaled channel only commit() in channel.c stores a shared ring index.
  *   J3  What is stamped is stamped in the same turn in which its packet is written.
  *   J4  Who serves only writes the journal; who takes over trusts nothing in it.
+ *   J5  A channel that has been written into a journal afresh puts nothing into its ring any more until
+ *       it has left, or goes on where it is: whoever is restored from there would write over it.
  *
  *   owner   the memory is the caller's, and 64-byte aligned
  *   thread  a channel's part: that channel's I/O loop. Banks: the primary's. The rest: while nobody

@@ -34,7 +34,8 @@ struct journal_config device_journal_config(const struct vmbus_device *device, u
 /*
  * Writes the journal afresh: seq 1, where the rings stand, a bank with what save() says, the VSP's
  * log as log_write() writes it. `journal->journal` is formatted over [base, base + bytes). The channels
- * are open, paused, not journaled. 0; -EBUSY: a packet is kept (it is answered soon: try again);
+ * are open, paused, not journaled; from then on they send nothing (J5: a VSP is told that there is no
+ * room) until they have left, or are not paused any more. 0; -EBUSY: a packet is kept (it is answered soon: try again);
  * -E2BIG: the state or the memory does not fit; -EOPNOTSUPP: the VSP has no save().
  */
 MUST_CHECK int device_journal_write(const struct device_journal *d, void *base, size_t bytes);

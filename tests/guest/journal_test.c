@@ -506,6 +506,55 @@ static void restoring_survives_each_failing_allocation(void **state)
 	server_fini(&s);
 }
 
+/* Sends what the guest takes for an answer nobody asked for: 0, or why not. */
+static int say(struct server *s, uint64_t id)
+{
+	uint8_t word[8] = { 0 };
+
+	return vmbus_channel_send_inband(s->channel, id, false, word, sizeof(word));
+}
+
+static void what_is_sent_when_the_journal_is_written_is_refused_and_not_lost(void **state)
+{
+	static const uint8_t user_data[VMBUS_OFFER_USER_DEFINED_BYTES];
+	uint8_t payload[PAYLOAD_BYTES_MAX];
+	struct vmbus_packet_header header;
+	struct server s, next;
+
+	(void)state;
+	*guest = (struct guest){ .random = 1 };
+	memset(ring_of(0), 0, MEM_PAGE_BYTES);
+	memset(ring_of(1), 0, MEM_PAGE_BYTES);
+	server_init(&s, 0);
+	assert_int_equal(channel_open(s.channel, user_data), 0);
+	assert_int_equal(say(&s, 100), 0);
+	channel_set_paused(s.channel, true);
+	assert_int_equal(device_journal_write(&s.d, journal_memory, JOURNAL_ROOM), 0);
+	/* It goes on where it is after all, and speaks again. */
+	assert_int_equal(say(&s, 101), -EAGAIN);
+	assert_false(vmbus_channel_has_room(s.channel, 8));
+	assert_false(vmbus_channel_wait_room(s.channel, 8));
+	channel_set_paused(s.channel, false);
+	assert_int_equal(say(&s, 102), 0);
+	channel_set_paused(s.channel, true);
+	assert_int_equal(device_journal_write(&s.d, journal_memory, JOURNAL_ROOM), 0);
+	assert_int_equal(say(&s, 103), -EAGAIN);
+	device_journal_leave(&s.d);
+	server_init(&next, 0);
+	assert_int_equal(journal_attach(&next.journal, journal_memory, JOURNAL_ROOM), 0);
+	assert_int_equal(device_journal_restore(&next.d, true, false), 0);
+	assert_int_equal(say(&next, 104), 0);
+	device_journal_leave(&next.d);
+	/* All that was said, and each once. */
+	for (uint64_t id = 100; id <= 104; id += 2) {
+		assert_true(receive(&header, payload));
+		assert_int_equal(header.transaction_id, id);
+	}
+	assert_false(receive(&header, payload));
+	server_fini(&next);
+	server_fini(&s);
+}
+
 static void a_journal_that_cannot_be_is_refused(void **state)
 {
 	struct server s;
@@ -529,6 +578,7 @@ int main(void)
 	const struct mem_config config = { .bytes = MEM_BYTES_MIN };
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_device_comes_and_goes_in_order),
+		cmocka_unit_test(what_is_sent_when_the_journal_is_written_is_refused_and_not_lost),
 		cmocka_unit_test(a_journal_that_cannot_be_is_refused),
 		cmocka_unit_test(restoring_survives_each_failing_allocation),
 		cmocka_unit_test(each_store_may_be_the_last),
