@@ -43,7 +43,8 @@ struct net_front;
 #define NET_MTU_DEFAULT     1500
 #define NET_MTU_MAX         9000  /* what we offer to guests */
 #define NET_FRAME_BYTES_MAX 65600 /* a large send: 64 KiB of IP and the headers below it */
-#define NET_IOV_MAX         192   /* pieces in one frame */
+#define NET_IOV_MAX         192   /* pieces in one frame, as it is sent */
+#define NET_PIECES_MAX      (NET_IOV_MAX + 1) /* and with a head of its own (NET_FRAME_HEAD) */
 /* Smaller segments (Linux sends none) would be a flood made of one frame, to be refused. */
 #define NET_MSS_MIN         48U
 
@@ -78,7 +79,7 @@ enum {
 /* An Ethernet frame without its check sequence. */
 struct net_frame {
 	const struct iovec *iov;
-	int iov_count;  /* 1 to NET_IOV_MAX */
+	int iov_count;  /* 1 to NET_IOV_MAX; NET_PIECES_MAX with NET_FRAME_HEAD */
 	uint32_t bytes; /* in all of them together */
 	uint16_t flags; /* NET_FRAME_* */
 	uint16_t

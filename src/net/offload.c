@@ -340,7 +340,7 @@ struct tcp_cut {
 	uint8_t head[HEADERS_MAX];
 	struct net_headers h;
 	uint32_t tcp_bytes, head_bytes;
-	struct iovec iov[NET_IOV_MAX + 1]; /* head, and slices of the payload */
+	struct iovec iov[NET_PIECES_MAX + 1]; /* head, and slices of the payload */
 };
 
 /* iov[1] and on become the payload from `offset` of the frame. Their count. */
@@ -416,7 +416,7 @@ int net_cut_tcp_iov(const struct iovec *iov, int count, uint32_t bytes, uint32_t
 	uint16_t id;
 	uint8_t flags;
 
-	if (mss == 0 || count > NET_IOV_MAX || read_head(iov, count, bytes, &cut)) {
+	if (mss == 0 || count > NET_PIECES_MAX || read_head(iov, count, bytes, &cut)) {
 		return -EBADMSG;
 	}
 	seq = bytes_be32(cut.head + cut.h.l4_offset + 4);

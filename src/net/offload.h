@@ -72,7 +72,7 @@ MUST_CHECK int net_cut_tcp(const uint8_t *frame, uint32_t bytes, uint32_t mss, n
 			   void *ctx);
 
 /*
- * The same of a frame in up to NET_IOV_MAX pieces, whose headers are read once. Bytes of the payload
+ * The same of a frame in up to NET_PIECES_MAX pieces, whose headers are read once. Bytes of the payload
  * that somebody changes meanwhile make their own checksum wrong, nothing else.
  */
 MUST_CHECK int net_cut_tcp_iov(const struct iovec *iov, int count, uint32_t bytes, uint32_t mss,

@@ -180,7 +180,7 @@ int vnet_send(const struct net_frame *frame, unsigned int hdr_bytes, struct vnet
 	int count;
 
 	if (frame->bytes < NET_HEADER_BYTES || frame->bytes > NET_FRAME_BYTES_MAX ||
-	    frame->iov_count > NET_IOV_MAX) {
+	    frame->iov_count > NET_PIECES_MAX) {
 		return -EBADMSG;
 	}
 	if (todo || has_tag) {

@@ -20,7 +20,7 @@
 #define VNET_TYPE_VLAN   0x8100
 /* Ethernet, a tag, IPv6 with room for extensions, TCP with options: what a private head holds. */
 #define VNET_HEAD_BYTES  256
-#define VNET_SEND_PIECES (NET_IOV_MAX + 1) /* of iov, for vnet_send() */
+#define VNET_SEND_PIECES (NET_PIECES_MAX + 1) /* of iov, for vnet_send() */
 
 /* ---- to the kernel ---- */
 

@@ -201,6 +201,29 @@ static void a_large_segment_that_fits_one_is_no_large_one(void **state)
 	assert_int_equal(sent.hdr.flags, VIRTIO_NET_HDR_F_NEEDS_CSUM);
 }
 
+static void a_frame_in_most_pieces_and_with_a_head_goes(void **state)
+{
+	static struct sent sent;
+	uint8_t frame[NET_PIECES_MAX * 8 + 54];
+	uint32_t bytes = build(frame, 4, NET_IP_TCP, NET_PIECES_MAX * 8);
+	struct iovec iov[NET_PIECES_MAX + 1];
+	struct net_frame net = {
+		.iov = iov, .iov_count = NET_PIECES_MAX, .bytes = bytes, .flags = NET_FRAME_HEAD
+	};
+
+	(void)state;
+	for (uint32_t i = 0; i < NET_PIECES_MAX; i++) {
+		iov[i] = (struct iovec){ frame + (i ? 54 + 8 * i : 0), i ? 8 : 62 };
+	}
+	assert_int_equal(send_frame(&net, &sent), 0);
+	assert_int_equal(sent.bytes, bytes);
+	assert_memory_equal(sent.frame, frame, bytes);
+	iov[NET_PIECES_MAX] = (struct iovec){ frame, 1 };
+	net.iov_count++;
+	net.bytes++;
+	assert_int_equal(send_frame(&net, &sent), -EBADMSG);
+}
+
 static void what_a_frame_does_not_have_is_refused(void **state)
 {
 	uint8_t frame[2000];
@@ -298,6 +321,7 @@ int main(void)
 		cmocka_unit_test(a_missing_checksum_is_prepared_in_a_copy),
 		cmocka_unit_test(a_large_segment_gets_lengths_and_a_segment_size),
 		cmocka_unit_test(a_large_segment_that_fits_one_is_no_large_one),
+		cmocka_unit_test(a_frame_in_most_pieces_and_with_a_head_goes),
 		cmocka_unit_test(what_a_frame_does_not_have_is_refused),
 		cmocka_unit_test(hostile_headers_from_the_kernel_are_refused),
 		cmocka_unit_test(a_bad_ip_header_is_not_called_good),

@@ -339,6 +339,37 @@ static void a_large_segment_is_cut_for_who_does_not(void **state)
 	free(frame);
 }
 
+/* The head of a frame in as many pieces as there may be is one more piece. */
+static void a_large_segment_in_most_pieces_is_cut_too(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t *frame = malloc(70000);
+	uint32_t bytes = rig_ip(frame, 0, 1, 6, 40001), at = 0, part = 400;
+	struct iovec iov[1 + NET_IOV_MAX];
+	struct net_frame net = { .iov = iov + 1,
+				 .iov_count = NET_IOV_MAX,
+				 .bytes = bytes,
+				 .flags = NET_FRAME_LSO,
+				 .mss = 1448,
+				 .l4 = NET_L4_TCP };
+	const struct rig_frame *got;
+	unsigned int taken;
+
+	memset(frame + 16, 0, 2);
+	for (int i = 1; i <= NET_IOV_MAX; i++, at += part, part = 100) {
+		iov[i] = (struct iovec){ frame + at, i < NET_IOV_MAX ? part : bytes - at };
+	}
+	assert_int_equal(net_send_many(rig->nics[0].net, &net, 1, &taken), 0);
+	rig_turn(rig);
+	assert_int_equal(rig_drops(rig, 1, DROP_OFFLOAD), 0);
+	for (at = 0; (got = rig_next(rig, 1)); at += got->bytes - 54) {
+		assert_true(rig_sums_are_right(got));
+		assert_memory_equal(got->data + 54, frame + 54 + at, got->bytes - 54);
+	}
+	assert_int_equal(at, 40001);
+	free(frame);
+}
+
 static void a_full_receiver_loses_its_own_frames_only(void **state)
 {
 	struct rig *rig = *state;
@@ -568,6 +599,7 @@ int main(void)
 		TEST(missing_checksums_are_made),
 		TEST(a_large_segment_goes_whole_to_who_takes_it),
 		TEST(a_large_segment_is_cut_for_who_does_not),
+		TEST(a_large_segment_in_most_pieces_is_cut_too),
 		TEST(a_full_receiver_loses_its_own_frames_only),
 		TEST(over_its_rate_a_sender_waits_and_goes_on),
 		TEST(storms_are_dropped),
