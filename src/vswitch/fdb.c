@@ -65,6 +65,15 @@ static void clear_slot(struct fdb *fdb, struct fdb_slot *slot)
 	*slot = (struct fdb_slot){ 0 };
 }
 
+/*
+ * Moves are told once a second, and what came of them is told again in the next: two ports that take
+ * an address from each other with each frame do not fill the rings that others' flows are told in.
+ */
+static bool has_moved(const struct fdb_slot *slot, uint32_t now_s)
+{
+	return slot->told_s == (uint16_t)(now_s - FDB_MOVED_S);
+}
+
 static void fill_slot(struct fdb *fdb, struct fdb_slot *slot, uint64_t key, enum fdb_kind kind,
 		      uint16_t port, uint32_t now_s)
 {
@@ -164,9 +173,12 @@ enum fdb_learn fdb_learn_slowly(struct fdb *fdb, uint64_t key, uint16_t port, ui
 			fdb->refused++;
 			return FDB_REFUSED_LIMIT;
 		}
+		bool again = has_moved(slot, now_s);
+
 		clear_slot(fdb, slot);
 		fill_slot(fdb, slot, key, FDB_LEARNED, port, now_s);
-		return FDB_MOVED;
+		slot->told_s = (uint16_t)(now_s - FDB_MOVED_S);
+		return again ? FDB_KNOWN : FDB_MOVED;
 	}
 	slot->used_s = now_s;
 	if ((uint16_t)(now_s - slot->told_s) >= FDB_TELL_S) {
@@ -188,6 +200,7 @@ int fdb_set(struct fdb *fdb, const uint8_t mac[NET_MAC_BYTES], uint16_t vlan, ui
 {
 	uint64_t key = fdb_key(mac, vlan);
 	struct fdb_slot *slot = fdb_slot(fdb, key);
+	bool again = slot && kind == FDB_LEARNED && has_moved(slot, now_s);
 
 	check(port < VSWITCH_PORTS_MAX && kind >= FDB_LEARNED && kind <= FDB_OWN);
 	if (slot) {
@@ -213,6 +226,9 @@ int fdb_set(struct fdb *fdb, const uint8_t mac[NET_MAC_BYTES], uint16_t vlan, ui
 		return -ENOSPC;
 	}
 	fill_slot(fdb, slot, key, kind, port, now_s);
+	if (again) {
+		slot->told_s = (uint16_t)(now_s - FDB_MOVED_S); /* also when another core says so */
+	}
 	return 0;
 }
 

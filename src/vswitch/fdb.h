@@ -33,7 +33,8 @@ struct load;
 #define FDB_ENTRIES_MAX     16384U
 #define FDB_ENTRIES_DEFAULT 4096U
 #define FDB_AGE_S           300U
-#define FDB_TELL_S          75U /* an address in use is told again this often */
+#define FDB_TELL_S          75U     /* an address in use is told again this often */
+#define FDB_MOVED_S         0x8000U /* told_s is so far back: it has moved in this second */
 
 enum fdb_kind {
 	FDB_LEARNED = 1,
@@ -42,10 +43,10 @@ enum fdb_kind {
 };
 
 enum fdb_learn {
-	FDB_KNOWN,
+	FDB_KNOWN,   /* or it moves again and again: it is told within a second of its next frame */
 	FDB_REFRESH, /* known and in use, and not told for FDB_TELL_S: tell it */
 	FDB_NEW,     /* tell it */
-	FDB_MOVED,   /* from another port; tell it */
+	FDB_MOVED,   /* from another port; tell it. At most once a second */
 	FDB_REFUSED_LIMIT,
 	FDB_REFUSED_STATIC, /* a static or own entry of another port */
 	FDB_REFUSED_FULL, /* no room that would not be another's: the address stays unknown (flooded) */

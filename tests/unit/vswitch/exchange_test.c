@@ -4,6 +4,7 @@
 
 #include "switch_rig.h"
 #include "base/fault.h"
+#include "vswitch/core_internal.h"
 #include "vswitch/hand.h"
 #include "vswitch/news.h"
 
@@ -155,6 +156,44 @@ static void what_one_core_learns_all_know(void **state)
 	memcpy(answer, "\x02\x77\x00\x00\x00\x01", 6);
 	rig_send(rig, 2, answer, bytes);
 	rig_expect(rig, answer, bytes, RIG_TO(0)); /* not flooded */
+}
+
+/* Ports 1 and 2 are hostile, and core 0 sleeps: what it is to know must have room all the same. */
+static void a_storm_of_moves_leaves_room_for_others_news(void **state)
+{
+	struct rig *rig = *state;
+	struct acl_rule out = { .id = 1, .priority = 1, .action = ACL_DENY };
+	struct acl_rule in = { .id = 2, .priority = 1, .action = ACL_ALLOW, .is_stateful = true };
+	uint8_t frame[100], answer[100];
+	uint32_t bytes = 60;
+	const struct core_counters *counters = &rig->vswitch->cores[1]->counters;
+	struct diag diag;
+
+	rig_plug(rig, 3, 1);
+	assert_int_equal(acl_compile(&out, 1, ACL_OUT, &rig->policy->ports[3].acl_out, &diag), 0);
+	assert_int_equal(acl_compile(&in, 1, ACL_IN, &rig->policy->ports[3].acl_in, &diag), 0);
+	rig_adopt(rig);
+	for (unsigned int i = 0; i < 4 * NEWS_DEPTH; i++) {
+		unsigned int port = 1 + (i & 1);
+
+		rig_frame(frame, port, (int)port, 0x88b5, bytes);
+		memcpy(frame + 6, "\x02\x77\x00\x00\x00\x01", 6);
+		frame[11] = (uint8_t)(i / 2 % 16);
+		while (rig_send_flags(rig, port, frame, bytes, 0, 0)) {
+			loop_turn(rig->loops[1]);
+		}
+	}
+	assert_int_equal(counter_read(&counters->news_lost), 0);
+	/* The neighbour's flow is told, and what answers it on core 0 comes through. */
+	bytes = rig_ip(frame, 3, 0, 17, 20);
+	rig_send(rig, 3, frame, bytes);
+	assert_int_equal(rig_drops(rig, 3, DROP_FLOW_TABLE), 0);
+	rig_ip(answer, 0, 3, 17, 20);
+	bytes_put_be16(answer + 34, 2000);
+	bytes_put_be16(answer + 36, 1000);
+	rig_send(rig, 0, answer, bytes);
+	assert_non_null(rig_next(rig, 3));
+	assert_int_equal(rig_drops(rig, 3, DROP_ACL_OUT), 0);
 }
 
 static void an_answer_finds_the_flow_on_its_own_core(void **state)
@@ -391,6 +430,7 @@ int main(void)
 		cmocka_unit_test(who_waits_for_room_is_told_once),
 		TEST(frames_reach_ports_of_another_core),
 		TEST(what_one_core_learns_all_know),
+		TEST(a_storm_of_moves_leaves_room_for_others_news),
 		TEST(an_answer_finds_the_flow_on_its_own_core),
 		TEST(flows_are_spread_over_the_queues_of_a_port),
 		TEST(a_sender_waits_for_a_full_uplink_and_nothing_is_lost),

@@ -64,6 +64,31 @@ static void the_zero_address_is_one_too(void **state)
 	fdb_destroy(fdb);
 }
 
+static void an_address_that_moves_again_and_again_is_told_once_a_second(void **state)
+{
+	struct fdb *fdb = make(64);
+	unsigned int told = 0;
+
+	(void)state;
+	assert_int_equal(fdb_learn(fdb, mac(1), 0, 3, NO_LIMIT, 10), FDB_NEW);
+	for (uint32_t i = 0; i < 10000; i++) {
+		uint16_t port = 4 + (i & 1);
+		enum fdb_learn learn = fdb_learn(fdb, mac(1), 0, port, NO_LIMIT, 10 + i / 1000);
+
+		assert_int_equal(fdb_find(fdb, mac(1), 0), port); /* known at once all the same */
+		told += learn == FDB_MOVED || learn == FDB_REFRESH;
+		if (i % 100 == 0) {
+			/* Another core sees the same, and tells it. */
+			assert_int_equal(fdb_set(fdb, mac(1), 0, 6, FDB_LEARNED, 10 + i / 1000), 0);
+		}
+	}
+	assert_in_range(told, 10, 20);
+	/* Where it is in the end is told. */
+	assert_int_equal(fdb_learn(fdb, mac(1), 0, 5, NO_LIMIT, 20), FDB_REFRESH);
+	assert_int_equal(fdb_learn(fdb, mac(1), 0, 5, NO_LIMIT, 21), FDB_KNOWN);
+	fdb_destroy(fdb);
+}
+
 static void an_address_in_use_is_told_again(void **state)
 {
 	struct fdb *fdb = make(64);
@@ -281,6 +306,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(an_address_is_learned_per_vlan),
 		cmocka_unit_test(the_zero_address_is_one_too),
+		cmocka_unit_test(an_address_that_moves_again_and_again_is_told_once_a_second),
 		cmocka_unit_test(an_address_in_use_is_told_again),
 		cmocka_unit_test(a_port_has_a_limit_also_for_moves),
 		cmocka_unit_test(statics_and_own_addresses_do_not_move),
