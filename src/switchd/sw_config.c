@@ -187,6 +187,13 @@ void sw_port_effective(const struct sw_config *config, const struct sw_port *por
 	*ret = result;
 }
 
+/* Not for others: what a mirror copies to "host" is for the host. */
+static bool is_own_name(const char *name)
+{
+	return strcmp(name, SW_HOST_NAME) == 0 || strcmp(name, SW_UPLINK_NAME) == 0 ||
+	       strcmp(name, SW_NAT_NAME) == 0;
+}
+
 int sw_config_add_auto(struct sw_config *config, const char *name, struct diag *reterr)
 {
 	struct sw_port *port;
@@ -199,6 +206,10 @@ int sw_config_add_auto(struct sw_config *config, const char *name, struct diag *
 				"port: name \"%.64s\": give 1 to 63 letters, digits, dots, dashes, "
 				"underscores, slashes, colons or plus signs",
 				name);
+	}
+	if (is_own_name(name)) {
+		return diag_set(reterr, -EINVAL,
+				"port: the name \"%s\" is the switch's own: take another", name);
 	}
 	if (sw_port_find(config, name)) {
 		return diag_set(reterr, -EEXIST, "port %s is there already", name);
@@ -227,8 +238,7 @@ int sw_config_add_auto(struct sw_config *config, const char *name, struct diag *
 
 static bool is_port(const struct sw_config *config, const char *name)
 {
-	return sw_port_find(config, name) || strcmp(name, SW_HOST_NAME) == 0 ||
-	       strcmp(name, SW_UPLINK_NAME) == 0 || strcmp(name, SW_NAT_NAME) == 0;
+	return sw_port_find(config, name) || is_own_name(name);
 }
 
 static int check_kind(const struct sw_config *config, struct diag *reterr)
@@ -290,8 +300,7 @@ static int check_port(const struct sw_config *config, const struct sw_port *port
 			"profile add",
 			what, port->name, port->profile);
 	}
-	if (strcmp(port->name, SW_HOST_NAME) == 0 || strcmp(port->name, SW_UPLINK_NAME) == 0 ||
-	    strcmp(port->name, SW_NAT_NAME) == 0) {
+	if (is_own_name(port->name)) {
 		return diag_set(reterr, -EINVAL,
 				"%s: the name \"%s\" is the switch's own: take another", what,
 				port->name);

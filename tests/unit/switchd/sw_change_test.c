@@ -277,6 +277,11 @@ static void a_port_that_a_worker_brought_stays_when_somebody_sets_it(void **stat
 	assert_int_equal(sw_config_add_auto(config, "vm1/net0", &diag), 0);
 	assert_int_equal(sw_config_add_auto(config, "vm1/net0", &diag), -EEXIST);
 	assert_int_equal(sw_config_add_auto(config, "a b", &diag), -EINVAL);
+	/* or a mirror to the host's port would be for a worker */
+	assert_int_equal(sw_config_add_auto(config, "host", &diag), -EINVAL);
+	assert_int_equal(sw_config_add_auto(config, "uplink", &diag), -EINVAL);
+	assert_int_equal(sw_config_add_auto(config, "nat", &diag), -EINVAL);
+	assert_non_null(strstr(diag.text, "switch's own"));
 	assert_true(sw_port_find(config, "vm1/net0")->is_auto);
 	sw_rig_do(&config, "port set", "port=vm1/net0 vlan=access:3");
 	assert_false(sw_port_find(config, "vm1/net0")->is_auto);
