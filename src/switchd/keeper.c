@@ -95,6 +95,9 @@ static int init(struct keeper *keeper, struct diag *reterr)
 	for (unsigned int i = 0; !err && i < 3; i++) {
 		err = listen_at(paths[i], keeper->config->name, &keeper->listeners[i], reterr);
 	}
+	if (!err) {
+		keeper_find_state(keeper);
+	}
 	return err;
 }
 
@@ -112,9 +115,7 @@ static void fini(struct keeper *keeper)
 		}
 	}
 	keeper_close_taps(keeper);
-	if (keeper->state_fd >= 0) {
-		close(keeper->state_fd);
-	}
+	keeper_keep_state(keeper);
 	/* The file stays: who removed it would remove the next one's. */
 	if (keeper->lock_fd >= 0) {
 		close(keeper->lock_fd);

@@ -31,6 +31,7 @@
 #define KEEPER_RESTART_HEALTHY_S 1U /* who lived so long is started anew at once when it dies */
 #define KEEPER_QUIT_MS           6000U
 #define KEEPER_STATE_BYTES_MAX   (64U << 20)
+#define KEEPER_KEPT_BYTES_MAX    (1U << 20) /* of it, in a file between two runs */
 
 enum keeper_type {
 	/* → ; ← the listening sockets: workers, verbs, extensions; then the configuration's file */

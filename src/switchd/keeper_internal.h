@@ -36,6 +36,13 @@ struct keeper {
 /* Answers what waits at keeper->fd, once. -EPIPE: nobody is there any more; -EPROTO: nonsense. */
 MUST_CHECK int keeper_serve(struct keeper *keeper);
 
+/*
+ * What a process has left survives the keeper, in a file for its next run (SW_PATH_STATE), which takes it
+ * up and removes it. Nothing depends on it: what goes wrong is in the log.
+ */
+void keeper_keep_state(struct keeper *keeper);
+void keeper_find_state(struct keeper *keeper);
+
 /* The TAPs that nobody needs any more, and at the end all. */
 void keeper_close_taps(struct keeper *keeper);
 void keeper_tell_ready(const struct keeper_config *config, const char *sentence);

@@ -246,6 +246,37 @@ static int leave_state(struct keeper *keeper, int *fds, unsigned int count, stru
 	return 0;
 }
 
+void keeper_keep_state(struct keeper *keeper)
+{
+	auto_close int from = steal_fd(&keeper->state_fd), to = -1;
+	auto_free char *bytes = NULL;
+	char path[SW_PATH_BYTES];
+	struct diag diag;
+	size_t length = 0;
+
+	if (from < 0 || sw_path(SW_PATH_STATE, keeper->config->name, path, &diag) ||
+	    copy_of(from, KEEPER_KEPT_BYTES_MAX, &bytes, &length)) {
+		return;
+	}
+	(void)!unlink(path); /* whatever is there: nothing is written through it */
+	to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (to < 0 || write(to, bytes, length) != (ssize_t)length) {
+		log_warn(AREA, "cannot keep what was learned in %s: %s", path, strerror(errno));
+		(void)!unlink(path);
+	}
+}
+
+void keeper_find_state(struct keeper *keeper)
+{
+	char path[SW_PATH_BYTES];
+	struct diag diag;
+
+	if (!sw_path(SW_PATH_STATE, keeper->config->name, path, &diag)) {
+		keeper->state_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+		(void)!unlink(path);
+	}
+}
+
 static void ready(struct keeper *keeper)
 {
 	if (!keeper->was_ready) {
@@ -284,6 +315,8 @@ static int serve(struct keeper *keeper, const struct keeper_message *request, in
 		keeper->is_upgrade = true;
 		return 0;
 	case KEEPER_STOP:
+		/* Before it is answered: then the switch may be removed, and this with it. */
+		keeper_keep_state(keeper);
 		keeper->is_ending = true;
 		return 0;
 	case KEEPER_READY:

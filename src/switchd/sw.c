@@ -26,6 +26,7 @@
 #define STATUS_OK       0
 #define STATUS_HOST     2
 #define RETURN_LIMIT_NS (3ULL * 1000 * 1000 * 1000)
+#define LEAVE_NS        (1ULL * 1000 * 1000 * 1000)
 
 /* What the keeper has given at the beginning. */
 struct gifts {
@@ -114,6 +115,7 @@ static unsigned int cores_wanted(const struct sw_config *config)
 }
 
 static void on_end_timer(struct loop_timer *timer);
+static void on_leave_timer(struct loop_timer *timer);
 
 static int create_loops(struct sw *sw, struct diag *reterr)
 {
@@ -124,6 +126,7 @@ static int create_loops(struct sw *sw, struct diag *reterr)
 		return err;
 	}
 	loop_timer_init(&sw->end_timer, sw->control, on_end_timer);
+	loop_timer_init(&sw->leave_timer, sw->control, on_leave_timer);
 
 	while (!err && sw->loop_count < wanted) {
 		err = loop_create("tabique-sw", &sw->loops[sw->loop_count], reterr);
@@ -166,9 +169,21 @@ static void on_readopt(struct loop_work *work)
 	}
 }
 
+/* DHCP has given an address: who is killed must not have it taken away from its guest. Once a second. */
+static void on_bound(void *ctx)
+{
+	struct sw *sw = ctx;
+
+	if (!sw->is_leaving_due && sw->ending == SW_END_NONE) {
+		sw->is_leaving_due = true;
+		loop_timer_arm(&sw->leave_timer, LEAVE_NS);
+	}
+}
+
 static const struct vswitch_events events = {
 	.link_changed = on_link_changed,
 	.port_changed = on_port_changed,
+	.bound = on_bound,
 };
 
 static int create_tables(struct sw *sw, struct diag *reterr)
@@ -256,6 +271,7 @@ static int begin(struct sw *sw, const struct sw_run_config *config, struct gifts
 	sw_apply_first(sw);
 	if (gifts->state) {
 		sw_state_load_tables(sw, gifts->state, gifts->state_bytes);
+		on_bound(sw); /* the keeper has given it away: it wants it again */
 	}
 	err = sw_verbs_create(sw, reterr);
 	if (!err &&
@@ -268,20 +284,27 @@ static int begin(struct sw *sw, const struct sw_run_config *config, struct gifts
 
 /* ---- the end ------------------------------------------------------------------------------------ */
 
-static void leave_state(struct sw *sw)
+static void leave_state(struct sw *sw, bool everything)
 {
-	int fd = sw_state_save(sw);
+	int fd = sw_state_save(sw, everything);
 	struct diag diag;
 
 	if (fd < 0) {
 		log_warn(SW_AREA, "what was learned is lost: %s", strerror(-fd));
 		return;
 	}
-	if (keeper_call(sw->keeper_fd, KEEPER_LEAVE_STATE, NULL, 0, &fd, 1, NULL, NULL, &diag) ||
-	    keeper_call(sw->keeper_fd, KEEPER_UPGRADE, NULL, 0, NULL, 0, NULL, NULL, &diag)) {
+	if (keeper_call(sw->keeper_fd, KEEPER_LEAVE_STATE, NULL, 0, &fd, 1, NULL, NULL, &diag)) {
 		log_warn(SW_AREA, "%s", diag.text);
 	}
 	close(fd);
+}
+
+static void on_leave_timer(struct loop_timer *timer)
+{
+	struct sw *sw = container_of(timer, struct sw, leave_timer);
+
+	sw->is_leaving_due = false;
+	leave_state(sw, false);
 }
 
 /* Nothing of a guest's is mapped any more (or somebody is late, and finds out by our end). */
@@ -290,10 +313,11 @@ static void finish(struct sw *sw)
 	struct diag diag;
 
 	loop_timer_cancel(&sw->end_timer);
-	if (sw->ending == SW_END_UPGRADE) {
-		leave_state(sw);
-	} else if (sw->ending == SW_END_STOP &&
-		   keeper_call(sw->keeper_fd, KEEPER_STOP, NULL, 0, NULL, 0, NULL, NULL, &diag)) {
+	loop_timer_cancel(&sw->leave_timer);
+	leave_state(sw, sw->ending == SW_END_UPGRADE);
+	if (sw->ending != SW_END_QUIT &&
+	    keeper_call(sw->keeper_fd, sw->ending == SW_END_UPGRADE ? KEEPER_UPGRADE : KEEPER_STOP,
+			NULL, 0, NULL, 0, NULL, NULL, &diag)) {
 		log_warn(SW_AREA, "%s", diag.text);
 	}
 	if (sw->end_reply) {

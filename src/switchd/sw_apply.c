@@ -184,6 +184,7 @@ static void take_effect(struct sw *sw, const struct sw_config *before)
 	if (add_ports(sw, &diag) || sw_adopt(sw, &diag)) {
 		log_error(SW_AREA, "the configuration is not in force: %s", diag.text);
 	}
+	sw_bindings_restore(sw);
 	flush_moved_uplinks(sw, before);
 	sw_set_statics(sw, before);
 	sw_ports_set_links(sw);
@@ -251,6 +252,9 @@ int sw_bring_port(struct sw *sw, const char *name, struct diag *reterr)
 	err = refuse_leaving(sw, sw->config, reterr);
 	err = err ? err : add_ports(sw, reterr);
 	err = err ? err : sw_adopt(sw, reterr);
+	if (!err) {
+		sw_bindings_restore(sw);
+	}
 	if (err) {
 		sw_list_remove(sw->config, SW_LIST_PORTS,
 			       sw->config->lists[SW_LIST_PORTS].count - 1);

@@ -47,7 +47,9 @@ static int place(bool is_run, char *ret, size_t bytes, struct diag *reterr)
 
 int sw_path(enum sw_path which, const char *name, char ret[SW_PATH_BYTES], struct diag *reterr)
 {
-	static const char *const suffixes[] = { "json", "vsp", "ctl", "ext", "lock", "log" };
+	static const char *const suffixes[] = {
+		"json", "vsp", "ctl", "ext", "lock", "state", "log"
+	};
 	char dir[SW_PATH_BYTES];
 	int n, err = place(which != SW_PATH_CONFIG, dir, sizeof(dir), reterr);
 
@@ -248,10 +250,15 @@ int sw_file_save(const struct sw_config *config, struct diag *reterr)
 int sw_file_remove(const char *name, struct diag *reterr)
 {
 	char path[SW_PATH_BYTES];
+	struct diag ignored;
 	int err = sw_path(SW_PATH_CONFIG, name, path, reterr);
 
 	if (!err && unlink(path)) {
 		err = diag_set(reterr, -errno, "cannot remove %s: %s", path, strerror(errno));
+	}
+	/* Another one of this name is another one. */
+	if (!err && !sw_path(SW_PATH_STATE, name, path, &ignored)) {
+		(void)!unlink(path);
 	}
 	return err;
 }

@@ -6,6 +6,7 @@
  *   sw.c        life: from HELLO to the end
  *   sw_apply.c  a new configuration takes the place of the old one
  *   sw_wires.c  the host's port, uplinks, NAT
+ *   sw_bindings.c  addresses that DHCP gave, over the end of a process
  *   sw_ports.c  the NICs of guests, which workers lend
  *   sw_ext.c    extensions
  *   sw_rules.c  what rules count
@@ -26,12 +27,16 @@
 #include "switchd/keeper.h"
 #include "switchd/sw_config.h"
 #include "switchd/sw_policy.h"
+#include "vswitch/guard.h"
 #include "vswitch/vswitch.h"
 
 struct exts;
 struct json_t;
+struct load;
+struct load_field;
 struct port_end;
 struct remote_host;
+struct save;
 struct sw;
 
 #define SW_AREA "switch"
@@ -62,6 +67,14 @@ struct sw_wire {
 	struct loop_work advance; /* the next one of them */
 };
 
+/* A binding of a process before, for a port that is not there yet: a worker may bring it. */
+struct sw_parked {
+	char port[SW_NAME_BYTES];
+	int number; /* -1: not there */
+	struct guard_binding binding;
+};
+#define SW_PARKED_MAX ((unsigned int)SW_PORTS_MAX * GUARD_BINDINGS_MAX)
+
 enum sw_end { SW_END_NONE, SW_END_QUIT, SW_END_STOP, SW_END_UPGRADE };
 
 struct sw {
@@ -82,6 +95,11 @@ struct sw {
 	struct remote_host *host;
 
 	struct exts *exts;
+
+	struct sw_parked *parked; /* parked_count of them; SW_PARKED_MAX fit, or NULL */
+	unsigned int parked_count;
+	struct loop_timer leave_timer; /* bindings are left with the keeper, in case that we die */
+	bool is_leaving_due;
 
 	struct rpc_server *rpc;
 	struct rpc_verb *verbs;
@@ -170,6 +188,16 @@ int sw_show_stats(struct sw *sw, const struct json_t *request, struct json_t *re
 /* The configured addresses into all FDBs, and those of `before` out of them (NULL: none). */
 void sw_set_statics(struct sw *sw, const struct sw_config *before);
 
+/* ---- sw_bindings.c ------------------------------------------------------------------------------ */
+
+/* Fields of the state, one for each binding that was snooped, parked ones too. */
+void sw_bindings_save(struct sw *sw, struct save *save, uint16_t tag);
+/* One of them, written elapsed_s ago: parked. */
+void sw_binding_load(struct sw *sw, struct load *load, const struct load_field *field,
+		     uint32_t elapsed_s);
+/* What is parked for ports that are there now is in force again. */
+void sw_bindings_restore(struct sw *sw);
+
 /* ---- sw_rules.c --------------------------------------------------------------------------------- */
 
 /* Rules with their counters, over all ports or (port=) as that one has them. */
@@ -177,11 +205,14 @@ int sw_show_rules(struct sw *sw, const struct json_t *request, struct json_t *re
 		  struct diag *reterr);
 int sw_zero_rules(struct sw *sw, const struct json_t *request, struct json_t *result,
 		  struct diag *reterr);
+/* Fields of the state: what each rule has counted at each port; and one of them. */
+void sw_rules_save(const struct sw *sw, struct save *save, uint16_t tag);
+void sw_rule_load(struct sw *sw, struct load *load, const struct load_field *field);
 
 /* ---- sw_state.c --------------------------------------------------------------------------------- */
 
-/* What was learned, in a memfd; or a negative errno. */
-MUST_CHECK int sw_state_save(struct sw *sw);
+/* What the next process must know, in a memfd; or a negative errno. Not everything: what is true for long. */
+MUST_CHECK int sw_state_save(struct sw *sw, bool everything);
 /* Numbers and automatic ports of the process before: into sw->config, before there are ports. */
 void sw_state_load_names(struct sw *sw, const void *bytes, size_t length);
 /* And what it had learned, when they are there. */

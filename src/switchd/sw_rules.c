@@ -10,6 +10,8 @@
 
 #include "base/fault.h"
 #include "base/num.h"
+#include "state/load.h"
+#include "state/save.h"
 #include "switchd/sw_internal.h"
 #include "vswitch/policy.h"
 #include "vswitch/stats.h"
@@ -187,4 +189,70 @@ int sw_zero_rules(struct sw *sw, const struct json_t *request, struct json_t *re
 		vswitch_rule_zero(sw->vswitch, port, rule ? (uint32_t)json_integer_value(rule) : 0);
 	}
 	return 0;
+}
+
+/* ---- soft state: docs/formats.md ---------------------------------------------------------------- */
+
+/* Tags are for ever. */
+enum { RULE_PORT = 1, RULE_IS_OUT = 2, RULE_ID = 3, RULE_FRAMES = 4, RULE_BYTES = 5 };
+
+static void save_list(const struct sw *sw, uint16_t port, bool is_out, struct save *save,
+		      uint16_t tag)
+{
+	const struct port_policy *policy = &vswitch_policy(sw->vswitch)->ports[port];
+	const struct acl *acl = is_out ? policy->acl_out : policy->acl_in;
+
+	for (unsigned int i = 0; acl && i < acl_rules(acl); i++) {
+		uint64_t frames, bytes;
+
+		vswitch_rule_stats(sw->vswitch, port, is_out, i, &frames, &bytes);
+		if (frames == 0) {
+			continue;
+		}
+		save_group_begin(save, tag);
+		save_u32(save, RULE_PORT, port);
+		save_u32(save, RULE_IS_OUT, is_out);
+		save_u32(save, RULE_ID, acl_rule_at(acl, i)->id);
+		save_u64(save, RULE_FRAMES, frames);
+		save_u64(save, RULE_BYTES, bytes);
+		save_group_end(save);
+	}
+}
+
+void sw_rules_save(const struct sw *sw, struct save *save, uint16_t tag)
+{
+	for (uint16_t n = 0; n < VSWITCH_PORTS_MAX; n++) {
+		save_list(sw, n, false, save, tag);
+		save_list(sw, n, true, save, tag);
+	}
+}
+
+void sw_rule_load(struct sw *sw, struct load *load, const struct load_field *field)
+{
+	uint32_t port = UINT32_MAX, is_out = 0, id = 0;
+	uint64_t frames = 0, bytes = 0;
+	struct load_field f;
+	struct load inner;
+
+	load_group(load, field, &inner);
+	while (load_next(&inner, &f)) {
+		if (f.tag == RULE_PORT) {
+			port = load_u32(&inner, &f);
+		} else if (f.tag == RULE_IS_OUT) {
+			is_out = load_u32(&inner, &f);
+		} else if (f.tag == RULE_ID) {
+			id = load_u32(&inner, &f);
+		} else if (f.tag == RULE_FRAMES) {
+			frames = load_u64(&inner, &f);
+		} else if (f.tag == RULE_BYTES) {
+			bytes = load_u64(&inner, &f);
+		}
+	}
+	if (port >= VSWITCH_PORTS_MAX || is_out > 1) {
+		load_fail(&inner);
+	}
+	load_close(load, &inner);
+	if (load_result(load) == 0) {
+		vswitch_rule_base(sw->vswitch, (uint16_t)port, is_out, id, frames, bytes);
+	}
 }

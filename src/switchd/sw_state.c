@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a data process leaves for the next one: numbers of ports, and what the cores have learned. Soft:
- * without it everything is learned again. The next process takes it for hostile.
+ * What a data process leaves for the next one: numbers of ports, what the cores have learned and counted,
+ * and which addresses DHCP has given. Soft: without it everything is learned again, the last not before the
+ * leases are renewed; so that is left while it runs, too. The next process takes it for hostile.
  *
  *   spec  docs/formats.md#soft-state
  */
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -22,9 +24,26 @@
 #include "vswitch/stats.h"
 
 /* Tags are for ever. */
-enum { STATE_PORT = 1, STATE_FDB = 2, STATE_GROUPS = 3, STATE_FLOWS = 4 };
+enum {
+	STATE_PORT = 1,
+	STATE_FDB = 2,
+	STATE_GROUPS = 3,
+	STATE_FLOWS = 4,
+	STATE_BINDING = 5,
+	STATE_RULE = 6,
+	STATE_TIME = 7, /* of the host's clock, seconds: when it was written; missing: now */
+};
 enum { PORT_NUMBER = 1, PORT_NAME = 2, PORT_IS_AUTO = 3, PORT_COUNTERS = 4 };
 #define COUNTERS_COUNT 7
+
+/* Not time(), which may be a system call of its own. */
+static uint64_t wall_clock_s(void)
+{
+	struct timespec now = { 0 };
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (uint64_t)now.tv_sec;
+}
 
 /* ---- saving ------------------------------------------------------------------------------------- */
 
@@ -77,7 +96,7 @@ static void save_tables(struct core *core, void *arg)
 	save_group_end(save);
 }
 
-int sw_state_save(struct sw *sw)
+int sw_state_save(struct sw *sw, bool everything)
 {
 	auto_close int fd = memfd_create("switch-state", MFD_CLOEXEC);
 	const uint8_t *bytes;
@@ -89,8 +108,13 @@ int sw_state_save(struct sw *sw)
 		return -errno;
 	}
 	save_init(&save);
-	save_ports(sw, &save);
-	vswitch_on_cores(sw->vswitch, save_tables, &save);
+	save_u64(&save, STATE_TIME, wall_clock_s());
+	if (everything) {
+		save_ports(sw, &save);
+		vswitch_on_cores(sw->vswitch, save_tables, &save);
+		sw_rules_save(sw, &save, STATE_RULE);
+	}
+	sw_bindings_save(sw, &save, STATE_BINDING);
 	err = save_finish(&save, &bytes, &length);
 	if (!err && write(fd, bytes, length) != (ssize_t)length) {
 		err = -EIO;
@@ -214,9 +238,18 @@ static void load_counters(struct sw *sw, const struct saved_port *saved)
 	}
 }
 
+/* Nobody has set the clock back, or it is as if no time had passed. */
+static uint32_t elapsed(uint64_t then_s)
+{
+	uint64_t now_s = wall_clock_s();
+
+	return then_s < now_s ? (uint32_t)num_min(now_s - then_s, UINT32_MAX) : 0;
+}
+
 void sw_state_load_tables(struct sw *sw, const void *bytes, size_t length)
 {
 	struct loading loading = { .bytes = bytes, .length = length };
+	uint32_t elapsed_s = 0;
 	struct saved_port saved;
 	struct load_field field;
 	struct load load;
@@ -231,6 +264,16 @@ void sw_state_load_tables(struct sw *sw, const void *bytes, size_t length)
 	while (load_next(&load, &field)) {
 		if (field.tag == STATE_PORT && load_port(&load, &field, &saved)) {
 			load_counters(sw, &saved);
+		} else if (field.tag == STATE_RULE) {
+			sw_rule_load(sw, &load, &field);
+		} else if (field.tag == STATE_BINDING) {
+			sw_binding_load(sw, &load, &field, elapsed_s);
+		} else if (field.tag == STATE_TIME) {
+			elapsed_s = elapsed(load_u64(&load, &field));
 		}
 	}
+	if (load_result(&load)) {
+		log_warn(SW_AREA, "what the process before has left is broken: a part is lost");
+	}
+	sw_bindings_restore(sw);
 }

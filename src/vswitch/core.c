@@ -475,6 +475,24 @@ const struct policy *core_policy(const struct core *core)
 	return core->policy;
 }
 
+const struct guard_policy *core_guard(struct core *core, uint16_t port)
+{
+	check(port < VSWITCH_PORTS_MAX);
+	core_take_news(core);
+	return &core->slow[port].guard;
+}
+
+void core_bind(struct core *core, uint16_t port, const struct guard_binding *binding)
+{
+	const struct port_policy *policy;
+
+	check(port < VSWITCH_PORTS_MAX);
+	policy = core->ports[port].policy;
+	if (policy && policy->snoops) {
+		(void)guard_bind(&core->slow[port].guard, binding, core->now_s);
+	}
+}
+
 uint32_t core_now_s(const struct core *core)
 {
 	return core->now_s;

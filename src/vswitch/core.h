@@ -108,5 +108,15 @@ struct mcast *core_mcast(struct core *core);
 struct flow_table *core_flows(struct core *core);
 const struct policy *core_policy(const struct core *core);
 
+/*
+ * What the port's guard knows, what was snooped included: of a used port, with the other cores' news taken
+ * first. Valid until the loop goes on.
+ */
+struct guard_binding;
+struct guard_policy;
+const struct guard_policy *core_guard(struct core *core, uint16_t port);
+/* As if it had been snooped. Nothing happens where the port does not learn that way. */
+void core_bind(struct core *core, uint16_t port, const struct guard_binding *binding);
+
 /* Seconds as the tables count them (time is handed in, once per round): for fdb_set() and others. */
 uint32_t core_now_s(const struct core *core);

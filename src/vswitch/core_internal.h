@@ -169,7 +169,7 @@ struct vswitch {
 	struct policy *policy;
 	struct port *ports[VSWITCH_PORTS_MAX];
 	struct port_buckets buckets[VSWITCH_PORTS_MAX];
-	struct loop_work changed_work;
+	struct loop_work changed_work, bound_work;
 	_Atomic(uint64_t) changed[VSWITCH_PORTS_MAX / 64]; /* ports: bits */
 	_Atomic(unsigned int) ends_on[VSWITCH_CORES_MAX];
 	_Alignas(64) _Atomic(unsigned int) full_wires; /* ends that wait for their kernel */
@@ -299,3 +299,5 @@ void port_wire_send(struct core *core, struct port_end *end, struct port_slot *s
 
 /* Any thread: the control loop looks at the port. */
 void vswitch_port_changed(struct vswitch *vswitch, uint16_t port);
+/* Any core: something was snooped, and the control loop hears of it. */
+void vswitch_bound(struct vswitch *vswitch);

@@ -50,6 +50,7 @@ static void snoop(struct core *core, struct vframe *frame, unsigned int port)
 		(void)guard_bind(&slow->guard, &bindings[i], core->now_s);
 		(void)core_tell(core, &news); /* lost: it is told again with the next renewal */
 	}
+	vswitch_bound(core->vswitch);
 }
 
 /* 10: rules and bindings. 11: filters. Whether it goes on. */

@@ -145,6 +145,21 @@ static void on_changed(struct loop_work *work)
 	}
 }
 
+static void on_bound(struct loop_work *work)
+{
+	struct vswitch *vswitch = container_of(work, struct vswitch, bound_work);
+	const struct vswitch_events *events = vswitch->config.events;
+
+	if (events && events->bound) {
+		events->bound(vswitch->config.ctx);
+	}
+}
+
+void vswitch_bound(struct vswitch *vswitch)
+{
+	loop_post(vswitch->config.control, &vswitch->bound_work);
+}
+
 void vswitch_port_changed(struct vswitch *vswitch, uint16_t port)
 {
 	atomic_fetch_or(&vswitch->changed[port / 64], 1ULL << port % 64);
@@ -196,6 +211,7 @@ int vswitch_create(const struct vswitch_config *config, struct vswitch **ret)
 	memset(vswitch, 0, sizeof(*vswitch));
 	vswitch->config = *config;
 	loop_work_init(&vswitch->changed_work, on_changed);
+	loop_work_init(&vswitch->bound_work, on_bound);
 	for (unsigned int i = 0; i < VSWITCH_PORTS_MAX; i++) {
 		struct port_buckets *buckets = &vswitch->buckets[i];
 
@@ -244,6 +260,7 @@ void vswitch_stop(struct vswitch *vswitch, struct loop_work *done)
 		loop_call(vswitch->config.loops[i], stop_core, vswitch->cores[i]);
 	}
 	loop_cancel(vswitch->config.control, &vswitch->changed_work);
+	loop_cancel(vswitch->config.control, &vswitch->bound_work);
 	loop_post(vswitch->config.control, done);
 }
 

@@ -42,6 +42,8 @@ struct vswitch_events {
 	void (*link_changed)(void *ctx, uint16_t port, unsigned int queue, bool up);
 	/* A port's front end (a guest's NIC) has come, changed (its MAC, MTU, queues) or gone. */
 	void (*port_changed)(void *ctx, uint16_t port);
+	/* Ports have been given addresses by DHCP, renewed or lost them (core_guard()): some since the last time. */
+	void (*bound)(void *ctx);
 };
 
 struct vswitch_config {

@@ -149,7 +149,9 @@ must sw set sw0 age=77
 must sw port add sw0 name=web vlan=access:10
 must sw stop sw0
 refused "does not run" sw show sw0
+[ -s "$dir/sw0.state" ] || bad "a stopped switch has left nothing"
 must sw start sw0
+[ ! -e "$dir/sw0.state" ] || bad "what was left is not taken up"
 sw show sw0 | grep -q 'age: 77' || bad "age is forgotten"
 sw port list sw0 | grep -q 'access:10' || bad "a port is forgotten"
 refused "nosuch0" sw uplink add sw0 dev=nosuch0

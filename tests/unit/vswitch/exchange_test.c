@@ -218,6 +218,81 @@ static void an_answer_finds_the_flow_on_its_own_core(void **state)
 }
 
 /* Port 3 has a queue on each core, and a table that uses both. */
+/* A DHCPACK from port 0: this address for the NIC at port 1, for 1000 s. */
+static uint32_t dhcp_ack(uint8_t *frame, uint32_t address)
+{
+	static const uint8_t options[] = { 53, 1, 5, 51, 4, 0, 0, 3, 232, 255 };
+	uint32_t bytes = rig_ip(frame, 0, 1, 17, 240 + sizeof(options));
+	uint8_t *udp = frame + 34, *dhcp = udp + 8;
+
+	bytes_put_be16(udp, 67);
+	bytes_put_be16(udp + 2, 68);
+	memset(dhcp, 0, 240);
+	memcpy(dhcp, "\x02\x01\x06", 3);
+	bytes_put_be32(dhcp + 16, address);
+	rig_mac(1, dhcp + 28);
+	bytes_put_be32(dhcp + 236, 0x63825363);
+	memcpy(dhcp + 240, options, sizeof(options));
+	return bytes;
+}
+
+struct looking {
+	unsigned int cores;
+	uint64_t address;
+};
+
+static void look_for_binding(struct core *core, void *arg)
+{
+	struct looking *looking = arg;
+	const struct guard_policy *guard = core_guard(core, 1);
+
+	for (unsigned int i = 0; i < guard->binding_count; i++) {
+		looking->cores += guard->bindings[i].ip.lo == (0xffff00000000 | looking->address) &&
+				  guard->bindings[i].until_s > core_now_s(core);
+	}
+}
+
+static unsigned int cores_that_bind(struct rig *rig, uint32_t address)
+{
+	struct looking looking = { .address = address };
+
+	vswitch_on_cores(rig->vswitch, look_for_binding, &looking);
+	return looking.cores;
+}
+
+static void bind_one(struct core *core, void *arg)
+{
+	core_bind(core, 1, arg);
+}
+
+static void what_dhcp_gives_is_bound_on_all_cores_and_told(void **state)
+{
+	struct rig *rig = *state;
+	struct guard_binding again = { .ip = { 0, 0xffff0a000099 }, .until_s = GUARD_FOREVER };
+	struct port_policy *port = &rig->policy->ports[1];
+	uint8_t frame[400];
+	uint32_t bytes = dhcp_ack(frame, 0x0a000050);
+
+	port->snoops = port->guard.arp = true;
+	port->guard.mac_count = 1;
+	rig_mac(1, port->guard.macs[0]);
+	rig_adopt(rig);
+	rig_send(rig, 0, frame, bytes);
+	assert_int_equal(cores_that_bind(rig, 0x0a000050), 2);
+	assert_int_equal(rig->bounds, 1);
+	/* as what an earlier process knew */
+	vswitch_on_cores(rig->vswitch, bind_one, &again);
+	assert_int_equal(cores_that_bind(rig, 0x0a000099), 2);
+	/* a new policy keeps it, until the port no longer learns that way */
+	rig_adopt(rig);
+	assert_int_equal(cores_that_bind(rig, 0x0a000050), 2);
+	rig->policy->ports[1].snoops = false;
+	rig_adopt(rig);
+	assert_int_equal(cores_that_bind(rig, 0x0a000050), 0);
+	vswitch_on_cores(rig->vswitch, bind_one, &again);
+	assert_int_equal(cores_that_bind(rig, 0x0a000099), 0);
+}
+
 static void flows_are_spread_over_the_queues_of_a_port(void **state)
 {
 	struct rig *rig = *state;
@@ -432,6 +507,7 @@ int main(void)
 		TEST(what_one_core_learns_all_know),
 		TEST(a_storm_of_moves_leaves_room_for_others_news),
 		TEST(an_answer_finds_the_flow_on_its_own_core),
+		TEST(what_dhcp_gives_is_bound_on_all_cores_and_told),
 		TEST(flows_are_spread_over_the_queues_of_a_port),
 		TEST(a_sender_waits_for_a_full_uplink_and_nothing_is_lost),
 		cmocka_unit_test(two_threads_send_to_each_other_while_policies_change),

@@ -57,6 +57,7 @@ struct rig {
 	struct net *null; /* behind port 7: rig_wire() */
 	struct port_end *wire;
 	struct rig_nic *wire_nic;
+	unsigned int bounds; /* vswitch_events.bound */
 };
 
 static inline void rig_keep(struct rig_nic *nic, const struct net_frame *frame)
@@ -129,6 +130,13 @@ static inline void rig_mac(unsigned int port, uint8_t mac[6])
 	memcpy(mac, bytes, 6);
 }
 
+static inline void rig_bound(void *ctx)
+{
+	((struct rig *)ctx)->bounds++;
+}
+
+static const struct vswitch_events rig_events = { .bound = rig_bound };
+
 static inline void rig_init(struct rig *rig, unsigned int cores)
 {
 	struct vswitch_config config = {
@@ -143,6 +151,8 @@ static inline void rig_init(struct rig *rig, unsigned int cores)
 		config.loops[i] = rig->loops[i];
 	}
 	config.control = rig->loops[0];
+	config.events = &rig_events;
+	config.ctx = rig;
 	assert_int_equal(vswitch_create(&config, &rig->vswitch), 0);
 	assert_int_equal(policy_create(&rig->policy), 0);
 }
