@@ -266,7 +266,8 @@ void nic_sender_start(struct nic_sender *sender, const struct nic_load *load, co
 	check(sender->in_flight == 0 && load->depth <= NIC_DEPTH_MAX &&
 	      load->batch <= NIC_BATCH_MAX);
 	sender->load = *load;
-	sender->sent_frames = sender->doorbells = 0;
+	sender->sent_frames = sender->sent_bytes = sender->doorbells = 0;
+	sender->bytes_max = UINT64_MAX;
 	sender->free_count = 0;
 	for (uint32_t slot = 0; slot < load->depth; slot++) {
 		sender->free[sender->free_count++] = (uint16_t)slot;
@@ -276,10 +277,10 @@ void nic_sender_start(struct nic_sender *sender, const struct nic_load *load, co
 
 uint32_t nic_sender_turn(struct nic_sender *sender, bool ending)
 {
-	uint32_t count = 0;
+	uint32_t count = 0, bytes = sender->load.batch * sender->load.frame_bytes;
 
 	take_completions(sender);
-	while (!ending && sender->free_count) {
+	while (!ending && sender->free_count && sender->sent_bytes + bytes <= sender->bytes_max) {
 		uint32_t slot = sender->free[--sender->free_count];
 
 		if (sender->load.frame_bytes == NIC_LARGE_BYTES) {
@@ -289,6 +290,7 @@ uint32_t nic_sender_turn(struct nic_sender *sender, bool ending)
 		}
 		sender->in_flight++;
 		sender->sent_frames += sender->load.batch;
+		sender->sent_bytes += bytes;
 		count++;
 	}
 	return count;

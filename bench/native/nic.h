@@ -44,6 +44,7 @@ struct nic_sender {
 	uint8_t message[512]; /* RNDIS head and the frame, or the large one's heads */
 	uint16_t free[NIC_DEPTH_MAX];
 	uint64_t sent_frames, doorbells;
+	uint64_t sent_bytes, bytes_max; /* it sends no more than that: who takes must keep up */
 };
 
 struct nic_sink {
