@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/fault.h"
+#include "base/num.h"
 #include "vswitch/core_internal.h"
 
 #define SECOND_NS 1000000000ULL
@@ -17,10 +18,65 @@ void core_touch_slowly(struct core *core)
 	loop_defer(core->loop, &core->flush);
 }
 
+/* Turns that those who wait earn: one; or if nobody else sends, as many as the first of them needs. */
+static int64_t turns_earned(const struct core *core)
+{
+	unsigned int others = core->senders;
+	int64_t fewest = INT64_MAX;
+
+	list_for_each (it, &core->yield) {
+		const struct port_end *end = list_entry(it, struct port_end, yield);
+		int64_t turns = sched_turns_needed(&core->sched, &end->sched);
+
+		others -= end->sent_round == core->round;
+		fewest = turns < fewest ? turns : fewest;
+	}
+	return others > 0 || fewest < 1 ? 1 : fewest;
+}
+
+/* One who has to wait: whether he has sent nothing in this round. */
+static bool note_waiting(struct core *core, const struct port_end *end)
+{
+	core->heaviest = (unsigned int)num_max(core->heaviest, end->sched.weight);
+	return end->sent_round != core->round;
+}
+
+/* Who weighs what of those who want to send, and whether that are more than one. */
+static void compare_senders(struct core *core)
+{
+	unsigned int wanting = core->senders;
+	bool is_short = false;
+
+	list_for_each (it, &core->yield) {
+		wanting += note_waiting(core, list_entry(it, struct port_end, yield));
+	}
+	list_for_each (it, &core->sched.blocked) {
+		const struct sched_entry *entry = list_entry(it, struct sched_entry, link);
+
+		wanting += note_waiting(core, container_of(entry, struct port_end, sched));
+	}
+	list_for_each (it, &core->yield) {
+		is_short |= list_entry(it, struct port_end, yield)->sched.weight == core->heaviest;
+	}
+	sched_round(&core->sched, core->heaviest, core->most_used, is_short);
+	core->heaviest = 0;
+	core->most_used = 0;
+	if (wanting > 1) {
+		core->period += core->contended == 0;
+		core->contended = CORE_TURNS_ROUNDS;
+	} else if (core->contended > 0) {
+		core->contended--;
+	}
+}
+
+/* The next round begins: those go on whose turn it is again. */
 static void resume_yielded(struct core *core)
 {
+	int64_t turns = turns_earned(core);
 	struct list yielded;
 
+	core->senders = 0;
+	core->round++;
 	if (list_is_empty(&core->yield)) {
 		return;
 	}
@@ -29,6 +85,13 @@ static void resume_yielded(struct core *core)
 		struct port_end *end = list_first(&yielded, struct port_end, yield);
 
 		list_remove(&end->yield);
+		end->round = core->round;
+		sched_turn(&core->sched, &end->sched, turns);
+		if (core->contended > 0 && !sched_may_send(&end->sched)) {
+			list_append(&core->yield, &end->yield);
+			core_touch(core); /* there is a next round, whoever else sends */
+			continue;
+		}
 		end->yields = false;
 		port_end_resume(end);
 	}
@@ -54,9 +117,7 @@ static void on_flush(struct loop_work *work)
 	if (core->policy->ext && core->policy->ext->flush) {
 		core->policy->ext->flush(core->policy->ext_ctx, core);
 	}
-	core->is_contended = core->senders > 1;
-	core->senders = 0;
-	core->round++;
+	compare_senders(core);
 	resume_yielded(core);
 }
 

@@ -33,6 +33,7 @@
 #define WIRE_BACKLOG_BYTES (1U << 20) /* frames of one batch that an uplink had no room for */
 #define PIPELINE_CHUNK     16U        /* frames at a time: their heads stay in the first cache */
 #define CORE_HAND_BATCH    256U       /* handed frames taken in one go */
+#define CORE_TURNS_ROUNDS  16U /* without a second sender, until nobody takes turns any more */
 /* vframe.drop of a frame that an extension has taken */
 #define FRAME_TAKEN        DROP_CAUSE_COUNT
 #define FRAME_TODO                                                                                 \
@@ -87,8 +88,10 @@ struct port_end {
 	struct net *net; /* a guest's: what the NIC is attached to; a wire's: the back end */
 	uint16_t port, queue;
 	bool is_wire, is_leaving;
-	bool is_turn_over, yields, is_dirty;
-	uint32_t round; /* the core's, when it last sent */
+	bool yields, is_dirty;
+	uint32_t round, sent_round; /* the core's, when it last earned a turn; when it last sent */
+	uint32_t period;            /* the core's, that its credit is of */
+	uint64_t used;              /* in the round that it last sent in */
 	struct sched_entry sched;
 	struct loop_timer timer; /* until its rate allows more */
 	struct list link;        /* core->ends */
@@ -118,7 +121,13 @@ struct core {
 	uint32_t now_s;
 	uint32_t round;
 	unsigned int senders; /* ends that sent in this round */
-	bool is_contended;    /* more than one in the last */
+	/* whose turn it is (sched.h) */
+	unsigned int heaviest; /* of those who want to send in this round */
+	unsigned int
+		contended;    /* more than one wanted to: rounds for which turns are still taken */
+	uint32_t period;      /* how often turns have begun to be taken: old debts are forgotten */
+	uint32_t copies_cost; /* of this batch: what its sender is charged besides the frames */
+	uint64_t most_used;   /* see sched_round() */
 	bool is_touched;      /* the round's end has something to do */
 	bool is_quiet;        /* it is about to end */
 	bool is_high;         /* a ring to another core is half full: see who waits for wires */

@@ -100,6 +100,7 @@ static void on_piece(void *ctx, const struct iovec *iov, int count, uint32_t byt
 	cut->net.iov = iov;
 	cut->net.iov_count = count;
 	cut->net.bytes = bytes;
+	cut->core->copies_cost += SCHED_FRAME_COST;
 	put(cut->core, cut->slot, cut->end, &cut->net);
 }
 

@@ -592,26 +592,67 @@ static unsigned int within_rate(struct core *core, struct port_end *from,
 	return count;
 }
 
+/*
+ * How many of them its turn allows: all of them where nobody else wants to send. The first of them always,
+ * if it has any credit: what that costs too much it owes.
+ */
+static unsigned int within_turn(struct core *core, struct port_end *from,
+				const struct net_frame *frames, unsigned int count)
+{
+	int64_t credit;
+	unsigned int i = 0;
+
+	if (core->contended == 0) {
+		return count;
+	}
+	if (from->period != core->period) {
+		from->period = core->period;
+		from->sched.credit = 0;
+	}
+	if (from->round != core->round && !from->yields) {
+		from->round = core->round;
+		sched_turn(&core->sched, &from->sched, 1);
+	}
+	for (credit = from->sched.credit; i < count && credit > 0; i++) {
+		credit -= sched_cost(frames[i].bytes);
+	}
+	return i;
+}
+
+/* What was sent, and how often it was copied. */
+static void charge(struct core *core, struct port_end *from, const struct net_frame *frames,
+		   unsigned int count)
+{
+	uint32_t cost = core->copies_cost;
+
+	if (count == 0) {
+		return;
+	}
+	if (from->sent_round != core->round) {
+		from->sent_round = core->round;
+		from->used = 0;
+		core->senders++;
+		core->heaviest = (unsigned int)num_max(core->heaviest, from->sched.weight);
+	}
+	if (core->contended == 0) {
+		return;
+	}
+	for (unsigned int i = 0; i < count; i++) {
+		cost += sched_cost(frames[i].bytes);
+	}
+	sched_charge(&from->sched, cost);
+	from->used += cost;
+	if (from->sched.weight >= core->sched.heaviest) {
+		core->most_used = num_max(core->most_used, from->used);
+	}
+}
+
 /* How many frames of `count` may be sent now; fewer: it is resumed later. */
 static unsigned int admit(struct core *core, struct port_end *from, const struct net_frame *frames,
 			  unsigned int count)
 {
-	unsigned int allowed = count;
-	uint32_t cost = 0;
+	unsigned int in_turn = within_turn(core, from, frames, count), allowed = in_turn;
 
-	if (from->round != core->round) {
-		from->round = core->round;
-		from->is_turn_over = false;
-		core->senders++;
-		sched_turn(&from->sched);
-	}
-	if (from->is_turn_over && core->is_contended) {
-		if (!from->yields) {
-			from->yields = true;
-			list_append(&core->yield, &from->yield);
-		}
-		return 0;
-	}
 	if (__builtin_expect(core->is_high || atomic_load_explicit(&core->vswitch->full_wires,
 								   memory_order_relaxed),
 			     0)) {
@@ -625,10 +666,10 @@ static unsigned int admit(struct core *core, struct port_end *from, const struct
 	if (core->policy->ports[from->port].limits.bytes_per_s) {
 		allowed = within_rate(core, from, frames, allowed);
 	}
-	for (unsigned int i = 0; i < allowed; i++) {
-		cost += sched_cost(frames[i].bytes);
+	if (allowed == in_turn && in_turn < count && !from->yields) {
+		from->yields = true;
+		list_append(&core->yield, &from->yield);
 	}
-	from->is_turn_over |= !sched_charge(&from->sched, cost);
 	return allowed;
 }
 
@@ -658,12 +699,14 @@ int pipeline_run(struct core *core, struct port_end *from, struct net_frame *fra
 		unsigned int wanted = (unsigned int)num_min(count - taken, PIPELINE_CHUNK);
 		unsigned int allowed = admit(core, from, frames + taken, wanted);
 
+		core->copies_cost = 0;
 		if (slot->policy->is_plain_in) {
 			run_plain(core, from, frames + taken, allowed);
 		} else {
 			run_full(core, from, frames + taken, allowed);
 		}
 		give_back(core, allowed);
+		charge(core, from, frames + taken, allowed);
 		count_sent(core, from, frames + taken, allowed);
 		taken += allowed;
 		if (allowed < wanted) {

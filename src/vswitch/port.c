@@ -68,7 +68,7 @@ int port_end_init(struct port_end *end, struct vswitch *vswitch, uint16_t port, 
 	end->port = port;
 	end->queue = (uint16_t)queue;
 	atomic_fetch_add(&vswitch->ends_on[core->index], 1);
-	end->round = core->round - 1;
+	end->round = end->sent_round = core->round - 1;
 	sched_entry_init(&end->sched,
 			 core->ports[port].policy ? core->ports[port].policy->limits.weight : 1);
 	loop_timer_init(&end->timer, loop, on_timer);

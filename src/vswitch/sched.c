@@ -5,25 +5,33 @@
 
 #include "base/num.h"
 
-static int64_t turn_of(const struct sched_entry *entry)
+static int64_t share_of(const struct sched_entry *entry, uint64_t quantum, unsigned int heaviest)
 {
-	return (int64_t)(SCHED_QUANTUM * entry->weight / SCHED_WEIGHT_MAX);
+	/* Who weighs more than the heaviest so far has as much as that one, until they are compared. */
+	int64_t share = (int64_t)(quantum * num_min(entry->weight, heaviest) / heaviest);
+
+	return share > 0 ? share : 1;
+}
+
+static int64_t turn_of(const struct sched *sched, const struct sched_entry *entry)
+{
+	return share_of(entry, sched->quantum, sched->heaviest);
 }
 
 void sched_init(struct sched *sched)
 {
+	*sched = (struct sched){ .heaviest = 1, .quantum = SCHED_QUANTUM };
 	list_init(&sched->blocked);
 }
 
 void sched_entry_set_weight(struct sched_entry *entry, unsigned int weight)
 {
 	entry->weight = (uint16_t)num_min(num_max(weight, 1), SCHED_WEIGHT_MAX);
-	entry->credit = entry->credit < turn_of(entry) ? entry->credit : turn_of(entry); /* S2 */
 }
 
 void sched_entry_init(struct sched_entry *entry, unsigned int weight)
 {
-	*entry = (struct sched_entry){ .weight = 1 };
+	*entry = (struct sched_entry){ 0 };
 	list_init(&entry->link);
 	sched_entry_set_weight(entry, weight);
 }
@@ -36,23 +44,42 @@ void sched_entry_fini(struct sched_entry *entry)
 	}
 }
 
-/* `turns` turns' worth (S1), no more than one kept (S2). */
-static void earn(struct sched_entry *entry, int64_t turns)
+static void earn(struct sched_entry *entry, int64_t share, int64_t turns)
 {
-	int64_t credit = entry->credit + turns * turn_of(entry);
+	int64_t credit = entry->credit + turns * share;
 
-	entry->credit = credit < turn_of(entry) ? credit : turn_of(entry);
+	entry->credit = credit < share ? credit : share; /* S2 */
 }
 
-void sched_turn(struct sched_entry *entry)
+void sched_turn(const struct sched *sched, struct sched_entry *entry, int64_t turns)
 {
-	earn(entry, 1);
+	earn(entry, turn_of(sched, entry), turns);
 }
 
-bool sched_charge(struct sched_entry *entry, uint32_t cost)
+void sched_charge(struct sched_entry *entry, uint32_t cost)
 {
 	entry->credit -= cost;
-	return entry->credit > 0;
+}
+
+static int64_t turns_needed(const struct sched_entry *entry, int64_t share)
+{
+	/* From 0 or less to above 0. */
+	return entry->credit > 0 ? 0 : -entry->credit / share + 1;
+}
+
+int64_t sched_turns_needed(const struct sched *sched, const struct sched_entry *entry)
+{
+	return turns_needed(entry, turn_of(sched, entry));
+}
+
+void sched_round(struct sched *sched, unsigned int heaviest, uint64_t used, bool is_short)
+{
+	if (heaviest == 0) {
+		return;
+	}
+	used = is_short ? num_max(used, 2ULL * sched->quantum) : used;
+	sched->heaviest = heaviest;
+	sched->quantum = (uint32_t)num_min(num_max(used, SCHED_QUANTUM_MIN), SCHED_QUANTUM);
 }
 
 void sched_block(struct sched *sched, struct sched_entry *entry)
@@ -63,6 +90,12 @@ void sched_block(struct sched *sched, struct sched_entry *entry)
 	}
 }
 
+/* Of an uplink: whoever is blocked is compared with those who are, whatever their weights. */
+static int64_t uplink_share(const struct sched_entry *entry)
+{
+	return share_of(entry, SCHED_QUANTUM, SCHED_WEIGHT_MAX);
+}
+
 /* Rounds until the first of the blocked ones has credit. */
 static int64_t rounds_needed(const struct sched *sched)
 {
@@ -70,8 +103,7 @@ static int64_t rounds_needed(const struct sched *sched)
 
 	for (const struct list *at = sched->blocked.next; at != &sched->blocked; at = at->next) {
 		const struct sched_entry *entry = container_of(at, struct sched_entry, link);
-		/* From 0 or less to above 0. */
-		int64_t rounds = -entry->credit / turn_of(entry) + 1;
+		int64_t rounds = turns_needed(entry, uplink_share(entry));
 
 		fewest = rounds < fewest ? rounds : fewest;
 	}
@@ -104,7 +136,9 @@ struct sched_entry *sched_next_blocked(struct sched *sched)
 		int64_t rounds = rounds_needed(sched);
 
 		for (struct list *at = sched->blocked.next; at != &sched->blocked; at = at->next) {
-			earn(container_of(at, struct sched_entry, link), rounds);
+			struct sched_entry *entry = container_of(at, struct sched_entry, link);
+
+			earn(entry, uplink_share(entry), rounds);
 		}
 		best = richest(sched);
 	}

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Whose turn it is: deficit round robin among the queues of one core. Costs are bytes, and a
- * frame costs SCHED_FRAME_COST on top of its length, for it takes time however short it is.
+ * frame costs SCHED_FRAME_COST on top of its length, for it takes time however short it is. Each copy
+ * costs.
  *
- * Weights are Hyper-V's minimum bandwidth weight, 1 to 100: what a port gets at least, in
- * relation to the others, where something is scarce: the core's time (turns), or an uplink (who
- * is blocked on it goes on in the order of sched_next_blocked()). Where nothing is scarce weights
- * do nothing; a maximum is a bucket's matter.
+ * Weights are Hyper-V's minimum bandwidth weight: what a port gets at least, in relation to the
+ * others, where something is scarce: the core's time (turns), or an uplink (who is blocked on it goes
+ * on in the order of sched_next_blocked()). Where nothing is scarce weights do nothing; a maximum is
+ * a bucket's matter.
  *
- *   S1  A turn earns quantum × weight / 100 and ends when it is spent; what was spent too much is
- *   owed.
+ *   S1  A turn earns quantum × weight / heaviest, where the heaviest is who weighs most of those who
+ *       take turns, and ends when it is spent; what was spent too much is owed.
  *   S2  A queue that does not use its turn keeps nothing: credit never exceeds one turn's.
  *   S3  Of the blocked ones goes first who has most credit left, then who weighs more, then who
  *       waits longest; when none has any, all blocked ones earn turns until one has.
@@ -23,12 +24,15 @@
 
 #include "base/list.h"
 
-#define SCHED_QUANTUM    65536U /* of weight 100 */
-#define SCHED_WEIGHT_MAX 100U
-#define SCHED_FRAME_COST 256U
+#define SCHED_QUANTUM     65536U /* of the heaviest, at most */
+#define SCHED_QUANTUM_MIN 16384U /* shorter ones are not worth a round */
+#define SCHED_WEIGHT_MAX  10000U
+#define SCHED_FRAME_COST  256U
 
 struct sched {
-	struct list blocked; /* longest waiting first */
+	struct list blocked;   /* longest waiting first */
+	unsigned int heaviest; /* weight of the heaviest who takes turns */
+	uint32_t quantum;      /* his turn: SCHED_QUANTUM_MIN to SCHED_QUANTUM */
 };
 
 struct sched_entry {
@@ -51,17 +55,33 @@ void sched_entry_set_weight(struct sched_entry *entry, unsigned int weight);
 /* Forgets it, also when it is blocked: before its owner goes. */
 void sched_entry_fini(struct sched_entry *entry);
 
-/* The loop has come round to this queue. */
-void sched_turn(struct sched_entry *entry);
+/* It earns so many turns: one each time that the loop has come round to it. */
+void sched_turn(const struct sched *sched, struct sched_entry *entry, int64_t turns);
 
-/* It has sent something. false: its turn is over, the others go first (vmbus_channel_yield()). */
-bool sched_charge(struct sched_entry *entry, uint32_t cost);
+/* It has sent something. */
+void sched_charge(struct sched_entry *entry, uint32_t cost);
+
+/* false: its turn is over, the others go first. */
+static inline bool sched_may_send(const struct sched_entry *entry)
+{
+	return entry->credit > 0;
+}
+
+/* How many turns it has to earn until it may send; 0: it may. */
+int64_t sched_turns_needed(const struct sched *sched, const struct sched_entry *entry);
+
+/*
+ * A round has ended. heaviest: weight of the heaviest who wanted to send (0: nobody did). used: by him
+ * (of several, the most). is_short: he wanted more than his turn. So turns are no longer than what he can
+ * use who is to have most of it: a channel gives only so many short frames in a round.
+ */
+void sched_round(struct sched *sched, unsigned int heaviest, uint64_t used, bool is_short);
 
 /* The uplink is full: it waits, at the end of the line. No-op when it does already. */
 void sched_block(struct sched *sched, struct sched_entry *entry);
 
 /*
- * There is room again: who goes on (S3), taken off the line; it runs until sched_charge() is
- * false or it is blocked again. NULL: nobody waits.
+ * There is room again: who goes on (S3), taken off the line; it runs until its turn is over or it is
+ * blocked again. NULL: nobody waits.
  */
 struct sched_entry *sched_next_blocked(struct sched *sched);

@@ -17,6 +17,7 @@ void turn_mirror(struct core *core, struct vframe *frame, const port_set *target
 			continue;
 		}
 		is_tagged = policy->vlan.mode == VLAN_TRUNK && frame->vlan != 0;
+		core->copies_cost += sched_cost(frame->net.bytes);
 		deliver(core, (unsigned int)port, frame,
 			(uint16_t)(frame->pcp << ETHER_PCP_SHIFT | frame->vlan), is_tagged);
 	}
@@ -122,16 +123,18 @@ bool turn_port(struct core *core, struct vframe *frame, unsigned int port, bool 
 
 void turn_run(struct core *core, struct vframe *frame, bool is_for_many)
 {
-	bool is_any = false;
+	unsigned int copies = 0;
 
 	if (is_for_many && vframe_is_group(frame)) {
 		counter_add(&core->ports[frame->from].counters.sent_groups, 1);
 	}
 	for (int port = port_set_next(&frame->to, 0); port >= 0;
 	     port = port_set_next(&frame->to, (unsigned int)port + 1)) {
-		is_any |= turn_port(core, frame, (unsigned int)port, is_for_many, false);
+		copies += turn_port(core, frame, (unsigned int)port, is_for_many, false);
 	}
-	if (!is_any) {
+	if (copies == 0) {
 		core_drop(core, frame->from, DROP_NOWHERE);
+	} else {
+		core->copies_cost += (copies - 1) * sched_cost(frame->net.bytes);
 	}
 }

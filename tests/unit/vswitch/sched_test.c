@@ -12,19 +12,20 @@ static void a_turn_is_as_long_as_the_weight_says(void **state)
 {
 	(void)state;
 	struct sched_entry heavy, light;
+	struct sched sched = { .heaviest = 100, .quantum = SCHED_QUANTUM };
 	unsigned int frames[2] = { 0 };
 
 	sched_entry_init(&heavy, 100);
 	sched_entry_init(&light, 25);
 	for (unsigned int i = 0; i < 1000; i++) {
-		sched_turn(&heavy);
-		do {
-			frames[0]++;
-		} while (sched_charge(&heavy, sched_cost(1500)));
-		sched_turn(&light);
-		do {
-			frames[1]++;
-		} while (sched_charge(&light, sched_cost(1500)));
+		sched_turn(&sched, &heavy, 1);
+		for (; sched_may_send(&heavy); frames[0]++) {
+			sched_charge(&heavy, sched_cost(1500));
+		}
+		sched_turn(&sched, &light, 1);
+		for (; sched_may_send(&light); frames[1]++) {
+			sched_charge(&light, sched_cost(1500));
+		}
 	}
 	assert_in_range(frames[0], frames[1] * 39 / 10, frames[1] * 41 / 10);
 }
@@ -32,14 +33,60 @@ static void a_turn_is_as_long_as_the_weight_says(void **state)
 static void an_unused_turn_is_not_kept(void **state)
 {
 	(void)state;
+	struct sched sched = { .heaviest = 100, .quantum = SCHED_QUANTUM };
 	struct sched_entry entry;
 
 	sched_entry_init(&entry, 100);
 	for (unsigned int i = 0; i < 50; i++) {
-		sched_turn(&entry);
+		sched_turn(&sched, &entry, 1);
 	}
-	assert_true(sched_charge(&entry, SCHED_QUANTUM - 1));
-	assert_false(sched_charge(&entry, 1));
+	sched_charge(&entry, SCHED_QUANTUM - 1);
+	assert_true(sched_may_send(&entry));
+	sched_charge(&entry, 1);
+	assert_false(sched_may_send(&entry));
+}
+
+static void what_was_spent_too_much_is_owed(void **state)
+{
+	(void)state;
+	struct sched sched = { .heaviest = 100, .quantum = SCHED_QUANTUM };
+	struct sched_entry entry;
+	int64_t turns;
+
+	sched_entry_init(&entry, 1);
+	sched_turn(&sched, &entry, 1);
+	assert_int_equal(sched_turns_needed(&sched, &entry), 0);
+	sched_charge(&entry, SCHED_QUANTUM); /* a hundred times what it had */
+	turns = sched_turns_needed(&sched, &entry);
+	assert_in_range(turns, 99, 101);
+	sched_turn(&sched, &entry, turns - 1);
+	assert_false(sched_may_send(&entry));
+	sched_turn(&sched, &entry, 1);
+	assert_true(sched_may_send(&entry));
+	/* The smallest weight beside the greatest still earns something. */
+	sched_charge(&entry, 10);
+	sched.heaviest = SCHED_WEIGHT_MAX;
+	sched_turn(&sched, &entry, 1000000);
+	assert_true(sched_may_send(&entry));
+}
+
+static void a_turn_is_no_longer_than_what_the_heaviest_uses(void **state)
+{
+	(void)state;
+	struct sched sched;
+
+	sched_init(&sched);
+	sched_round(&sched, 90, 20000, false);
+	assert_int_equal(sched.quantum, 20000);
+	sched_round(&sched, 0, 0, false); /* nobody has sent */
+	assert_int_equal(sched.quantum, 20000);
+	sched_round(&sched, 90, 20000, true);
+	assert_int_equal(sched.quantum, 40000);
+	sched_round(&sched, 90, 40000, true);
+	assert_int_equal(sched.quantum, SCHED_QUANTUM);
+	sched_round(&sched, 90, 1, false);
+	assert_int_equal(sched.quantum, SCHED_QUANTUM_MIN);
+	assert_int_equal(sched.heaviest, 90);
 }
 
 static void weights_out_of_range_are_taken_for_the_nearest(void **state)
@@ -49,7 +96,7 @@ static void weights_out_of_range_are_taken_for_the_nearest(void **state)
 
 	sched_entry_init(&entry, 0);
 	assert_int_equal(entry.weight, 1);
-	sched_entry_set_weight(&entry, 1000);
+	sched_entry_set_weight(&entry, SCHED_WEIGHT_MAX + 1);
 	assert_int_equal(entry.weight, SCHED_WEIGHT_MAX);
 }
 
@@ -104,6 +151,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_turn_is_as_long_as_the_weight_says),
 		cmocka_unit_test(an_unused_turn_is_not_kept),
+		cmocka_unit_test(what_was_spent_too_much_is_owed),
+		cmocka_unit_test(a_turn_is_no_longer_than_what_the_heaviest_uses),
 		cmocka_unit_test(weights_out_of_range_are_taken_for_the_nearest),
 		cmocka_unit_test(a_full_uplink_is_shared_by_weight),
 		cmocka_unit_test(who_waits_longest_goes_first_among_equals),
