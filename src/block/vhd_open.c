@@ -253,7 +253,7 @@ static int open_table(struct vhd_opening *open)
 	if (err) {
 		return open_io(open, err);
 	}
-	memset(vhd->table, 0xff, (size_t)vhd->entries_max * 4);
+	/* What is behind is filled when it grows (resize_table): it may be large, and never used. */
 	for (uint32_t i = 0; i < vhd->header.entries; i++) {
 		vhd->table[i] = bytes_be32(vhd->table_disk + (size_t)i * 4);
 		if (vhd->table[i] == VHD_NO_BLOCK) {
