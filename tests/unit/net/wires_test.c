@@ -55,6 +55,7 @@ struct rig {
 	struct side sides[2];
 	uint32_t coalesce;
 	unsigned int ends;
+	bool is_ending; /* of the loop: the other side's end may be gone */
 	uint32_t tap_send_max;
 	int packet_send_bytes;
 };
@@ -144,6 +145,9 @@ static int on_deliver(struct net_front *front, const struct net_frame *received)
 	struct side *side = from_front(front);
 	struct net_frame frame = *received;
 
+	if (side->rig->is_ending) {
+		return 0;
+	}
 	side->vlan_frames += (frame.flags & NET_FRAME_VLAN) != 0;
 	frame.flags &= NET_FRAME_VLAN | NET_FRAME_COALESCED;
 	if (frame.flags & NET_FRAME_COALESCED) {
@@ -158,12 +162,16 @@ static int on_deliver(struct net_front *front, const struct net_frame *received)
 
 static void on_batch_end(struct net_front *front)
 {
-	net_batch_end(from_front(front)->other->net);
+	if (!from_front(front)->rig->is_ending) {
+		net_batch_end(from_front(front)->other->net);
+	}
 }
 
 static void on_writable(struct net_front *front)
 {
-	net_room(from_front(front)->other->net);
+	if (!from_front(front)->rig->is_ending) {
+		net_room(from_front(front)->other->net);
+	}
 }
 
 static void on_link_changed(struct net_front *front)
@@ -315,8 +323,14 @@ static void stop_net(struct rig *rig, struct net *net)
 	loop_call(rig->loop, (void (*)(void *))net_destroy, net);
 }
 
+static void end_here(void *rig)
+{
+	((struct rig *)rig)->is_ending = true;
+}
+
 static void rig_down(struct rig *rig)
 {
+	loop_call(rig->loop, end_here, rig);
 	for (int i = 0; i < 2; i++) {
 		stop_net(rig, rig->sides[i].twin);
 		stop_net(rig, rig->sides[i].net);
