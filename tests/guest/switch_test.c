@@ -16,186 +16,10 @@
 
 #include "base/bytes.h"
 #include "base/num.h"
-#include "guest/netvsc.h"
+#include "guest/switch_guests.h"
 #include "net/offload.h"
-#include "vmbus/bus.h"
-#include "vswitch/policy.h"
-#include "vswitch/port.h"
-#include "vswitch/stats.h"
-#include "vswitch/vswitch.h"
 
-#define GUESTS_MAX 3U
-#define WAIT_NS    3000000000ULL
-
-struct party {
-	struct netvsc vsc;
-	struct net *net;
-	struct netvsp *nic;
-	struct loop *loop; /* of its core */
-	uint8_t mac[6];
-};
-
-struct rig {
-	unsigned int cores, guests;
-	struct loop *control, *loops[2];
-	struct vswitch *vswitch;
-	struct policy *policy; /* to be changed: adopt() */
-	struct party party[GUESTS_MAX];
-};
-
-/* ---- the rig ----------------------------------------------------------------------------------- */
-
-static void adopt(struct rig *rig)
-{
-	struct policy *next;
-
-	policy_seal(rig->policy);
-	assert_int_equal(policy_copy(rig->policy, &next), 0);
-	vswitch_adopt(rig->vswitch, rig->policy);
-	rig->policy = next;
-}
-
-static void settle(struct rig *rig)
-{
-	while (loop_turn(rig->control)) {}
-}
-
-static void plug(struct rig *rig, unsigned int index)
-{
-	struct party *party = &rig->party[index];
-	char name[16];
-
-	snprintf(name, sizeof(name), "guest%u", index);
-	memcpy(party->mac, (uint8_t[]){ 2, 0, 0, 0, 1, (uint8_t)index }, 6);
-	party->loop = rig->loops[index % rig->cores];
-	netvsc_init(&party->vsc);
-	assert_int_equal(vswitch_port_add(rig->vswitch, (uint16_t)index, name), 0);
-	policy_port_init(rig->policy, (uint16_t)index, PORT_GUEST);
-	assert_int_equal(port_guest_create(rig->vswitch, (uint16_t)index, party->loop, &party->net),
-			 0);
-}
-
-static void make_nic(struct rig *rig, unsigned int index)
-{
-	struct party *party = &rig->party[index];
-	struct netvsp_config config = { .name = "net0", .mac = party->mac, .net = party->net };
-	struct diag diag;
-
-	assert_int_equal(netvsp_create(&config, &party->nic, &diag), 0);
-}
-
-static void start(struct party *party)
-{
-	struct vmbus_device *device = netvsp_device(party->nic);
-
-	device->loop = party->loop;
-	assert_int_equal(bus_offer(fake_guest_bus(party->vsc.guest), device), 0);
-	fake_guest_connect(party->vsc.guest, VMBUS_VERSION_5_3);
-	netvsc_open(&party->vsc);
-	netvsc_start(&party->vsc, NVSP_VERSION_61);
-	netvsc_set_filter(&party->vsc,
-			  NDIS_FILTER_DIRECTED | NDIS_FILTER_BROADCAST | NDIS_FILTER_ALL_MULTICAST);
-}
-
-static void rig_create(struct rig *rig, unsigned int cores, unsigned int guests, uint32_t mtu)
-{
-	struct vswitch_config config = {
-		.core_count = cores, .secret = 1, .fdb_entries = 1024, .flows = 1024
-	};
-	struct diag diag;
-
-	memset(rig, 0, sizeof(*rig));
-	rig->cores = cores;
-	rig->guests = guests;
-	assert_int_equal(loop_create("control", &rig->control, &diag), 0);
-	config.control = rig->control;
-	for (unsigned int i = 0; i < cores; i++) {
-		assert_int_equal(loop_create("core", &rig->loops[i], &diag), 0);
-		loop_set_poll_ns(rig->loops[i], 0);
-		config.loops[i] = rig->loops[i];
-	}
-	assert_int_equal(vswitch_create(&config, &rig->vswitch), 0);
-	assert_int_equal(policy_create(&rig->policy), 0);
-	rig->policy->mtu = mtu;
-	for (unsigned int i = 0; i < guests; i++) {
-		plug(rig, i);
-	}
-	adopt(rig);
-	for (unsigned int i = 0; i < guests; i++) {
-		make_nic(rig, i);
-	}
-	settle(rig);
-	for (unsigned int i = 0; i < cores; i++) {
-		assert_int_equal(loop_start_thread(rig->loops[i], &diag), 0);
-	}
-	for (unsigned int i = 0; i < guests; i++) {
-		rig->party[i].vsc.mtu = i == 2 ? 1514 : mtu + 14; /* the third never takes more */
-		start(&rig->party[i]);
-	}
-	settle(rig);
-}
-
-struct leaving {
-	struct net *net;
-	struct loop_work done;
-	_Atomic(bool) is_done;
-};
-
-static void on_done(struct loop_work *work)
-{
-	container_of(work, struct leaving, done)->is_done = true;
-}
-
-static void stop_net(void *arg)
-{
-	struct leaving *leaving = arg;
-
-	net_stop(leaving->net, &leaving->done);
-}
-
-static void wait_done(struct rig *rig, struct leaving *leaving)
-{
-	while (!leaving->is_done) {
-		loop_turn(rig->control);
-	}
-}
-
-static void unplug(struct rig *rig, unsigned int index)
-{
-	struct party *party = &rig->party[index];
-	struct leaving leaving = { .net = party->net };
-
-	netvsc_close(&party->vsc);
-	netvsc_revoke_device(&party->vsc, netvsp_device(party->nic));
-	netvsp_destroy(party->nic);
-	loop_work_init(&leaving.done, on_done);
-	loop_call(party->loop, stop_net, &leaving);
-	wait_done(rig, &leaving);
-	net_destroy(party->net);
-	vswitch_port_remove(rig->vswitch, (uint16_t)index);
-	netvsc_fini(&party->vsc);
-}
-
-static void rig_destroy(struct rig *rig)
-{
-	struct leaving leaving = { 0 };
-
-	for (unsigned int i = 0; i < rig->guests; i++) {
-		unplug(rig, i);
-	}
-	loop_work_init(&leaving.done, on_done);
-	vswitch_stop(rig->vswitch, &leaving.done);
-	wait_done(rig, &leaving);
-	for (unsigned int i = 0; i < rig->cores; i++) {
-		loop_stop_thread(rig->loops[i]);
-	}
-	vswitch_destroy(rig->vswitch);
-	policy_destroy(rig->policy);
-	for (unsigned int i = 0; i < rig->cores; i++) {
-		loop_destroy(rig->loops[i]);
-	}
-	loop_destroy(rig->control);
-}
+#define WAIT_NS 3000000000ULL
 
 /* ---- frames ------------------------------------------------------------------------------------ */
 
@@ -286,14 +110,6 @@ static void send_large(struct rig *rig, unsigned int from, const uint8_t *frame,
 		NVSP_STATUS_SUCCESS);
 }
 
-static uint64_t drops(struct rig *rig, unsigned int port, enum drop_cause cause)
-{
-	struct port_stats stats;
-
-	vswitch_port_stats(rig->vswitch, (uint16_t)port, &stats);
-	return stats.drops[cause];
-}
-
 /* Each is run with one core and with two. */
 typedef void body_fn(struct rig *rig);
 
@@ -348,7 +164,7 @@ static void stay_apart(struct rig *rig)
 		rig->policy->ports[i].vlan =
 			(struct vlan_policy){ .mode = VLAN_ACCESS, .id = (uint16_t)(10 + i / 2) };
 	}
-	adopt(rig);
+	rig_adopt(rig);
 	send(rig, 0, frame, bytes);
 	expect(rig, 1, frame, bytes);
 	expect_silence(rig, 2);
@@ -356,18 +172,18 @@ static void stay_apart(struct rig *rig)
 	rig->policy->ports[0].guard.mac = true;
 	rig->policy->ports[0].guard.mac_count = 1;
 	memcpy(rig->policy->ports[0].guard.macs[0], rig->party[0].mac, 6);
-	adopt(rig);
+	rig_adopt(rig);
 	make(rig, frame, 2, 1, 80);
 	send(rig, 0, frame, bytes);
 	expect_silence(rig, 1);
-	assert_int_equal(drops(rig, 0, DROP_MAC_SPOOF), 1);
+	assert_int_equal(rig_drops(rig, 0, DROP_MAC_SPOOF), 1);
 	/* nor who is not let in */
 	assert_int_equal(acl_compile(&rule, 1, ACL_OUT, &rig->policy->ports[1].acl_out, &diag), 0);
-	adopt(rig);
+	rig_adopt(rig);
 	make(rig, frame, 0, 1, 80);
 	send(rig, 0, frame, bytes);
 	expect_silence(rig, 1);
-	assert_int_equal(drops(rig, 1, DROP_ACL_OUT), 1);
+	assert_int_equal(rig_drops(rig, 1, DROP_ACL_OUT), 1);
 	make(rig, frame, 1, 0, 80);
 	send(rig, 1, frame, bytes);
 	expect(rig, 0, frame, bytes);
@@ -387,7 +203,7 @@ static void send_whole(struct rig *rig)
 	unsigned int before;
 
 	netvsc_enable_rsc(&rig->party[1].vsc, true);
-	settle(rig);
+	rig_settle(rig);
 	before = rig->party[1].vsc.receive_packets;
 	send_large(rig, 0, frame, bytes, 1448);
 	item = netvsc_next_frame(&rig->party[1].vsc, WAIT_NS);
@@ -417,7 +233,7 @@ static void send_cut(struct rig *rig)
 	struct netvsc_item *item;
 
 	netvsc_enable_rsc(&rig->party[1].vsc, false);
-	settle(rig);
+	rig_settle(rig);
 	send_large(rig, 0, frame, bytes, 1448);
 	while (at < 60000) {
 		item = netvsc_next_frame(&rig->party[1].vsc, WAIT_NS);
@@ -448,7 +264,7 @@ static void send_jumbo(struct rig *rig)
 	make(rig, frame, 0, 2, bytes);
 	assert_int_equal(netvsc_send_pages(&rig->party[0].vsc, frame, bytes), NVSP_STATUS_SUCCESS);
 	expect_silence(rig, 2);
-	assert_int_equal(drops(rig, 2, DROP_MTU), 1);
+	assert_int_equal(rig_drops(rig, 2, DROP_MTU), 1);
 	make(rig, frame, 0, 2, 1514);
 	assert_int_equal(netvsc_send_pages(&rig->party[0].vsc, frame, 1514), NVSP_STATUS_SUCCESS);
 	expect(rig, 2, frame, 1514);
@@ -467,7 +283,7 @@ static void send_to_the_deaf(struct rig *rig)
 	unsigned int sent = 0;
 
 	/* 1 takes nothing: neither its ring is read nor pieces come back. */
-	while (drops(rig, 1, DROP_NO_BUFFER) == 0) {
+	while (rig_drops(rig, 1, DROP_NO_BUFFER) == 0) {
 		send(rig, 0, frame, bytes);
 		assert_true(++sent < 20000);
 	}
@@ -520,7 +336,7 @@ static void be_hostile(struct rig *rig)
 
 	rig->policy->ports[2].limits.broadcast_pps = 1; /* less than the slowest machine sends */
 	rig->policy->ports[2].macs_max = 4;
-	adopt(rig);
+	rig_adopt(rig);
 	for (unsigned int i = 0; i < 100; i++) {
 		uint32_t bytes = make(rig, frame, 0, 1, 100 + i * 10);
 		struct netvsc_item *item;
@@ -542,7 +358,7 @@ static void be_hostile(struct rig *rig)
 		netvsc_drain(&rig->party[0].vsc);
 		netvsc_drain(&rig->party[2].vsc);
 	}
-	assert_true(drops(rig, 2, DROP_STORM_BROADCAST) > 0);
+	assert_true(rig_drops(rig, 2, DROP_STORM_BROADCAST) > 0);
 }
 
 static void a_hostile_guest_does_not_stop_the_others(void **state)
@@ -564,7 +380,7 @@ static void come_and_go(struct rig *rig)
 		netvsc_open(&rig->party[1].vsc);
 		netvsc_start(&rig->party[1].vsc, NVSP_VERSION_61);
 		netvsc_set_filter(&rig->party[1].vsc, NDIS_FILTER_DIRECTED);
-		settle(rig);
+		rig_settle(rig);
 	}
 }
 
