@@ -149,6 +149,13 @@ void net_room(struct net *net)
 	}
 }
 
+void net_count_delivered(struct net *net, uint32_t bytes, bool is_large)
+{
+	net->counters.delivered_frames++;
+	net->counters.delivered_bytes += bytes;
+	net->counters.delivered_large += is_large;
+}
+
 int net_deliver(struct net *net, const struct net_frame *frame)
 {
 	int err;
@@ -163,9 +170,7 @@ int net_deliver(struct net *net, const struct net_frame *frame)
 		net->counters.deliver_waits++;
 		return err;
 	}
-	net->counters.delivered_frames++;
-	net->counters.delivered_bytes += frame->bytes;
-	net->counters.delivered_large += (frame->flags & NET_FRAME_COALESCED) != 0;
+	net_count_delivered(net, frame->bytes, (frame->flags & NET_FRAME_COALESCED) != 0);
 	return 0;
 }
 

@@ -134,10 +134,10 @@ struct net_front_ops {
 	void (*link_changed)(struct net_front *front);
 
 	/*
-	 * Optional, all four: a way into this front end for frames from another loop, without a copy
-	 * in between. create and cut on the front end's loop, deliver and flush on `from`. A lane lives
-	 * from create to cut, however often the guest closes and opens what is behind it; all are cut
-	 * before net_detach(). create: 0, -ENOMEM, -ENOSPC (too many).
+	 * Optional, all five: a way into this front end for frames from another loop, without a copy
+	 * in between. create, cut and pass on the front end's loop, deliver and flush on `from`. A lane
+	 * lives from create to cut, however often the guest closes and opens what is behind it; the back
+	 * end cuts all of them within net_detach(). create: 0, -ENOMEM, -ENOSPC (too many).
 	 */
 	int (*lane_create)(struct net_front *front, struct loop *from, struct net_lane **ret);
 	/*
@@ -148,9 +148,19 @@ struct net_front_ops {
 	void (*lane_cut)(struct net_lane *lane, struct loop_work *done);
 	/*
 	 * 0: copied; -ENOBUFS: the front end has granted no room (yet: it hears of that with the next
-	 * flush), or does not take such a frame. The frame is the caller's: lost, or sent another way.
+	 * flush), or does not take such a frame, which is the caller's: lost, or sent another way;
+	 * -ENOSPC: the guest has all the room there is, and the frame is lost.
+	 *
+	 * Frames that go another way must not be overtaken: the caller numbers its runs, the frames
+	 * between which none went another way. The number never becomes smaller.
 	 */
-	int (*lane_deliver)(struct net_lane *lane, const struct net_frame *frame);
+	int (*lane_deliver)(struct net_lane *lane, const struct net_frame *frame, uint64_t run);
+	/*
+	 * Frames of runs up to this one may be taken now and from now on; those behind wait in the lane.
+	 * A new lane has passed 0. What is there and may be taken is taken (batch_end() is to follow):
+	 * true; false when some of it has found no room yet, and so no later frame may be delivered.
+	 */
+	bool (*lane_pass)(struct net_lane *lane, uint64_t run);
 	/* No more for now: the front end's loop is told, also that a frame found no room. */
 	void (*lane_flush)(struct net_lane *lane);
 };
@@ -232,6 +242,8 @@ struct net_counters {
 	uint64_t send_waits, deliver_waits; /* -EAGAIN */
 };
 const struct net_counters *net_counters(const struct net *net);
+/* For front ends: a frame has come by a lane, and is counted as one that was delivered. */
+void net_count_delivered(struct net *net, uint32_t bytes, bool is_large);
 
 /* The kind ("nat"), and what else it has to tell: one number per call, for `inspect`. */
 const char *net_kind(const struct net *net);

@@ -114,6 +114,7 @@ static void on_flush(struct loop_work *work)
 		}
 	}
 	core_flush_hands(core);
+	core_flush_lanes(core);
 	if (core->policy->ext && core->policy->ext->flush) {
 		core->policy->ext->flush(core->policy->ext_ctx, core);
 	}
@@ -189,6 +190,7 @@ int core_create(struct vswitch *vswitch, struct loop *loop, unsigned int index, 
 	list_init(&core->ends);
 	list_init(&core->dirty);
 	list_init(&core->yield);
+	list_init(&core->dirty_lanes);
 	loop_work_init(&core->flush, on_flush);
 	loop_work_init(&core->hand, on_hand);
 	loop_work_init(&core->news, on_news);
@@ -478,9 +480,15 @@ void core_set_view(struct core *core, uint16_t port, const struct port_view *vie
 {
 	struct port_slot *slot = &core->ports[port];
 
+	core_flush_lanes(core); /* of ends that it may not name any more */
 	slot->view = view;
 	slot->end = usual_end(core, view);
 	set_own(core, port);
+	for (unsigned int i = 0; view && i < view->queues; i++) {
+		if (view->core_of[i] == core->index) {
+			port_lanes_make(view->ends[i]);
+		}
+	}
 	if (core->policy->ports[port].is_member) {
 		update_team(core);
 	}

@@ -2,8 +2,8 @@
 /*
  * What a core is made of, for the files of the pipeline, and what those call of each other.
  *
- *   port_guest.c ─┐                                     ┌─ deliver.c: offloads, lanes' end, hand-over
- *   port_wire.c  ─┴─► pipeline.c: 1 to 8 ─► turn.c: 9 to 12 ─┘
+ *   port_guest.c ─┐                                          ┌─ deliver.c: offloads ─► lane.c: to a guest
+ *   port_wire.c  ─┴─► pipeline.c: 1 to 8 ─► turn.c: 9 to 12 ─┘                        of another core's
  *                        core.c: life, adoption, the round's end      exchange.c: between cores
  *
  *   owner   the switch   thread  the core's loop, unless it says otherwise
@@ -42,7 +42,8 @@
 
 /*
  * A port's ends as every core sees them; immutable. The control loop builds one after each change and
- * swaps it on each core (S2). An end is touched by its own core only.
+ * swaps it on each core (S2). An end is touched by its own core only, but for what is constant and its
+ * lanes: of these each core has one of its own.
  */
 struct port_view {
 	uint8_t mac[NET_MAC_BYTES];
@@ -82,6 +83,27 @@ struct port_slow {
 	struct bucket_share rate, pps, broadcast, multicast, unknown;
 };
 
+/*
+ * The way into a guest's end from one other core (lane.c): a lane of its front end's, if there is one.
+ * L1  While there is a lane, the end's core has a view that names the end: whoever takes an entry out of
+ *     the ring finds the lane that it speaks of.
+ * L2  The sender looks at the lane anew for each call. So it has none any more when what is posted to
+ *     its loop behind the store of NULL runs there.
+ */
+struct port_lane {
+	_Alignas(64) _Atomic(struct net_lane *) lane; /* the end's core writes; NULL: none */
+	const struct net_front_ops *ops;              /* the lane's */
+	_Atomic(bool) is_asked; /* for a lane; by the sender, until there is one */
+	/* the sending core's */
+	bool is_between; /* runs: the last frame went by the ring */
+	uint64_t run;    /* the last one that was begun */
+	struct port_end *end;
+	struct list dirty; /* core->dirty_lanes: to be flushed */
+	/* the end's core's */
+	bool is_going; /* cut, and the sender's loop has not let go yet */
+	struct loop_work gone;
+};
+
 struct port_end {
 	struct vswitch *vswitch;
 	struct core *core;
@@ -99,6 +121,11 @@ struct port_end {
 	struct list yield;       /* core->yield */
 	struct loop_work left;   /* posted by the control loop: no core knows it any more */
 	struct loop_work *done;
+	/* a guest's */
+	struct port_lane *lanes;  /* by the sender's core; NULL: a switch of one core */
+	struct loop_work ask;     /* posted by senders: somebody wants a lane */
+	unsigned int lanes_going; /* that have is_going */
+	bool has_left;            /* and waits for those */
 	/* a wire's */
 	struct net_front front;
 	struct fifo backlog;
@@ -136,7 +163,8 @@ struct core {
 	struct flow_table *flows;
 	struct team team; /* the policy's, with links as they are */
 	struct sched sched;
-	struct list ends, dirty, yield;
+	struct list ends, dirty, yield, dirty_lanes;
+	uint64_t runs; /* numbers of lanes' runs that were given out */
 	struct news_ring *news_in[VSWITCH_CORES_MAX], *news_out[VSWITCH_CORES_MAX];
 	struct hand_ring *hand_in[VSWITCH_CORES_MAX], *hand_out[VSWITCH_CORES_MAX];
 	struct loop_work flush;            /* deferred: the round's end */
@@ -224,6 +252,15 @@ static inline void core_mark_dirty(struct core *core, struct port_end *end)
 	}
 }
 
+static inline void count_delivered(struct port_slot *slot, const struct net_frame *net)
+{
+	counter_add(&slot->counters.delivered_frames, 1);
+	counter_add(&slot->counters.delivered_bytes, net->bytes);
+	if (__builtin_expect(net->flags & NET_FRAME_COALESCED, 0)) {
+		counter_add(&slot->counters.delivered_large, 1);
+	}
+}
+
 static inline void core_drop(struct core *core, unsigned int port, enum drop_cause cause)
 {
 	counter_add(&core->drops[port][cause], 1);
@@ -234,8 +271,8 @@ static inline void core_drop(struct core *core, unsigned int port, enum drop_cau
 /* To all other cores, or to none: false. */
 bool core_tell(struct core *core, const struct news *news);
 void core_take_news(struct core *core);
-/* false: no room; the caller counts the loss. */
-bool core_hand_over(struct core *core, unsigned int to, uint16_t port, uint16_t queue,
+/* run: of the lane to that queue, or 0. false: no room; the caller counts the loss. */
+bool core_hand_over(struct core *core, unsigned int to, uint16_t port, uint16_t queue, uint64_t run,
 		    const struct net_frame *frame);
 void core_flush_hands(struct core *core);
 void core_take_hands(struct core *core);
@@ -282,6 +319,24 @@ void deliver_to_end(struct core *core, struct port_end *end, struct vframe *fram
 void deliver_to_guest(struct core *core, struct port_slot *slot, struct port_end *end,
 		      struct vframe *frame, uint16_t tci, bool is_tagged);
 
+/* ---- lane.c ---- */
+
+/* A guest's end has none yet; 0 or -ENOMEM. */
+MUST_CHECK int port_lanes_create(struct port_end *end);
+/* All are gone. */
+void port_lanes_destroy(struct port_end *end);
+/* The end's core: makes those that are asked for, if the end has a front end that can and is in the view. */
+void port_lanes_make(struct port_end *end);
+/* The end's core: its front end goes. They are gone when lanes_going is 0: on_left(). */
+void port_lanes_cut(struct port_end *end);
+/* A frame, as its guest takes it, for an end on another core; counts. */
+void lane_put(struct core *core, struct port_slot *slot, struct port_end *end,
+	      const struct net_frame *net);
+/* The end's core takes an entry of the ring: what is in the lane before it comes first. false: it cannot. */
+bool lane_pass(struct core *core, struct port_end *end, unsigned int from, uint64_t run);
+/* The round's end, or a view that changes: receivers are told. */
+void core_flush_lanes(struct core *core);
+
 /* ---- port.c, port_wire.c ---- */
 
 /* A free queue of the port, or -EBUSY, -ENOENT; the core of a loop. */
@@ -295,6 +350,8 @@ void port_end_join(struct port_end *end);
 void port_end_changed(struct port_end *end);
 /* done is posted on its loop when nobody knows it any more. */
 void port_end_leave(struct port_end *end, struct loop_work *done);
+/* Its lanes are gone, for which it has waited (has_left). */
+void port_end_left(struct port_end *end);
 /* Its sender was told -EAGAIN and may go on. */
 void port_end_resume(struct port_end *end);
 

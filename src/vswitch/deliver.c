@@ -77,12 +77,15 @@ static void set_tag(struct net_frame *net, uint16_t tci, bool is_tagged)
 static void put(struct core *core, struct port_slot *slot, struct port_end *end,
 		const struct net_frame *net)
 {
+	if (__builtin_expect(end->core != core, 0)) {
+		lane_put(core, slot, end, net);
+		return;
+	}
 	if (net_deliver(end->net, net)) {
 		core_drop(core, end->port, DROP_NO_BUFFER);
 		return;
 	}
-	counter_add(&slot->counters.delivered_frames, 1);
-	counter_add(&slot->counters.delivered_bytes, net->bytes);
+	count_delivered(slot, net);
 	core_mark_dirty(core, end);
 }
 
@@ -137,7 +140,6 @@ static void deliver_large(struct core *core, struct port_slot *slot, struct port
 		     (net->flags & NET_FRAME_HASH);
 	if (net->bytes <= view->coalesce_bytes_max && !slot->policy->forwards &&
 	    net->bytes > header + net->mss) {
-		counter_add(&slot->counters.delivered_large, 1);
 		put(core, slot, end, net);
 		return;
 	}
@@ -252,9 +254,13 @@ void deliver(struct core *core, unsigned int port, struct vframe *frame, uint16_
 		core_drop(core, port, DROP_LINK);
 		return;
 	}
+	if (!slot->view->is_wire) {
+		deliver_to_guest(core, slot, slot->view->ends[queue], frame, tci, is_tagged);
+		return;
+	}
 	net = frame->net;
 	set_tag(&net, tci, is_tagged);
-	if (!core_hand_over(core, to, (uint16_t)port, (uint16_t)queue, &net)) {
-		core_drop(core, port, slot->view->is_wire ? DROP_UPLINK_FULL : DROP_NO_LANE);
+	if (!core_hand_over(core, to, (uint16_t)port, (uint16_t)queue, 0, &net)) {
+		core_drop(core, port, DROP_UPLINK_FULL);
 	}
 }

@@ -35,7 +35,7 @@
 	X(DROP_LINK, "link", "the destination's link is down")                                     \
 	X(DROP_MTU, "mtu", "longer than the destination takes")                                    \
 	X(DROP_NO_BUFFER, "no-buffer", "the destination has no receive buffer left")               \
-	X(DROP_NO_LANE, "no-lane", "no way yet to the destination's core, or no room on it")       \
+	X(DROP_NO_LANE, "no-lane", "no room on the way to the destination's core")                 \
 	X(DROP_UPLINK_FULL, "uplink-full", "the uplink takes no more")                             \
 	X(DROP_EXT_FILTER, "ext-filter", "a filter extension said so")                             \
 	X(DROP_EXT_FULL, "ext-full", "an extension that must see it has no room")                  \

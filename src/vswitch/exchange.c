@@ -68,10 +68,10 @@ void core_take_news(struct core *core)
 
 /* ---- frames ------------------------------------------------------------------------------------ */
 
-bool core_hand_over(struct core *core, unsigned int to, uint16_t port, uint16_t queue,
+bool core_hand_over(struct core *core, unsigned int to, uint16_t port, uint16_t queue, uint64_t run,
 		    const struct net_frame *frame)
 {
-	if (!core->hand_out[to] || !hand_put(core->hand_out[to], port, queue, frame)) {
+	if (!core->hand_out[to] || !hand_put(core->hand_out[to], port, queue, run, frame)) {
 		counter_add(&core->counters.handed_lost, 1);
 		return false;
 	}
@@ -98,10 +98,16 @@ void core_flush_hands(struct core *core)
 	}
 }
 
-/* Its port and queue may have gone, or moved to another core, since it was put there. */
-static void take_hand(struct core *core, struct hand_entry *entry)
+/* Where an entry is for: its port and queue may have gone, or moved to another core, since it was put. */
+static struct port_end *end_for(const struct core *core, const struct hand_entry *entry)
 {
-	struct port_slot *slot = &core->ports[entry->port];
+	const struct port_view *view = core->ports[entry->port].view;
+
+	return view && view->core_of[entry->queue] == core->index ? view->ends[entry->queue] : NULL;
+}
+
+static void take_frame(struct core *core, struct port_end *end, struct hand_entry *entry)
+{
 	struct iovec iov[2] = { { 0 }, { entry->data, entry->bytes } };
 	struct net_frame net = { .iov = iov + 1,
 				 .iov_count = 1,
@@ -114,11 +120,7 @@ static void take_hand(struct core *core, struct hand_entry *entry)
 	bool is_tagged = (entry->flags & NET_FRAME_VLAN) != 0;
 	struct vframe *frame = &core->single;
 
-	if (!slot->policy || !slot->view || slot->view->core_of[entry->queue] != core->index) {
-		core_drop(core, entry->port, DROP_LINK);
-		return;
-	}
-	if (slot->view->is_wire || !(net.flags & FRAME_TODO)) {
+	if (end->is_wire || !(net.flags & FRAME_TODO)) {
 		frame->net = net;
 	} else {
 		if (vframe_pull(frame, &net, VFRAME_HEAD_MAX)) {
@@ -127,7 +129,24 @@ static void take_hand(struct core *core, struct hand_entry *entry)
 		}
 		vframe_parse(frame, core->secret);
 	}
-	deliver_to_end(core, slot->view->ends[entry->queue], frame, entry->vlan_tci, is_tagged);
+	deliver_to_end(core, end, frame, entry->vlan_tci, is_tagged);
+}
+
+static void take_hand(struct core *core, unsigned int from, struct hand_entry *entry)
+{
+	struct port_end *end = end_for(core, entry);
+	bool may_go = !end || end->is_wire || lane_pass(core, end, from, entry->run);
+
+	if (entry->bytes == 0) {
+		return; /* it was for the lane */
+	}
+	if (!end || !core->ports[entry->port].policy) {
+		core_drop(core, entry->port, DROP_LINK);
+	} else if (!may_go) {
+		core_drop(core, entry->port, DROP_NO_BUFFER);
+	} else {
+		take_frame(core, end, entry);
+	}
 }
 
 void core_take_hands(struct core *core)
@@ -147,7 +166,7 @@ void core_take_hands(struct core *core)
 			if (!entry) {
 				break;
 			}
-			take_hand(core, entry);
+			take_hand(core, i, entry);
 			hand_pop(ring);
 		}
 		is_more |= entry != NULL;

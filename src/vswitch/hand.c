@@ -46,17 +46,27 @@ static uint32_t room(struct hand_ring *ring, uint32_t wanted)
 	return HAND_RING_BYTES - (ring->put - ring->taken_seen);
 }
 
-bool hand_put(struct hand_ring *ring, uint16_t port, uint16_t queue, const struct net_frame *frame)
+static uint32_t step_of(uint32_t bytes)
 {
-	uint32_t step =
-		(uint32_t)num_align_up(sizeof(struct hand_entry) + frame->bytes, ENTRY_ALIGN);
+	return (uint32_t)num_align_up(sizeof(struct hand_entry) + bytes, ENTRY_ALIGN);
+}
+
+/* What is left unused at the ring's end, since an entry of such a size lies in one piece. */
+static uint32_t skip_for(const struct hand_ring *ring, uint32_t step)
+{
 	uint32_t to_end = HAND_RING_BYTES - ring->put % HAND_RING_BYTES;
-	uint32_t skip = step > to_end ? to_end : 0;
+
+	return step > to_end ? to_end : 0;
+}
+
+/* The place of the next entry, with so many bytes of data; NULL: no room. */
+static struct hand_entry *next_entry(struct hand_ring *ring, uint32_t bytes)
+{
+	uint32_t step = step_of(bytes), skip = skip_for(ring, step);
 	struct hand_entry *entry;
 
-	check(frame->bytes <= NET_FRAME_BYTES_MAX);
 	if (room(ring, step + skip) < step + skip) {
-		return false;
+		return NULL;
 	}
 	if (skip) {
 		/* At least 16 bytes are left at the end: step and bytes fit. */
@@ -65,9 +75,21 @@ bool hand_put(struct hand_ring *ring, uint16_t port, uint16_t queue, const struc
 		entry->bytes = HAND_SKIP;
 		ring->put += skip;
 	}
-	entry = entry_at(ring, ring->put);
+	return entry_at(ring, ring->put);
+}
+
+bool hand_put(struct hand_ring *ring, uint16_t port, uint16_t queue, uint64_t run,
+	      const struct net_frame *frame)
+{
+	struct hand_entry *entry;
+
+	check(frame->bytes > 0 && frame->bytes <= NET_FRAME_BYTES_MAX);
+	entry = next_entry(ring, frame->bytes);
+	if (!entry) {
+		return false;
+	}
 	*entry = (struct hand_entry){
-		.step = step,
+		.step = step_of(frame->bytes),
 		.bytes = frame->bytes,
 		.port = port,
 		.queue = queue,
@@ -77,9 +99,30 @@ bool hand_put(struct hand_ring *ring, uint16_t port, uint16_t queue, const struc
 		.l4 = frame->l4,
 		.mss = frame->mss,
 		.hash = frame->hash,
+		.run = run,
 	};
 	fifo_gather(entry->data, frame);
-	ring->put += step;
+	ring->put += entry->step;
+	return true;
+}
+
+bool hand_can_pass(struct hand_ring *ring)
+{
+	uint32_t step = step_of(0), wanted = step + skip_for(ring, step);
+
+	return room(ring, wanted) >= wanted;
+}
+
+bool hand_put_pass(struct hand_ring *ring, uint16_t port, uint16_t queue, uint64_t run)
+{
+	struct hand_entry *entry = next_entry(ring, 0);
+
+	if (!entry) {
+		return false;
+	}
+	*entry =
+		(struct hand_entry){ .step = step_of(0), .port = port, .queue = queue, .run = run };
+	ring->put += entry->step;
 	return true;
 }
 

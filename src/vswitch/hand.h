@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Whole frames for another core: copied into a ring of bytes with one writer and one reader, for ports
- * whose ends live there only. An entry lies in one piece. What is in flight names its port and queue by
- * number: whoever takes it out looks them up (S3).
+ * Whole frames for another core: copied into a ring of bytes with one writer and one reader, for wires
+ * whose ends live there only, and for guests as long as they cannot go by a lane (lane.h). An entry lies
+ * in one piece. What is in flight names its port and queue by number: whoever takes it out looks them
+ * up (S3).
  *
  *   owner   the switch   thread  hand_put, hand_flush: the writer's loop; hand_peek, hand_pop: the
  *           reader's
@@ -21,13 +22,15 @@
 
 /* A frame on its way, and room in front of it for net.h's iov[-1]. */
 struct hand_entry {
-	uint32_t step;  /* to the next one: all that it takes up */
-	uint32_t bytes; /* of data; HAND_SKIP: go on at the beginning of the ring */
+	uint32_t step; /* to the next one: all that it takes up */
+	uint32_t
+		bytes; /* of data; 0: the lane's run may pass; HAND_SKIP: go on at the ring's beginning */
 	uint16_t port, queue;
 	uint16_t flags, l4_offset;
 	uint16_t vlan_tci;
 	uint8_t l4, reserved;
 	uint32_t mss, hash;
+	uint64_t run; /* of the lane to that queue, before this entry; or which may pass */
 	_Alignas(16) uint8_t data[];
 };
 
@@ -52,7 +55,13 @@ MUST_CHECK int hand_ring_create(struct hand_ring **ret);
 void hand_ring_destroy(struct hand_ring *ring);
 
 /* Copies a frame in, still unseen. false: no room for it. */
-bool hand_put(struct hand_ring *ring, uint16_t port, uint16_t queue, const struct net_frame *frame);
+bool hand_put(struct hand_ring *ring, uint16_t port, uint16_t queue, uint64_t run,
+	      const struct net_frame *frame);
+
+/* Whether hand_put_pass() would find room. */
+bool hand_can_pass(struct hand_ring *ring);
+/* Frames of the lane's that are of this run may pass, once all that is before in the ring was taken. */
+bool hand_put_pass(struct hand_ring *ring, uint16_t port, uint16_t queue, uint64_t run);
 
 /* Shows the reader what was put. Whether there was anything new. */
 bool hand_flush(struct hand_ring *ring);

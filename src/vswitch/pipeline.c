@@ -399,10 +399,14 @@ static inline void run_plain_forward(struct core *core, const struct port_policy
 		}
 		port = fdb_find(core->fdb, frame->key.to, frame->fid);
 		slot = port >= 0 ? &core->ports[port] : NULL;
-		if (slot && slot->end && port != (int)frame->from && slot->policy &&
+		if (slot && slot->view && port != (int)frame->from && slot->policy &&
 		    slot->policy->is_plain_out && slot->policy->vlan.mode == policy->vlan.mode &&
 		    slot->policy->vlan.id == policy->vlan.id) {
-			deliver_to_end(core, slot->end, frame, 0, false);
+			if (slot->end) {
+				deliver_to_end(core, slot->end, frame, 0, false);
+			} else {
+				deliver(core, (unsigned int)port, frame, 0, false);
+			}
 			return;
 		}
 	}

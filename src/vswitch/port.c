@@ -40,6 +40,18 @@ static void on_left(struct loop_work *work)
 {
 	struct port_end *end = container_of(work, struct port_end, left);
 
+	if (end->lanes_going) {
+		end->has_left = true;
+		return;
+	}
+	port_end_left(end);
+}
+
+void port_end_left(struct port_end *end)
+{
+	if (end->lanes) {
+		loop_cancel(end->core->loop, &end->ask); /* no core can post it any more */
+	}
 	port_end_fini(end);
 	loop_post(end->core->loop, end->done);
 	if (end->is_wire) {

@@ -43,7 +43,9 @@ static void guest_configured(struct net *net)
 			net->link_up = policy && policy->link; /* nobody has looked yet */
 		}
 		port_end_join(end);
+		port_lanes_make(end);
 	} else {
+		port_lanes_cut(end);
 		port_end_changed(end);
 	}
 }
@@ -58,6 +60,12 @@ static int guest_create(struct vswitch *vswitch, uint16_t port, struct loop *loo
 	}
 	err = port_end_init(&guest->end, vswitch, port, loop);
 	if (err) {
+		free(guest);
+		return err;
+	}
+	err = port_lanes_create(&guest->end);
+	if (err) {
+		port_end_fini(&guest->end);
 		free(guest);
 		return err;
 	}
@@ -87,6 +95,7 @@ static void guest_destroy(struct net *net)
 	if (!guest->end.is_leaving) {
 		port_end_fini(&guest->end); /* never attached */
 	}
+	port_lanes_destroy(&guest->end);
 	free(guest);
 }
 

@@ -554,6 +554,8 @@ static void detach_on_loop(void *arg)
 {
 	struct netvsp_queue *queue = arg;
 
+	net_detach(queue->net);
+	check(!queue->lanes);
 	loop_cancel(queue->loop, &queue->adopt);
 	loop_cancel(queue->loop, &queue->go_on);
 	loop_timer_cancel(&queue->lane_timer);
@@ -561,7 +563,6 @@ static void detach_on_loop(void *arg)
 		loop_cancel(queue->loop, &queue->nic->acked);
 		loop_cancel(queue->loop, &queue->nic->sub_opened);
 	}
-	net_detach(queue->net);
 }
 
 /* Acknowledgements that come from now on publish nothing more: nothing new is posted to the queues. */
@@ -667,7 +668,7 @@ void netvsp_destroy(struct netvsp *nic)
 	}
 	check(!nic->closing);
 	for (unsigned int i = 0; i < nic->queue_count; i++) {
-		check(!nic->queues[i].channel && !nic->queues[i].lanes);
+		check(!nic->queues[i].channel);
 	}
 	detach(nic, nic->queue_count);
 	netvsp_recv_close(nic); /* of a device that has left */

@@ -116,7 +116,7 @@ void netvsp_inspect_channel(struct vmbus_device *device, struct vmbus_channel *c
 	inspect_u64(at, "recv_free", has_pool ? queue->pool.count : 0);
 	inspect_counters(queue->nic, queue, at);
 	inspect_u64(at, "lanes", queue->lane_count);
-	inspect_u64(at, "lane_lost", netvsp_lanes_lost(queue));
+	inspect_u64(at, "lane_refused", netvsp_lanes_refused(queue));
 	if (queue->index > 0) {
 		inspect_net(queue->net, at);
 	}

@@ -176,7 +176,7 @@ struct netvsp_counters {
 	counter_u64 rx_multicast, rx_broadcast;
 	counter_u64 bad_completions;
 	counter_u64 lane_frames, lane_granted,
-		lane_lost; /* frames; pieces; frames without a piece */
+		lane_refused; /* frames; pieces; frames without a piece */
 };
 
 /* What is written into a piece. */
@@ -184,11 +184,12 @@ struct netvsp_range {
 	uint32_t offset, bytes; /* in the buffer */
 };
 
-/* A piece of a frame that another loop has filled; to the last four in the first of `pieces` only. */
+/* A piece of a frame that another loop has filled; from `pieces` on in the first of them only. */
 struct netvsp_filled {
 	uint32_t piece, offset, bytes;
 	uint32_t pieces, frame_bytes;
 	uint8_t to[NET_MAC_BYTES];
+	uint64_t run; /* of the sender's */
 };
 
 /* Where a frame's bytes are copied from. */

@@ -14,20 +14,22 @@
 
 struct net_lane {
 	/* constant */
-	struct netvsp_queue *queue;
-	struct loop *from;
-	struct net_lane *next; /* the queue's list */
+	struct netvsp_queue *queue; /* V5 */
+	struct loop *loop, *from;   /* the queue's, the sender's */
+	struct net_lane *next;      /* the queue's list */
 
 	/* the sender writes */
 	_Alignas(LINE_BYTES) _Atomic(bool) is_busy;
 	_Atomic(bool) is_wanted; /* the queue takes it away */
 	bool has_news;           /* since the last flush */
 	_Atomic(uint32_t) filled_put, granted_taken;
-	counter_u64 lost;
+	counter_u64 refused;
 
 	/* the queue writes */
 	_Alignas(LINE_BYTES) _Atomic(bool) is_open;
+	_Atomic(bool) is_dry; /* the guest has all pieces but those that it always must be left */
 	_Atomic(uint32_t) granted_put, filled_taken;
+	uint64_t passed; /* V4 */
 	uint32_t target; /* so many pieces are granted */
 	uint32_t seen;   /* filled_put, when the timer looked last */
 	bool was_dry;    /* it wanted more since the last grant */
@@ -57,11 +59,11 @@ static uint32_t pieces_for(const struct net_lane *lane, const struct net_frame *
 	if (frame->flags & NET_FRAME_COALESCED) {
 		return pieces <= lane->coalesced_pieces ? pieces : 0;
 	}
-	return frame->bytes <= lane->frame_max ? pieces : 0;
+	return frame->bytes <= lane->frame_max && pieces == 1 ? 1 : 0;
 }
 
 /* The lane is open and stays so. */
-static int fill(struct net_lane *lane, const struct net_frame *frame)
+static int fill(struct net_lane *lane, const struct net_frame *frame, uint64_t run)
 {
 	uint32_t put = atomic_load_explicit(&lane->filled_put, memory_order_relaxed);
 	uint32_t taken = atomic_load_explicit(&lane->granted_taken, memory_order_relaxed);
@@ -85,6 +87,7 @@ static int fill(struct net_lane *lane, const struct net_frame *frame)
 		if (i == 0) {
 			filled->pieces = pieces;
 			filled->frame_bytes = frame->bytes;
+			filled->run = run;
 			netvsp_destination(frame, filled->to);
 		}
 	}
@@ -94,33 +97,33 @@ static int fill(struct net_lane *lane, const struct net_frame *frame)
 	return 0;
 }
 
-int netvsp_lane_deliver(struct net_lane *lane, const struct net_frame *frame)
+int netvsp_lane_deliver(struct net_lane *lane, const struct net_frame *frame, uint64_t run)
 {
 	int err = -ENOBUFS;
 
 	/* V1: pairs with shut(). */
 	atomic_store_explicit(&lane->is_busy, true, memory_order_seq_cst);
 	if (atomic_load_explicit(&lane->is_open, memory_order_seq_cst)) {
-		err = fill(lane, frame);
+		err = fill(lane, frame, run);
 	}
 	atomic_store_explicit(&lane->is_busy, false, memory_order_release);
 	if (!err) {
 		lane->has_news = true;
 		return 0;
 	}
-	counter_add(&lane->lost, 1);
+	counter_add(&lane->refused, 1);
 	if (!atomic_load_explicit(&lane->is_wanted, memory_order_relaxed)) {
 		atomic_store_explicit(&lane->is_wanted, true, memory_order_release);
 		lane->has_news = true;
 	}
-	return err;
+	return atomic_load_explicit(&lane->is_dry, memory_order_relaxed) ? -ENOSPC : err;
 }
 
 void netvsp_lane_flush(struct net_lane *lane)
 {
 	if (lane->has_news) {
 		lane->has_news = false;
-		loop_post(lane->queue->loop, &lane->wake);
+		loop_post(lane->loop, &lane->wake);
 	}
 }
 
@@ -185,6 +188,13 @@ static bool is_open(const struct net_lane *lane)
 	return atomic_load_explicit(&lane->is_open, memory_order_relaxed);
 }
 
+static void set_dry(struct net_lane *lane, bool is_dry)
+{
+	if (atomic_load_explicit(&lane->is_dry, memory_order_relaxed) != is_dry) {
+		atomic_store_explicit(&lane->is_dry, is_dry, memory_order_relaxed);
+	}
+}
+
 /* More, when it wants them, or has used most of what it had. */
 static void refill(struct net_lane *lane)
 {
@@ -212,6 +222,8 @@ static void refill(struct net_lane *lane)
 			lane->was_dry = false;
 			atomic_store_explicit(&lane->is_wanted, false, memory_order_release);
 		}
+		set_dry(lane, is_wanted && out(lane) == before &&
+				      lane->queue->pool.count <= netvsp_reserve(lane->queue));
 	}
 }
 
@@ -227,21 +239,38 @@ static const struct netvsp_filled *next_filled(void *ctx)
 	return &lane->filled[taken & MASK];
 }
 
-/* Whole frames, as far as there is room in the ring. */
-static void drain(struct net_lane *lane)
+/* Whole frames, as far as there is room in the ring. Whether none is left of those that may pass. */
+static bool drain(struct net_lane *lane)
 {
 	struct netvsp_queue *queue = lane->queue;
 
-	while (queue->channel && !netvsp_rx_is_stopped(queue)) {
+	for (;;) {
 		uint32_t taken = atomic_load_explicit(&lane->filled_taken, memory_order_relaxed);
+		const struct netvsp_filled *filled = &lane->filled[taken & MASK];
 
 		/* Pairs with the release in fill(). */
 		if (taken == atomic_load_explicit(&lane->filled_put, memory_order_acquire) ||
-		    netvsp_rx_filled(queue, &lane->filled[taken & MASK], next_filled, lane)) {
-			return;
+		    filled->run > lane->passed) {
+			return true; /* V4 */
+		}
+		if (!queue->channel || netvsp_rx_is_stopped(queue) ||
+		    netvsp_rx_filled(queue, filled, next_filled, lane)) {
+			return false;
 		}
 		(void)next_filled(lane); /* past its last */
 	}
+}
+
+bool netvsp_lane_pass(struct net_lane *lane, uint64_t run)
+{
+	bool is_empty;
+
+	if (run > lane->passed) {
+		lane->passed = run;
+	}
+	is_empty = drain(lane);
+	refill(lane);
+	return is_empty;
 }
 
 static void flush_later(struct netvsp_queue *queue)
@@ -258,7 +287,7 @@ static void on_wake(struct loop_work *work)
 	if (lane->done) {
 		return; /* it is cut */
 	}
-	drain(lane);
+	(void)drain(lane);
 	refill(lane);
 	if (lane->queue->channel && !netvsp_rx_is_stopped(lane->queue)) {
 		(void)netvsp_rx_flush(lane->queue); /* no room: writable() goes on */
@@ -268,7 +297,7 @@ static void on_wake(struct loop_work *work)
 void netvsp_lanes_go_on(struct netvsp_queue *queue)
 {
 	for (struct net_lane *lane = queue->lanes; lane; lane = lane->next) {
-		drain(lane);
+		(void)drain(lane);
 		refill(lane);
 	}
 	flush_later(queue);
@@ -296,8 +325,9 @@ static void shut(struct net_lane *lane)
 	while (atomic_load_explicit(&lane->is_busy, memory_order_seq_cst)) {
 		sched_yield();
 	}
-	drain(lane);
+	(void)drain(lane);
 	flush_later(queue);
+	set_dry(lane, false);
 	put = atomic_load_explicit(&lane->filled_put, memory_order_acquire);
 	taken = atomic_load_explicit(&lane->filled_taken, memory_order_relaxed);
 	for (at = taken; at != put; at++) {
@@ -354,8 +384,8 @@ static void on_gone(struct loop_work *work)
 {
 	struct net_lane *lane = container_of(work, struct net_lane, gone);
 
-	loop_cancel(lane->queue->loop, &lane->wake);
-	loop_post(lane->queue->loop, lane->done);
+	loop_cancel(lane->loop, &lane->wake);
+	loop_post(lane->loop, lane->done);
 	free(lane);
 }
 
@@ -364,7 +394,7 @@ static void on_let_go(struct loop_work *work)
 {
 	struct net_lane *lane = container_of(work, struct net_lane, let_go);
 
-	loop_post(lane->queue->loop, &lane->gone);
+	loop_post(lane->loop, &lane->gone);
 }
 
 int netvsp_lane_create(struct net_front *front, struct loop *from, struct net_lane **ret)
@@ -380,6 +410,7 @@ int netvsp_lane_create(struct net_front *front, struct loop *from, struct net_la
 	}
 	memset(lane, 0, sizeof(*lane));
 	lane->queue = queue;
+	lane->loop = queue->loop;
 	lane->from = from;
 	loop_work_init(&lane->wake, on_wake);
 	loop_work_init(&lane->let_go, on_let_go);
@@ -397,7 +428,7 @@ void netvsp_lane_cut(struct net_lane *lane, struct loop_work *done)
 	struct net_lane **at = &queue->lanes;
 
 	shut(lane);
-	counter_add(&queue->counters.lane_lost, counter_read(&lane->lost));
+	counter_add(&queue->counters.lane_refused, counter_read(&lane->refused));
 	while (*at != lane) {
 		at = &(*at)->next;
 	}
@@ -412,12 +443,12 @@ void netvsp_lanes_init(struct netvsp_queue *queue)
 	loop_timer_init(&queue->lane_timer, queue->loop, on_timer);
 }
 
-uint64_t netvsp_lanes_lost(const struct netvsp_queue *queue)
+uint64_t netvsp_lanes_refused(const struct netvsp_queue *queue)
 {
-	uint64_t lost = counter_read(&queue->counters.lane_lost);
+	uint64_t refused = counter_read(&queue->counters.lane_refused);
 
 	for (const struct net_lane *lane = queue->lanes; lane; lane = lane->next) {
-		lost += counter_read(&lane->lost);
+		refused += counter_read(&lane->refused);
 	}
-	return lost;
+	return refused;
 }

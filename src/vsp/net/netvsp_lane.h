@@ -9,7 +9,7 @@
  *   lane_deliver() ──── filled: where a frame lies ────────► drain: batch, ring
  *   lane_flush()  ····· loop_post() ·····················►
  *
- *           want (a frame was lost for lack of pieces)
+ *           want (a frame found no piece)
  *   shut ──────────────────────────────────────────────► open
  *     ▲                                                    │
  *     └── the view changes, close, leave, pause, idle ─────┘
@@ -23,6 +23,9 @@
  *   V2  A piece is in granted, in filled, or not the lane's. So there are never more in either than
  *       NETVSP_LANE_PIECES, and no ring is ever full.
  *   V3  The queue's loop alone touches the VMBus ring, the log and the free stack.
+ *   V4  Frames are taken in order, and none of a run that has not been passed. Those that are still
+ *       there when the lane is shut are lost.
+ *   V5  Behind the cut nothing looks at the queue any more, which may be gone before the lane is.
  *
  *   owner   who called lane_create(), until lane_cut()
  */
@@ -41,7 +44,9 @@ struct netvsp_queue;
 MUST_CHECK int netvsp_lane_create(struct net_front *front, struct loop *from,
 				  struct net_lane **ret);
 void netvsp_lane_cut(struct net_lane *lane, struct loop_work *done);
-MUST_CHECK int netvsp_lane_deliver(struct net_lane *lane, const struct net_frame *frame);
+MUST_CHECK int netvsp_lane_deliver(struct net_lane *lane, const struct net_frame *frame,
+				   uint64_t run);
+MUST_CHECK bool netvsp_lane_pass(struct net_lane *lane, uint64_t run);
 void netvsp_lane_flush(struct net_lane *lane);
 
 /* ---- for the queue, on its loop ------------------------------------------------------------------ */
@@ -51,5 +56,5 @@ void netvsp_lanes_init(struct netvsp_queue *queue);
 void netvsp_lanes_shut(struct netvsp_queue *queue);
 /* There may be room in the ring, or pieces. */
 void netvsp_lanes_go_on(struct netvsp_queue *queue);
-/* Frames that found no piece. */
-uint64_t netvsp_lanes_lost(const struct netvsp_queue *queue);
+/* Frames that found no piece: they were lost, or went another way. */
+uint64_t netvsp_lanes_refused(const struct netvsp_queue *queue);

@@ -328,6 +328,8 @@ int netvsp_rx_filled(struct netvsp_queue *queue, const struct netvsp_filled *fil
 		count_frame(queue, frame_bytes, to, pieces);
 		counter_add(&queue->counters.lane_frames, 1);
 	}
+	net_count_delivered(queue->net, frame_bytes,
+			    frame_bytes > view->config.mtu + NET_HEADER_BYTES + 4);
 	return 0;
 }
 
@@ -400,6 +402,7 @@ const struct net_front_ops netvsp_front_ops = {
 	.lane_create = netvsp_lane_create,
 	.lane_cut = netvsp_lane_cut,
 	.lane_deliver = netvsp_lane_deliver,
+	.lane_pass = netvsp_lane_pass,
 	.lane_flush = netvsp_lane_flush,
 };
 

@@ -52,7 +52,7 @@ static void handed_frames_come_whole_and_in_order(void **state)
 		};
 		const struct hand_entry *entry;
 
-		if (hand_put(ring, 3, 1, &frame)) {
+		if (hand_put(ring, 3, 1, 0, &frame)) {
 			put++;
 			continue;
 		}
@@ -82,7 +82,7 @@ static void who_waits_for_room_is_told_once(void **state)
 	assert_int_equal(hand_ring_create(&ring), 0);
 	assert_false(hand_is_high(ring));
 	while (!hand_is_half(ring)) {
-		assert_true(hand_put(ring, 0, 0, &frame));
+		assert_true(hand_put(ring, 0, 0, 0, &frame));
 	}
 	hand_flush(ring);
 	assert_false(hand_has_room(ring)); /* nobody has asked */
