@@ -59,7 +59,7 @@ static void ask_on_loop(void *arg)
 {
 	struct cable *cable = arg;
 
-	cable->up = netvsp_link_told(cable->adapter->nic);
+	cable->up = netvsp_link_wanted(cable->adapter->nic);
 }
 
 /* V1: at home. The guest is told when it has been told something else. */
@@ -75,7 +75,10 @@ static void set_cable(struct vm_adapter *adapter, bool up)
 	loop_call(net_loop(adapter->ends[0]), set_nic_on_loop, &cable);
 }
 
-/* The cable that the guest believes in stays as it is; for frames that means: wait. */
+/*
+ * The cable stays as it was over there, also for a driver that has just begun; for frames that means:
+ * wait.
+ */
 static void hold_cable(struct vm_adapter *adapter, uint64_t ns)
 {
 	struct cable cable = { .adapter = adapter };

@@ -571,6 +571,62 @@ static void a_link_change_is_told_and_stops_traffic(void **state)
 	netvsc_expect_silence(&f->vsc);
 }
 
+static bool link_asked(struct fixture *f, uint32_t oid)
+{
+	uint8_t info[64];
+	uint32_t bytes;
+
+	assert_int_equal(netvsc_query(&f->vsc, oid, info, &bytes), 0);
+	return oid == OID_GEN_LINK_STATE ? bytes_le32(info + 4) == 1
+					 : bytes_le32(info) == NDIS_MEDIA_CONNECTED;
+}
+
+/* Linux drops it before it has registered its interface, and would never hear of it again. */
+static void a_link_change_is_told_when_the_driver_listens(void **state)
+{
+	struct fixture *f = *state;
+
+	netvsp_set_link(f->nic, false);
+	netvsc_start(&f->vsc, NVSP_VERSION_61);
+	assert_false(link_asked(f, OID_GEN_MEDIA_CONNECT_STATUS));
+	netvsp_set_link(f->nic, true);
+	netvsc_expect_silence(&f->vsc);
+	netvsc_set_filter(&f->vsc, NDIS_FILTER_DIRECTED);
+	netvsc_expect_status(&f->vsc, RNDIS_STATUS_MEDIA_CONNECT);
+	netvsc_expect_silence(&f->vsc);
+	/* What has changed back is none of its business. */
+	netvsc_set_filter(&f->vsc, 0);
+	netvsp_set_link(f->nic, false);
+	netvsp_set_link(f->nic, true);
+	netvsc_set_filter(&f->vsc, NDIS_FILTER_DIRECTED);
+	netvsc_expect_silence(&f->vsc);
+}
+
+static void a_link_that_was_asked_for_has_been_told(void **state)
+{
+	static const uint32_t oids[] = { OID_GEN_MEDIA_CONNECT_STATUS, OID_GEN_LINK_STATE };
+	struct fixture *f = *state;
+
+	netvsc_start(&f->vsc, NVSP_VERSION_61);
+	for (size_t i = 0; i < sizeof(oids) / sizeof(oids[0]); i++) {
+		/* Up at first, then down for who asks, and up again. */
+		netvsp_set_link(f->nic, false);
+		assert_false(link_asked(f, oids[i]));
+		netvsp_set_link(f->nic, true);
+		netvsc_set_filter(&f->vsc, NDIS_FILTER_DIRECTED);
+		netvsc_expect_status(&f->vsc, RNDIS_STATUS_MEDIA_CONNECT);
+		netvsc_set_filter(&f->vsc, 0);
+		/* Down, and it has asked: nothing is new. */
+		netvsp_set_link(f->nic, false);
+		assert_false(link_asked(f, oids[i]));
+		netvsc_set_filter(&f->vsc, NDIS_FILTER_DIRECTED);
+		netvsc_expect_silence(&f->vsc);
+		netvsp_set_link(f->nic, true);
+		netvsc_expect_status(&f->vsc, RNDIS_STATUS_MEDIA_CONNECT);
+		netvsc_set_filter(&f->vsc, 0);
+	}
+}
+
 /* ---- life -------------------------------------------------------------------------------------- */
 
 static void revoking_in_linux_order_lets_the_driver_bind_again(void **state)
@@ -878,6 +934,8 @@ int main(void)
 		TEST(only_what_the_filter_wants_reaches_the_guest),
 		TEST(a_guest_may_change_its_address),
 		TEST(a_link_change_is_told_and_stops_traffic),
+		TEST(a_link_change_is_told_when_the_driver_listens),
+		TEST(a_link_that_was_asked_for_has_been_told),
 		TEST(revoking_in_linux_order_lets_the_driver_bind_again),
 		TEST(closing_in_the_middle_forgets_everything),
 		TEST(halt_and_keepalive_and_reset_do_what_they_say),

@@ -31,7 +31,9 @@ void netvsp_tell_link(struct netvsp *nic)
 	if (nic->queues[0].is_held) {
 		return; /* unpaused() comes back to it */
 	}
-	if (!nic->operational || nic->link_told == up) {
+	/* A driver that has no filter yet may not listen either: Linux's drops what it hears before it has
+	   registered its interface. netvsp_control() comes back to it. */
+	if (!nic->operational || !nic->filter || nic->link_told == up) {
 		return;
 	}
 	nic->link_told = up;
@@ -699,10 +701,10 @@ void netvsp_set_link(struct netvsp *nic, bool up)
 	netvsp_tell_link(nic);
 }
 
-bool netvsp_link_told(const struct netvsp *nic)
+bool netvsp_link_wanted(const struct netvsp *nic)
 {
 	loop_check_here(nic->device.loop);
-	return nic->operational && nic->link_told;
+	return nic->link_wanted;
 }
 
 void netvsp_set_speed(struct netvsp *nic, uint64_t bits_per_second)

@@ -64,11 +64,14 @@ struct vmbus_device *netvsp_device(struct netvsp *nic);
 /* The address that the NIC was born with. */
 const uint8_t *netvsp_mac(const struct netvsp *nic);
 
-/* The cable as the user sees it; the guest sees it up when the back end's is up too. */
+/*
+ * The cable as the user sees it; the guest sees it up when the back end's is up too. A driver that asks is
+ * told at any time, and one that has set a packet filter when it changes.
+ */
 void netvsp_set_link(struct netvsp *nic, bool up);
 
-/* What the guest has been told of it, perhaps by another process that this NIC was lent to. */
-bool netvsp_link_told(const struct netvsp *nic);
+/* The same, as who served the NIC last had it, perhaps another process that it was lent to. */
+bool netvsp_link_wanted(const struct netvsp *nic);
 
 /* The speed that the guest is shown; a guest of NVSP 5 or later is told of the change. */
 void netvsp_set_speed(struct netvsp *nic, uint64_t bits_per_second);

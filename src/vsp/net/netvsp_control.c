@@ -48,6 +48,9 @@ static uint32_t on_query(struct netvsp *nic, const struct rndis_request *request
 	if (status == RNDIS_STATUS_NOT_SUPPORTED) {
 		nic->counters.unknown_oids++;
 	}
+	if (request->oid == OID_GEN_MEDIA_CONNECT_STATUS || request->oid == OID_GEN_LINK_STATE) {
+		nic->link_told = netvsp_link(nic);
+	}
 	return rndis_build_query(buf, request->request_id, status,
 				 status == RNDIS_STATUS_SUCCESS ? bytes : 0);
 }
@@ -119,5 +122,6 @@ int netvsp_control(struct netvsp *nic, const uint8_t *message, uint32_t bytes)
 	if (length) {
 		netvsp_reply(nic, buf, length);
 	}
+	netvsp_tell_link(nic); /* the filter that it waited for may be there */
 	return err ? -EBADMSG : 0;
 }
