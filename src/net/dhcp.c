@@ -173,8 +173,35 @@ static struct dhcp_slot *any_slot(struct dhcp *dhcp, const uint8_t *mac, uint64_
 	return best;
 }
 
-static struct dhcp_slot *choose(struct dhcp *dhcp, const struct dhcp_client *client, uint32_t wish,
-				uint64_t now_s)
+static uint32_t origin_of(const struct dhcp *dhcp, const uint8_t *mac)
+{
+	const struct dhcp_config *c = &dhcp->config;
+
+	return c->origin && c->per_origin_max ? c->origin(c->origin_ctx, mac) : 0;
+}
+
+/* D4: whether one more address would be too many for where this client is. */
+static bool is_over_limit(struct dhcp *dhcp, const uint8_t *mac, uint64_t now_s)
+{
+	const uint32_t origin = origin_of(dhcp, mac);
+	unsigned int count = 0;
+
+	for (unsigned int i = 0; origin && i < dhcp->pool; i++) {
+		const struct dhcp_slot *slot = &dhcp->slots[i];
+
+		count += slot->origin == origin && slot->kept == 0 &&
+			 dhcp_slot_is_taken(slot, now_s);
+	}
+	if (count < dhcp->config.per_origin_max || !origin) {
+		return false;
+	}
+	dhcp->counters.over_limit++;
+	return true;
+}
+
+/* One that is the client's, or was last, or that it has too many of; NULL: none. */
+static struct dhcp_slot *known_slot(struct dhcp *dhcp, const struct dhcp_client *client,
+				    uint64_t now_s)
 {
 	struct dhcp_slot *slot = static_slot(dhcp, client->mac);
 
@@ -182,18 +209,33 @@ static struct dhcp_slot *choose(struct dhcp *dhcp, const struct dhcp_client *cli
 		return slot;
 	}
 	slot = own_slot(dhcp, client, now_s);
-	if (slot) {
-		return slot;
-	}
-	slot = surplus_slot(dhcp, client->mac, now_s);
-	if (slot) {
-		return slot;
-	}
-	slot = wish ? dhcp_slot_of(dhcp, wish) : NULL;
+	return slot ? slot : surplus_slot(dhcp, client->mac, now_s);
+}
+
+static struct dhcp_slot *new_slot(struct dhcp *dhcp, const struct dhcp_client *client,
+				  uint32_t wish, uint64_t now_s)
+{
+	struct dhcp_slot *slot = wish ? dhcp_slot_of(dhcp, wish) : NULL;
+
 	if (slot && !dhcp_slot_is_taken(slot, now_s) && dhcp_may_have(dhcp, slot, client->mac)) {
 		return slot;
 	}
 	return any_slot(dhcp, client->mac, now_s);
+}
+
+/* NULL: there is none for this client. */
+static struct dhcp_slot *choose(struct dhcp *dhcp, const struct dhcp_client *client, uint32_t wish,
+				uint64_t now_s)
+{
+	struct dhcp_slot *slot = known_slot(dhcp, client, now_s);
+	const bool is_one_more = !slot || (!dhcp_slot_is_taken(slot, now_s) && !slot->kept);
+
+	if (is_one_more && is_over_limit(dhcp, client->mac, now_s)) {
+		return NULL;
+	}
+	slot = slot ? slot : new_slot(dhcp, client, wish, now_s);
+	dhcp->counters.no_address += !slot;
+	return slot;
 }
 
 /* ---- messages ---------------------------------------------------------------------------------- */
@@ -236,9 +278,9 @@ static bool on_discover(struct dhcp *dhcp, const struct dhcp_message *m, uint64_
 
 	dhcp->counters.discovers++;
 	if (!slot) {
-		dhcp->counters.no_address++;
 		return false;
 	}
+	slot->origin = origin_of(dhcp, client.mac);
 	/* A lease that runs is not cut short by a question. */
 	if (slot->state != DHCP_SLOT_BOUND || !dhcp_slot_is_taken(slot, now_s) ||
 	    !is_same(&slot->client, &client)) {
@@ -315,6 +357,11 @@ static bool on_request(struct dhcp *dhcp, const struct dhcp_message *m, uint64_t
 		*answer = (struct dhcp_answer){ DHCP_NAK, 0, 0 }; /* D2 */
 		return true;
 	}
+	if (!dhcp_slot_is_taken(slot, now_s) && !slot->kept &&
+	    is_over_limit(dhcp, client.mac, now_s)) {
+		return false;
+	}
+	slot->origin = origin_of(dhcp, client.mac);
 	*answer = (struct dhcp_answer){ DHCP_ACK, address, lease_for(dhcp, m) };
 	bind_slot(dhcp, slot, &client, m, now_s, answer->lease_s);
 	return true;
@@ -417,7 +464,7 @@ static bool is_host_of(const struct dhcp_config *config, uint32_t address)
 	       address != (config->network | ~mask);
 }
 
-static int check_config(const struct dhcp_config *c, struct diag *reterr)
+int dhcp_config_check(const struct dhcp_config *c, struct diag *reterr)
 {
 	if (c->prefix_bits < DHCP_PREFIX_MIN || c->prefix_bits > DHCP_PREFIX_MAX ||
 	    c->network & ~dhcp_mask(c)) {
@@ -462,7 +509,7 @@ static void keep(struct dhcp *dhcp, uint32_t address, uint16_t kept)
 
 int dhcp_create(const struct dhcp_config *config, struct dhcp **ret, struct diag *reterr)
 {
-	int err = check_config(config, reterr);
+	int err = dhcp_config_check(config, reterr);
 	struct dhcp *dhcp;
 	unsigned int pool;
 

@@ -13,6 +13,9 @@
  *   D3       One hardware address holds at most DHCP_PER_MAC_MAX addresses; a further one costs the
  *            oldest of them. When the pool is empty, what was declined, then what was offered for
  *            DHCP_OFFER_GRACE_S and not taken, is given away
+ *   D4       Clients that come from one place (dhcp_config.origin) hold at most per_origin_max addresses,
+ *            however many hardware addresses they invent; a further one gets no answer. What is kept for
+ *            somebody (static) is not counted
  *
  * Relays are not served. Frames come without a tag and with checksums that nobody checks again.
  *
@@ -48,6 +51,9 @@ struct save;
 #define DHCP_PREFIX_MIN      8U
 #define DHCP_PREFIX_MAX      29U
 
+/* Where a hardware address is, as a number that is the caller's; 0: wherever, there is no limit. */
+typedef uint32_t dhcp_origin_fn(void *ctx, const uint8_t mac[NET_MAC_BYTES]);
+
 /* Addresses are in host order. */
 struct dhcp_config {
 	uint32_t network;
@@ -59,6 +65,9 @@ struct dhcp_config {
 	uint32_t lease_s;               /* 0: DHCP_LEASE_S_DEFAULT */
 	uint16_t mtu;                   /* 0: not told */
 	char domain[DHCP_DOMAIN_BYTES]; /* "": not told */
+	dhcp_origin_fn *origin;         /* asked from dhcp_input(); NULL: there are no places */
+	void *origin_ctx;
+	uint32_t per_origin_max; /* D4; 0: no limit */
 };
 
 struct dhcp_static {
@@ -78,6 +87,7 @@ struct dhcp_counters {
 	uint64_t discovers, requests, declines, releases, informs;
 	uint64_t offers, acks, naks;
 	uint64_t no_address; /* the pool was empty */
+	uint64_t over_limit; /* D4 */
 	uint64_t ignored; /* ours to answer, and nonsense, BOOTP, a relay's, or another server's */
 };
 
@@ -88,6 +98,9 @@ enum dhcp_result {
 };
 
 struct dhcp;
+
+/* Whether dhcp_create() would take it: 0, or -EINVAL with a sentence. */
+MUST_CHECK int dhcp_config_check(const struct dhcp_config *config, struct diag *reterr);
 
 /* 0; -EINVAL with a sentence; -ENOMEM. */
 MUST_CHECK int dhcp_create(const struct dhcp_config *config, struct dhcp **ret,

@@ -57,7 +57,8 @@ struct dhcp_slot {
 	uint8_t state; /* enum dhcp_slot_state; void after until_s */
 	uint16_t
 		kept; /* 0: for everybody; DHCP_KEPT_NEVER, or 1 + the index of the static that has it */
-	uint64_t at_s; /* when it was given */
+	uint32_t origin; /* from where it was asked for; 0: not known, not counted */
+	uint64_t at_s;   /* when it was given */
 	uint64_t until_s;
 	struct dhcp_client client;
 	char name[DHCP_NAME_BYTES];

@@ -21,10 +21,17 @@ struct net_nat_network {
 	uint32_t network;
 	uint8_t prefix_bits;
 	uint32_t gateway, dns; /* the service itself; both within the network */
+	uint32_t resolver;     /* that clients are told of, anywhere; 0: dns */
 	uint32_t pool_first, pool_last;
 	uint32_t lease_s;               /* 0: DHCP_LEASE_S_DEFAULT */
 	uint16_t mtu;                   /* told to clients; 0: not told */
 	char domain[DHCP_DOMAIN_BYTES]; /* the same; "" */
+	dhcp_origin_fn *origin;         /* as dhcp_config's */
+	void *origin_ctx;
+	uint32_t per_origin_max;
+	/* Posted there (both borrowed) when a lease has been given, renewed or given back; or NULL. */
+	struct loop *told;
+	struct loop_work *leases_changed;
 };
 
 /*
@@ -33,6 +40,12 @@ struct net_nat_network {
  */
 MUST_CHECK int net_nat_network_init(struct net_nat_network *network, uint32_t address,
 				    uint8_t prefix_bits, struct diag *reterr);
+
+/* Does it fit together? 0, or -EINVAL with a sentence. net_nat_create() refuses what does not. */
+MUST_CHECK int net_nat_network_check(const struct net_nat_network *network, struct diag *reterr);
+
+/* Whether a guest can have this address there. */
+bool net_nat_network_has_guest(const struct net_nat_network *network, uint32_t address);
 
 /*
  * From now on. 0, or with a sentence -EADDRINUSE, -EACCES or another errno of the host's; -ENOSPC

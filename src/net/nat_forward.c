@@ -96,14 +96,10 @@ static bool is_for_same(const struct net_forward *a, const struct net_forward *b
 /* A service has no guest that is meant when none is named; elsewhere libslirp has nobody to ask for. */
 static bool has_guest(const struct nat *nat, const struct net_forward *forward)
 {
-	const struct net_nat_network *n = &nat->network;
-	const uint32_t hosts = UINT32_MAX >> n->prefix_bits, host = forward->guest_address & hosts;
-
 	if (!forward->guest_address && !nat->dhcp) {
 		return true;
 	}
-	return (forward->guest_address & ~hosts) == n->network && host != 0 && host != hosts &&
-	       forward->guest_address != n->gateway && forward->guest_address != n->dns;
+	return net_nat_network_has_guest(&nat->network, forward->guest_address);
 }
 
 int net_nat_forward_add(struct net *net, const struct net_forward *forward, struct diag *reterr)

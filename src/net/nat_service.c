@@ -55,23 +55,58 @@ int net_nat_network_init(struct net_nat_network *network, uint32_t address, uint
 	return 0;
 }
 
-int nat_service_start(struct nat *nat, struct diag *reterr)
+static bool is_host(const struct net_nat_network *n, uint32_t address)
 {
-	const struct net_nat_network *n = &nat->network;
+	const uint32_t hosts = UINT32_MAX >> n->prefix_bits, host = address & hosts;
+
+	return (address & ~hosts) == n->network && host != 0 && host != hosts;
+}
+
+bool net_nat_network_has_guest(const struct net_nat_network *n, uint32_t address)
+{
+	return is_host(n, address) && address != n->gateway && address != n->dns;
+}
+
+static struct dhcp_config dhcp_config_of(const struct net_nat_network *n)
+{
 	struct dhcp_config config = { .network = n->network,
 				      .prefix_bits = n->prefix_bits,
 				      .mac = { 0x52, 0x55 }, /* and the address: libslirp's */
 				      .server = n->gateway,
 				      .router = n->gateway,
-				      .dns = n->dns,
+				      .dns = n->resolver ? n->resolver : n->dns,
 				      .pool_first = n->pool_first,
 				      .pool_last = n->pool_last,
 				      .lease_s = n->lease_s,
-				      .mtu = n->mtu };
+				      .mtu = n->mtu,
+				      .origin = n->origin,
+				      .origin_ctx = n->origin_ctx,
+				      .per_origin_max = n->per_origin_max };
 
 	bytes_put_be32(config.mac + 2, n->gateway);
 	memcpy(config.domain, n->domain, sizeof(config.domain));
-	return dhcp_create(&config, &nat->dhcp, reterr);
+	return config;
+}
+
+int net_nat_network_check(const struct net_nat_network *n, struct diag *reterr)
+{
+	const struct dhcp_config config = dhcp_config_of(n);
+	int err = dhcp_config_check(&config, reterr);
+
+	if (!err && (n->gateway == n->dns || !is_host(n, n->gateway) || !is_host(n, n->dns))) {
+		err = diag_set(
+			reterr, -EINVAL,
+			"NAT's gateway and its resolver must be two addresses of its network");
+	}
+	return err;
+}
+
+int nat_service_start(struct nat *nat, struct diag *reterr)
+{
+	const struct dhcp_config config = dhcp_config_of(&nat->network);
+	int err = net_nat_network_check(&nat->network, reterr);
+
+	return err ? err : dhcp_create(&config, &nat->dhcp, reterr);
 }
 
 /* ---- S1 ---------------------------------------------------------------------------------------- */
@@ -79,12 +114,9 @@ int nat_service_start(struct nat *nat, struct diag *reterr)
 /* Whether who has this hardware address may speak from this one of IP. */
 static bool may_speak(struct nat *nat, uint32_t address, const uint8_t *mac)
 {
-	const struct net_nat_network *n = &nat->network;
-	const uint32_t hosts = UINT32_MAX >> n->prefix_bits, host = address & hosts;
 	const uint8_t *holder;
 
-	if ((address & ~hosts) != n->network || host == 0 || host == hosts ||
-	    address == n->gateway || address == n->dns) {
+	if (!net_nat_network_has_guest(&nat->network, address)) {
 		nat->counters.strangers++;
 		return false;
 	}
@@ -103,6 +135,13 @@ static bool is_arp(const uint8_t *frame, uint32_t bytes)
 	       (bytes_be64(frame + ETHER_HEADER_BYTES) & ~0xffffULL) == ARP_ETHERNET_IPV4;
 }
 
+static uint64_t lease_changes(const struct nat *nat)
+{
+	const struct dhcp_counters *c = dhcp_counters(nat->dhcp);
+
+	return c->acks + c->releases + c->declines;
+}
+
 /* An answer of the DHCP server's, if the frame is for it. */
 static bool take_dhcp(struct nat *nat, const uint8_t *frame, uint32_t bytes)
 {
@@ -113,9 +152,13 @@ static bool take_dhcp(struct nat *nat, const uint8_t *frame, uint32_t bytes)
 				    .flags = NET_FRAME_CHECKSUM_GOOD,
 				    .l4 = NET_L4_UDP,
 				    .l4_offset = ETHER_HEADER_BYTES + 20 };
+	const uint64_t before = lease_changes(nat);
 	enum dhcp_result result =
 		dhcp_input(nat->dhcp, frame, bytes, net_nat_now_s(), reply, &answer.bytes);
 
+	if (lease_changes(nat) != before && nat->network.leases_changed) {
+		loop_post(nat->network.told, nat->network.leases_changed);
+	}
 	if (result == DHCP_REPLY) {
 		iov.iov_len = answer.bytes;
 		nat_deliver(nat, &answer);
@@ -210,5 +253,6 @@ void nat_service_facts(const struct nat *nat, net_fact_fn *fn, void *ctx)
 	fn(ctx, "dhcp_acks", c->acks);
 	fn(ctx, "dhcp_naks", c->naks);
 	fn(ctx, "dhcp_no_address", c->no_address);
+	fn(ctx, "dhcp_over_limit", c->over_limit);
 	fn(ctx, "dhcp_ignored", c->ignored);
 }

@@ -607,6 +607,42 @@ static void no_memory_is_an_answer(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
+/* D4. Even hardware addresses are at place 1, odd ones at place 2. */
+static uint32_t place_of(void *ctx, const uint8_t mac[6])
+{
+	(void)ctx;
+	return 1 + (mac[5] & 1U);
+}
+
+static void a_place_with_many_addresses_leaves_some_for_the_others(void **state)
+{
+	struct fixture *f = *state;
+	const struct dhcp_static fixed = { { 2, 0, 0, 0, 0, 8 }, NETWORK + 99 };
+	struct dhcp_config config = plain;
+	struct diag diag;
+	uint32_t mine;
+
+	dhcp_destroy(f->dhcp);
+	config.origin = place_of;
+	config.per_origin_max = 2; /* of four */
+	make(f, &config);
+	assert_int_equal(dhcp_static_add(f->dhcp, &fixed, f->now_s, &diag), 0);
+	mine = discover(f, 2);
+	assert_int_equal(request(f, 2, mine), ACK);
+	assert_int_equal(discover(f, 4), mine + 1); /* an offer counts too */
+	assert_int_equal(discover(f, 6), 0);
+	assert_int_equal(request(f, 6, FIRST + 3), 0); /* free, and not for this one; nor refused */
+	assert_int_equal(dhcp_counters(f->dhcp)->over_limit, 2);
+	assert_int_equal(dhcp_counters(f->dhcp)->no_address, 0);
+	assert_int_equal(discover(f, 2), mine); /* who has one goes on */
+	assert_int_equal(request(f, 2, mine), ACK);
+	assert_int_equal(discover(f, 8), NETWORK + 99); /* what is kept is not counted */
+	assert_int_not_equal(discover(f, 1), 0);        /* the other place has its own */
+	assert_int_not_equal(discover(f, 3), 0);
+	f->now_s += 2000; /* all over: what it had last, it has again */
+	assert_int_equal(discover(f, 2), mine);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -633,6 +669,7 @@ int main(void)
 		TEST(load_and_save_again_give_the_same_bytes),
 		TEST(nonsense_is_no_configuration),
 		TEST(no_memory_is_an_answer),
+		TEST(a_place_with_many_addresses_leaves_some_for_the_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

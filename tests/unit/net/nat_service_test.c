@@ -644,6 +644,64 @@ static void the_network_is_what_was_asked_for(void **state)
 	assert_int_equal(n.pool_last - n.pool_first + 1, DHCP_POOL_MAX);
 }
 
+static void what_does_not_fit_together_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct net_nat_network good, n;
+	const struct net_nat_config config = { .network = &n };
+	struct net *net;
+	struct diag diag;
+
+	assert_int_equal(net_nat_network_init(&good, NETWORK, 24, &diag), 0);
+	assert_int_equal(net_nat_network_check(&good, &diag), 0);
+	n = good;
+	n.dns = n.gateway;
+	assert_int_equal(net_nat_network_check(&n, &diag), -EINVAL);
+	n.dns = 0x08080808; /* the service cannot be there; clients may be told of it */
+	assert_int_equal(net_nat_network_check(&n, &diag), -EINVAL);
+	n = good;
+	n.resolver = 0x08080808;
+	assert_int_equal(net_nat_network_check(&n, &diag), 0);
+	n.pool_last = NETWORK + 256;
+	assert_int_equal(net_nat_network_check(&n, &diag), -EINVAL);
+	assert_int_equal(net_nat_create(f->loop, &config, &net, &diag), -EINVAL);
+	assert_true(net_nat_network_has_guest(&good, NETWORK + 200));
+	assert_false(net_nat_network_has_guest(&good, GATEWAY));
+	assert_false(net_nat_network_has_guest(&good, NETWORK + 255));
+}
+
+struct change {
+	struct loop_work work;
+	unsigned int count;
+};
+
+static void count_change(struct loop_work *work)
+{
+	container_of(work, struct change, work)->count++;
+}
+
+static void who_keeps_leases_hears_of_changes(void **state)
+{
+	struct fixture *f = *state;
+	struct guest *g = &f->guests[0];
+	struct change change = { .count = 0 };
+	struct net_nat_network network;
+	struct diag diag;
+
+	drop_net(f);
+	loop_work_init(&change.work, count_change);
+	assert_int_equal(net_nat_network_init(&network, NETWORK, 24, &diag), 0);
+	network.told = f->loop;
+	network.leases_changed = &change.work;
+	make_net(f, &network);
+	send_arp(f, g, NETWORK + 20, GATEWAY);
+	settle(f);
+	assert_int_equal(change.count, 0);
+	get_lease(f, g);
+	settle(f);
+	assert_int_equal(change.count, 1);
+}
+
 static void no_memory_is_an_answer(void **state)
 {
 	struct fixture *f = *state;
@@ -678,6 +736,8 @@ int main(void)
 		TEST(strangers_addresses_hurt_nobody),
 		TEST(nor_do_they_where_there_is_one_guest),
 		TEST(the_network_is_what_was_asked_for),
+		TEST(what_does_not_fit_together_is_refused),
+		TEST(who_keeps_leases_hears_of_changes),
 		TEST(no_memory_is_an_answer),
 	};
 
