@@ -27,7 +27,8 @@ static const char head[] =
 	"Virtual switches, each a process of its own (tabique-switch). All can be changed while\n"
 	"guests run, and a switch that is started again is as it was.\n"
 	"\n"
-	"  create NAME [kind=external|internal|private] [KEY=VALUE]...\n"
+	"  create NAME [kind=external|internal|private] [uplink=DEV]... [nat=PREFIX] "
+	"[KEY=VALUE]...\n"
 	"             makes a switch and starts it; keys as those of set\n"
 	"  delete NAME   ends it and removes its configuration\n"
 	"  start NAME    starts one that was made before\n"
@@ -316,7 +317,7 @@ static int run_start(const struct words *words)
 
 /* ---- making, removing, listing ------------------------------------------------------------------ */
 
-/* uplink=eth1 of create is an uplink of its own. */
+/* What of create is another verb's: uplink=eth1 an uplink of its own, nat=10.0.2.0/24 NAT turned on. */
 static int apply(struct sw_config **config, const char *verb, char *const *pairs, size_t count,
 		 struct diag *reterr)
 {
@@ -337,23 +338,50 @@ static int apply(struct sw_config **config, const char *verb, char *const *pairs
 	return err;
 }
 
+static const struct {
+	const char *word, *verb, *key, *more;
+} others[] = {
+	{ "uplink=", "uplink add", "dev=", NULL },
+	{ "nat=", "nat set", "net=", "on=on" },
+};
+
+static int other_of(const char *pair)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		if (strncmp(pair, others[i].word, strlen(others[i].word)) == 0) {
+			return (int)i;
+		}
+	}
+	return -1;
+}
+
+static int apply_other(struct sw_config **config, int which, const char *pair, struct diag *reterr)
+{
+	char own[128], more[16];
+	char *pairs[2] = { own, more };
+
+	snprintf(own, sizeof(own), "%s%s", others[which].key, pair + strlen(others[which].word));
+	snprintf(more, sizeof(more), "%s", others[which].more ? others[which].more : "");
+	return apply(config, others[which].verb, pairs, more[0] ? 2 : 1, reterr);
+}
+
 static int configure(struct sw_config **config, const struct words *words, struct diag *reterr)
 {
-	char *settings[32], uplink[64], *one[1] = { uplink };
+	char *settings[32];
 	size_t count = 0;
 	int err = 0;
 
 	for (size_t i = 0; i < words->count && count < ARRAY_SIZE(settings); i++) {
-		if (strncmp(words->pairs[i], "uplink=", 7) != 0) {
+		if (other_of(words->pairs[i]) < 0) {
 			settings[count++] = words->pairs[i];
 		}
 	}
 	/* kind first: it decides whether there may be uplinks */
 	err = apply(config, "set", settings, count, reterr);
 	for (size_t i = 0; !err && i < words->count; i++) {
-		if (strncmp(words->pairs[i], "uplink=", 7) == 0) {
-			snprintf(uplink, sizeof(uplink), "dev=%s", words->pairs[i] + 7);
-			err = apply(config, "uplink add", one, 1, reterr);
+		if (other_of(words->pairs[i]) >= 0) {
+			err = apply_other(config, other_of(words->pairs[i]), words->pairs[i],
+					  reterr);
 		}
 	}
 	return err;

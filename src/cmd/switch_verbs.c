@@ -104,10 +104,27 @@ const struct switch_verb switch_verbs[] = {
 	{ "uplink set", "dev=INTERFACE KEY=VALUE...", "Changes one.\n", .is_quiet = true },
 	{ "uplink remove", "dev=INTERFACE", "Removes one.\n", .is_quiet = true },
 	{ "uplink list", "", "All of them.\n", "uplinks", "dev mode kind priority link active" },
-	{ "nat set", "[on=on|off] [net=PREFIX] [restricted=on|off]",
-	  "Address translation for all ports, with DHCP and a resolver.\n", .is_quiet = true },
+	{ "nat set", "[on=on|off] [net=PREFIX] [KEY=VALUE]...",
+	  "Address translation for all ports, with DHCP and a resolver:\n"
+	  "  net=PREFIX           the network (10.0.2.0/24)\n"
+	  "  gateway=IP|auto      the host in it (auto: its second address)\n"
+	  "  dns=IP|auto          the resolver (auto: its third); another one that clients are "
+	  "told of\n"
+	  "  range=IP-IP|auto     addresses that clients get (auto: from the 15th on)\n"
+	  "  lease=SECONDS        for how long (3600)\n"
+	  "  port-leases=N        how many of them one port may have (32; 0: all)\n"
+	  "  domain=NAME|none     what clients are told\n"
+	  "  restricted=on|off    guests reach nobody; forwards work\n"
+	  "Turning it on or off starts the switch's process anew, as upgrade does.\n",
+	  .is_quiet = true },
+	{ "nat show", "", "Its settings as they have become, whether it runs, and counters.\n" },
+	{ "nat leases", "", "Which client has which address.\n", "leases",
+	  "ip mac name left reserved" },
+	{ "nat reserve", "mac=MAC ip=IP", "Keeps an address for a client, in the range or not.\n",
+	  .is_quiet = true },
+	{ "nat unreserve", "mac=MAC", "No longer.\n", .is_quiet = true },
 	{ "nat forward", "forward=tcp|udp:[ADDRESS:]PORT:[ADDRESS:]PORT",
-	  "Forwards a port of the host to a guest.\n", .is_quiet = true },
+	  "Forwards a port of the host to a guest: tcp:2222:10.0.2.15:22.\n", .is_quiet = true },
 	{ "nat unforward", "forward=...", "No longer.\n", .is_quiet = true },
 };
 const size_t switch_verb_count = ARRAY_SIZE(switch_verbs);

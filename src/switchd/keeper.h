@@ -32,6 +32,9 @@
 #define KEEPER_QUIT_MS           6000U
 #define KEEPER_STATE_BYTES_MAX   (64U << 20)
 #define KEEPER_KEPT_BYTES_MAX    (1U << 20) /* of it, in a file between two runs */
+#define KEEPER_LEASE_BYTES_MAX   (1U << 20)
+/* After so many processes in a row that ended at once, the next one gets no leases: they may be why. */
+#define KEEPER_LEASE_FAILURES    3U
 
 enum keeper_type {
 	/* → ; ← the listening sockets: workers, verbs, extensions; then the configuration's file */
@@ -59,6 +62,10 @@ enum keeper_type {
 	KEEPER_READY = 11,
 	/* → ; ← a netlink socket that hears of links (linkwatch.h) */
 	KEEPER_OPEN_LINKS = 12,
+	/* → a descriptor: the leases of NAT's clients, to be written to their file */
+	KEEPER_SAVE_LEASES = 13,
+	/* → ; ← that file, or count 0 */
+	KEEPER_TAKE_LEASES = 14,
 };
 
 struct keeper_message {

@@ -277,6 +277,34 @@ void keeper_find_state(struct keeper *keeper)
 	}
 }
 
+/* Not looked into: who loads them takes them for hostile. */
+static int save_leases(struct keeper *keeper, const int *fds, unsigned int count,
+		       struct answer *answer)
+{
+	auto_free char *bytes = NULL;
+	size_t length = 0;
+	int err = count == 1 ? copy_of(fds[0], KEEPER_LEASE_BYTES_MAX, &bytes, &length) : -EPROTO;
+
+	if (err) {
+		return diag_set(&answer->diag, err, "the leases cannot be read: %s",
+				strerror(-err));
+	}
+	return sw_file_save_leases(keeper->config->name, bytes, length, &answer->diag);
+}
+
+static int take_leases(struct keeper *keeper, struct answer *answer)
+{
+	char path[SW_PATH_BYTES];
+	int err = sw_path(SW_PATH_LEASES, keeper->config->name, path, &answer->diag);
+
+	if (err || keeper->failures >= KEEPER_LEASE_FAILURES) {
+		return err;
+	}
+	answer->fds[0] = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	answer->count = answer->fds[0] >= 0 ? 1 : 0;
+	return 0;
+}
+
 static void ready(struct keeper *keeper)
 {
 	if (!keeper->was_ready) {
@@ -311,6 +339,10 @@ static int serve(struct keeper *keeper, const struct keeper_message *request, in
 		return save_config(keeper, fds, count, answer);
 	case KEEPER_LEAVE_STATE:
 		return leave_state(keeper, fds, count, answer);
+	case KEEPER_SAVE_LEASES:
+		return save_leases(keeper, fds, count, answer);
+	case KEEPER_TAKE_LEASES:
+		return take_leases(keeper, answer);
 	case KEEPER_UPGRADE:
 		keeper->is_upgrade = true;
 		return 0;

@@ -89,6 +89,12 @@ static int say_hello(struct sw *sw, struct gifts *gifts, struct diag *reterr)
 	if (!err && count == 1 && read_fd(fds[0], &gifts->state, &gifts->state_bytes)) {
 		log_warn(SW_AREA, "what the process before has left cannot be read");
 	}
+	err = err ? err
+		  : keeper_call(sw->keeper_fd, KEEPER_TAKE_LEASES, NULL, 0, NULL, 0, fds, &count,
+				reterr);
+	if (!err && count == 1 && read_fd(fds[0], &sw->leases, &sw->lease_bytes)) {
+		log_warn(SW_AREA, "the leases of before cannot be read");
+	}
 	return err;
 }
 
@@ -205,13 +211,16 @@ static int create_tables(struct sw *sw, struct diag *reterr)
 
 /* ---- the beginning ------------------------------------------------------------------------------ */
 
+struct locking {
+	bool keeps_sockets;
+	int err;
+};
+
 static void lock_core(void *arg)
 {
-	const struct sw *sw = arg;
+	struct locking *locking = arg;
 
-	if (sandbox_thread(SANDBOX_CORE, sw->config->nat.on)) {
-		log_error(SW_AREA, "a thread keeps its system calls: %s", strerror(errno));
-	}
+	locking->err = sandbox_thread(SANDBOX_CORE, locking->keeps_sockets);
 }
 
 static int start_threads(struct sw *sw, struct diag *reterr)
@@ -229,14 +238,21 @@ static int start_threads(struct sw *sw, struct diag *reterr)
 
 static int restrict_all(struct sw *sw, const struct sw_run_config *config, struct diag *reterr)
 {
-	int err = sandbox_process(config->uid, config->gid, sw->config->nat.on, reterr);
+	int err = sandbox_process(config->uid, config->gid, sw->has_sockets, reterr);
 
 	err = err ? err : start_threads(sw, reterr);
 	if (err) {
 		return err;
 	}
 	for (unsigned int i = 0; i < sw->loop_count; i++) {
-		loop_call(sw->loops[i], lock_core, sw);
+		/* NAT lives on the first. */
+		struct locking locking = { .keeps_sockets = sw->has_sockets && i == 0 };
+
+		loop_call(sw->loops[i], lock_core, &locking);
+		if (locking.err) {
+			return diag_set(reterr, locking.err, "cannot give up system calls: %s",
+					strerror(-locking.err));
+		}
 	}
 	err = sandbox_thread(SANDBOX_CONTROL, false);
 	return err ? diag_set(reterr, err, "cannot give up system calls: %s", strerror(-err)) : 0;
@@ -252,6 +268,7 @@ static int begin(struct sw *sw, const struct sw_run_config *config, struct gifts
 	if (err) {
 		return err;
 	}
+	sw->has_sockets = sw->config->nat.on;
 	if (gifts->state) {
 		sw_state_load_names(sw, gifts->state, gifts->state_bytes);
 	}
@@ -264,6 +281,7 @@ static int begin(struct sw *sw, const struct sw_run_config *config, struct gifts
 	if (err) {
 		return err;
 	}
+	sw_nat_init(sw);
 	err = sw_ext_create(sw, reterr);
 	if (err) {
 		return err;
@@ -314,6 +332,7 @@ static void finish(struct sw *sw)
 
 	loop_timer_cancel(&sw->end_timer);
 	loop_timer_cancel(&sw->leave_timer);
+	sw_nat_keep(sw);
 	leave_state(sw, sw->ending == SW_END_UPGRADE);
 	if (sw->ending != SW_END_QUIT &&
 	    keeper_call(sw->keeper_fd, sw->ending == SW_END_UPGRADE ? KEEPER_UPGRADE : KEEPER_STOP,

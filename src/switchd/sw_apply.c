@@ -199,7 +199,6 @@ int sw_apply(struct sw *sw, struct sw_config *config_take, struct diag *reterr)
 	struct sw_config *before = sw->config;
 	struct policy *policy;
 	struct diag ignored;
-	unsigned int opened;
 	int err = refuse_leaving(sw, config, reterr);
 
 	err = err ? err : build(sw, config, &policy, reterr);
@@ -211,9 +210,10 @@ int sw_apply(struct sw *sw, struct sw_config *config_take, struct diag *reterr)
 	if (err) {
 		return err;
 	}
-	/* NAT's forwards are read from there. */
+	/* NAT is made as it says. */
 	sw->config = config;
-	err = sw_wires_open(sw, config, &opened, reterr);
+	err = sw_wires_open(sw, config, reterr);
+	err = err ? err : sw_nat_change(sw, before, reterr);
 	if (err) {
 		sw->config = before;
 		sw_wires_close(sw, before);
@@ -230,12 +230,9 @@ int sw_apply(struct sw *sw, struct sw_config *config_take, struct diag *reterr)
 
 void sw_apply_first(struct sw *sw)
 {
-	unsigned int opened;
 	struct diag diag;
 
-	if (sw_wires_open(sw, sw->config, &opened, &diag)) {
-		log_error(SW_AREA, "%s", diag.text);
-	}
+	sw_wires_open_all(sw);
 	if (add_ports(sw, &diag) || sw_adopt(sw, &diag)) {
 		log_error(SW_AREA, "%s", diag.text);
 	}

@@ -409,9 +409,12 @@ const struct sw_change_verb sw_change_verbs[] = {
 	{ "uplink add", "adds an uplink: dev=, mode=, priority=, team=" },
 	{ "uplink set", "changes an uplink: dev=" },
 	{ "uplink remove", "removes an uplink: dev=" },
-	{ "nat set", "address translation for all: on=, net=, restricted=" },
+	{ "nat set", "address translation for all: on=, net=, gateway=, dns=, range=, lease=, "
+		     "port-leases=, domain=, restricted=" },
 	{ "nat forward", "forwards a port of the host: forward=tcp:2222:22" },
 	{ "nat unforward", "no longer: forward=" },
+	{ "nat reserve", "keeps an address for a client: mac=, ip=" },
+	{ "nat unreserve", "no longer: mac=" },
 };
 const size_t sw_change_verb_count = ARRAY_SIZE(sw_change_verbs);
 
@@ -444,6 +447,8 @@ static const struct {
 	{ "nat set", SW_LIST_COUNT, set_nat },
 	{ "nat forward", SW_LIST_FORWARDS, add },
 	{ "nat unforward", SW_LIST_FORWARDS, take },
+	{ "nat reserve", SW_LIST_RESERVATIONS, add },
+	{ "nat unreserve", SW_LIST_RESERVATIONS, take },
 };
 
 int sw_change(const struct sw_config *config, const char *verb, const struct json_t *request,

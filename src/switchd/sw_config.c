@@ -9,7 +9,8 @@
 
 #include "base/fault.h"
 #include "base/num.h"
-#include "net/net.h"
+#include "net/dhcp.h"
+#include "switchd/sw_nat.h"
 
 /* ---- life --------------------------------------------------------------------------------------- */
 
@@ -34,6 +35,8 @@ int sw_config_create(const char *name, struct sw_config **ret)
 	snprintf(config->name, sizeof(config->name), "%s", name);
 	config->settings.mtu = 1500;
 	config->settings.age_s = 300;
+	config->nat.lease_s = DHCP_LEASE_S_DEFAULT;
+	config->nat.port_leases = 32;
 	config->nat.net = (struct sw_prefix){ .is_v4 = true, .bits = 96 + 24 };
 	memcpy(config->nat.net.address.bytes,
 	       (const uint8_t[16]){ [10] = 0xff, [11] = 0xff, 10, 0, 2, 0 }, 16);
@@ -276,18 +279,6 @@ static int check_kind(const struct sw_config *config, struct diag *reterr)
 	return 0;
 }
 
-static int check_nat(const struct sw_config *config, struct diag *reterr)
-{
-	const struct sw_prefix *net = &config->nat.net;
-
-	if (!net->is_v4 || net->bits < 96 + 8 || net->bits > 96 + 28) {
-		return diag_set(
-			reterr, -EINVAL,
-			"nat: net must be an IPv4 network of 8 to 28 bits, as in 10.0.2.0/24");
-	}
-	return 0;
-}
-
 static int check_port(const struct sw_config *config, const struct sw_port *port, const char *what,
 		      struct diag *reterr)
 {
@@ -420,17 +411,6 @@ static int check_mirror(const struct sw_config *config, const struct sw_mirror *
 	return 0;
 }
 
-static int check_forward(const struct sw_forward *forward, struct diag *reterr)
-{
-	struct net_forward parsed;
-	struct diag why;
-
-	if (net_nat_parse_forward(forward->text, &parsed, &why)) {
-		return diag_set(reterr, -EINVAL, "nat: forward: %.400s", why.text);
-	}
-	return 0;
-}
-
 static int check_item(const struct sw_config *config, enum sw_list_kind kind, const void *item,
 		      struct diag *reterr)
 {
@@ -453,8 +433,8 @@ static int check_item(const struct sw_config *config, enum sw_list_kind kind, co
 					entry->port, config->name);
 		}
 		return 0;
-	case SW_LIST_FORWARDS:
-		return check_forward(item, reterr);
+	case SW_LIST_FORWARDS: /* sw_nat_check() */
+	case SW_LIST_RESERVATIONS:
 	case SW_LIST_UPLINKS:
 	case SW_LIST_EXTENSIONS:
 	case SW_LIST_COUNT:
@@ -506,9 +486,8 @@ int sw_config_check(const struct sw_config *config, struct diag *reterr)
 {
 	int err = check_kind(config, reterr);
 
-	err = err ? err : check_nat(config, reterr);
 	for (unsigned int i = 0; !err && i < SW_LIST_COUNT; i++) {
 		err = check_list(config, i, reterr);
 	}
-	return err;
+	return err ? err : sw_nat_check(config, reterr);
 }

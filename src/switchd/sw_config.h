@@ -30,6 +30,7 @@
 #define SW_MIRRORS_MAX       16
 #define SW_UPLINKS_MAX       8
 #define SW_FORWARDS_MAX      64
+#define SW_RESERVATIONS_MAX  256
 #define SW_STATICS_MAX       1024
 #define SW_EXTENSIONS_MAX    16
 #define SW_CORES_MAX         16
@@ -58,6 +59,12 @@ struct sw_nat {
 	bool on;
 	bool restricted; /* only what is forwarded passes */
 	struct sw_prefix net;
+	uint32_t gateway;    /* 0: the usual one (net/nat.h) */
+	uint32_t dns;        /* of its network: the resolver's place; any other: told to clients */
+	struct sw_pool pool; /* that clients get addresses of */
+	uint32_t lease_s;
+	uint32_t port_leases; /* one port has at most so many addresses; 0: as many as there are */
+	char domain[SW_NAME_BYTES]; /* told to clients; "", "none": none */
 };
 
 /* A port, or a profile: then it is what those ports have that say nothing themselves. */
@@ -134,6 +141,13 @@ struct sw_forward {
 	char text[SW_NAME_BYTES]; /* as net_nat_parse_forward() takes it */
 };
 
+/* An address that NAT gives to one client only. */
+struct sw_reservation {
+	uint64_t given;
+	struct sw_mac mac;
+	uint32_t address;
+};
+
 struct sw_static {
 	uint64_t given;
 	struct sw_mac mac;
@@ -160,6 +174,7 @@ enum sw_list_kind {
 	SW_LIST_MIRRORS,
 	SW_LIST_UPLINKS,
 	SW_LIST_FORWARDS,
+	SW_LIST_RESERVATIONS,
 	SW_LIST_STATICS,
 	SW_LIST_EXTENSIONS,
 	SW_LIST_COUNT,

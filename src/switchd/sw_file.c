@@ -47,11 +47,11 @@ static int place(bool is_run, char *ret, size_t bytes, struct diag *reterr)
 
 int sw_path(enum sw_path which, const char *name, char ret[SW_PATH_BYTES], struct diag *reterr)
 {
-	static const char *const suffixes[] = {
-		"json", "vsp", "ctl", "ext", "lock", "state", "log"
-	};
+	static const char *const suffixes[] = { "json", "vsp",   "ctl",    "ext",
+						"lock", "state", "leases", "log" };
 	char dir[SW_PATH_BYTES];
-	int n, err = place(which != SW_PATH_CONFIG, dir, sizeof(dir), reterr);
+	bool is_run = which != SW_PATH_CONFIG && which != SW_PATH_LEASES;
+	int n, err = place(is_run, dir, sizeof(dir), reterr);
 
 	if (err) {
 		return err;
@@ -194,7 +194,7 @@ static int write_all(int fd, const char *text, size_t bytes)
 		text += n;
 		bytes -= (size_t)n;
 	}
-	return fsync(fd) ? -errno : 0;
+	return 0;
 }
 
 /* The directory's entry as well. */
@@ -208,10 +208,12 @@ static int sync_dir(void)
 	return fd < 0 || fsync(fd) ? -errno : 0;
 }
 
-int sw_file_save_text(const char *name, const char *text, size_t bytes, struct diag *reterr)
+/* is_sure: on stable storage before it has the name, and then the name too. */
+static int replace(enum sw_path which, const char *name, const char *text, size_t bytes,
+		   bool is_sure, struct diag *reterr)
 {
 	char path[SW_PATH_BYTES], temporary[SW_PATH_BYTES + 16];
-	int err = sw_path(SW_PATH_CONFIG, name, path, reterr);
+	int err = sw_path(which, name, path, reterr);
 	auto_close int fd = -1;
 
 	if (err) {
@@ -221,10 +223,10 @@ int sw_file_save_text(const char *name, const char *text, size_t bytes, struct d
 	snprintf(temporary, sizeof(temporary), "%s.new", path);
 	fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	err = fd < 0 ? -errno : write_all(fd, text, bytes);
-	if (!err && rename(temporary, path)) {
+	if (!err && ((is_sure && fsync(fd)) || rename(temporary, path))) {
 		err = -errno;
 	}
-	err = err ? err : sync_dir();
+	err = err || !is_sure ? err : sync_dir();
 	if (err) {
 		if (fd >= 0) {
 			(void)!unlink(temporary);
@@ -233,6 +235,16 @@ int sw_file_save_text(const char *name, const char *text, size_t bytes, struct d
 				path, strerror(-err));
 	}
 	return 0;
+}
+
+int sw_file_save_text(const char *name, const char *text, size_t bytes, struct diag *reterr)
+{
+	return replace(SW_PATH_CONFIG, name, text, bytes, true, reterr);
+}
+
+int sw_file_save_leases(const char *name, const char *bytes, size_t length, struct diag *reterr)
+{
+	return replace(SW_PATH_LEASES, name, bytes, length, false, reterr);
 }
 
 int sw_file_save(const struct sw_config *config, struct diag *reterr)
@@ -249,6 +261,7 @@ int sw_file_save(const struct sw_config *config, struct diag *reterr)
 
 int sw_file_remove(const char *name, struct diag *reterr)
 {
+	static const enum sw_path left[] = { SW_PATH_LEASES, SW_PATH_STATE };
 	char path[SW_PATH_BYTES];
 	struct diag ignored;
 	int err = sw_path(SW_PATH_CONFIG, name, path, reterr);
@@ -257,8 +270,10 @@ int sw_file_remove(const char *name, struct diag *reterr)
 		err = diag_set(reterr, -errno, "cannot remove %s: %s", path, strerror(errno));
 	}
 	/* Another one of this name is another one. */
-	if (!err && !sw_path(SW_PATH_STATE, name, path, &ignored)) {
-		(void)!unlink(path);
+	for (unsigned int i = 0; !err && i < ARRAY_SIZE(left); i++) {
+		if (!sw_path(left[i], name, path, &ignored)) {
+			(void)!unlink(path);
+		}
 	}
 	return err;
 }

@@ -25,7 +25,8 @@ enum sw_path {
 	SW_PATH_EXT,    /* NAME.ext: extensions */
 	SW_PATH_LOCK,   /* NAME.lock: held by who runs the switch */
 	SW_PATH_STATE, /* NAME.state: what one that has ended leaves for when it is started again */
-	SW_PATH_LOG,   /* NAME.log: what one that `tabique switch` has started says */
+	SW_PATH_LEASES, /* NAME.leases, beside NAME.json: of NAT's clients */
+	SW_PATH_LOG,    /* NAME.log: what one that `tabique switch` has started says */
 };
 
 /* name NULL: the directory. -ENAMETOOLONG, -ENOENT (no such place for this user) with a sentence. */
@@ -50,7 +51,11 @@ MUST_CHECK int sw_file_save(const struct sw_config *config, struct diag *reterr)
 MUST_CHECK int sw_file_save_text(const char *name, const char *text, size_t bytes,
 				 struct diag *reterr);
 
-/* Removes it, and what its process has left. -ENOENT and others, with a sentence. */
+/* Replaces the file of leases: after a crash it is the old or the new one, or nothing worth reading. */
+MUST_CHECK int sw_file_save_leases(const char *name, const char *bytes, size_t length,
+				   struct diag *reterr);
+
+/* Removes it, the leases, and what its process has left. -ENOENT and others, with a sentence. */
 MUST_CHECK int sw_file_remove(const char *name, struct diag *reterr);
 
 /* Calls fn for each name that has a file, in no order, until it returns something else than 0. */

@@ -5,7 +5,8 @@
  *
  *   sw.c        life: from HELLO to the end
  *   sw_apply.c  a new configuration takes the place of the old one
- *   sw_wires.c  the host's port, uplinks, NAT
+ *   sw_wires.c  the host's port, uplinks, NAT as wires
+ *   sw_nat_run.c  what NAT has of its own: leases, forwards
  *   sw_bindings.c  addresses that DHCP gave, over the end of a process
  *   sw_ports.c  the NICs of guests, which workers lend
  *   sw_ext.c    extensions
@@ -101,6 +102,14 @@ struct sw {
 	struct loop_timer leave_timer; /* bindings are left with the keeper, in case that we die */
 	bool is_leaving_due;
 
+	bool has_sockets;        /* this process was begun for a switch with NAT */
+	struct core *first_core; /* NAT's; to be asked on its loop */
+	struct diag nat_why;     /* NAT is configured, and could not be made */
+	char *leases; /* as they were last kept, and are loaded when NAT is made; or NULL */
+	size_t lease_bytes;
+	struct loop_work leases_changed;
+	struct loop_timer leases_timer;
+
 	struct rpc_server *rpc;
 	struct rpc_verb *verbs;
 	size_t verb_count;
@@ -135,13 +144,32 @@ void sw_forget_ports(struct sw *sw);
 
 /* ---- sw_wires.c --------------------------------------------------------------------------------- */
 
-/* Opens what config names and is not open; *ret_opened: how many, the last ones in the list. */
-MUST_CHECK int sw_wires_open(struct sw *sw, const struct sw_config *config,
-			     unsigned int *ret_opened, struct diag *reterr);
+/* Opens what config names and is not open, until one cannot be. NAT only where this process may. */
+MUST_CHECK int sw_wires_open(struct sw *sw, const struct sw_config *config, struct diag *reterr);
+/* All of them: what cannot be opened is logged, and is missing. */
+void sw_wires_open_all(struct sw *sw);
 /* Closes those that config does not name. */
 void sw_wires_close(struct sw *sw, const struct sw_config *config);
 bool sw_wires_link(const struct sw *sw, uint16_t port);
 const struct sw_wire *sw_wire_at(const struct sw *sw, uint16_t port); /* NULL: none */
+
+/* ---- sw_nat_run.c ------------------------------------------------------------------------------- */
+
+/* When loops and tables are there. */
+void sw_nat_init(struct sw *sw);
+/* On `loop`: the back end, as sw->config has it, with the leases of before. */
+MUST_CHECK int sw_nat_make(struct sw *sw, struct loop *loop, struct net **ret, struct diag *reterr);
+/*
+ * From before to sw->config, where that can be done in place (and nothing where NAT is made anew). Says no
+ * with a sentence, and then all is as before: a port of the host is taken.
+ */
+MUST_CHECK int sw_nat_change(struct sw *sw, const struct sw_config *before, struct diag *reterr);
+/* What leases there are now is what the next NAT, or the next process, begins with. */
+void sw_nat_keep(struct sw *sw);
+int sw_nat_leases(struct sw *sw, const struct json_t *request, struct json_t *result,
+		  struct diag *reterr);
+int sw_nat_show(struct sw *sw, const struct json_t *request, struct json_t *result,
+		struct diag *reterr);
 
 /* ---- sw_ports.c --------------------------------------------------------------------------------- */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Which keys each object of a switch's configuration has. */
 #include "base/num.h"
+#include "net/dhcp.h"
 #include "switchd/sw_config.h"
 
 #define AT(member) offsetof(STRUCT, member)
@@ -39,6 +40,12 @@ static const struct sw_key nat_keys[] = {
 	{ "on", SW_SWITCH, AT(on) },
 	{ "net", SW_PREFIX, AT(net) },
 	{ "restricted", SW_SWITCH, AT(restricted) },
+	{ "gateway", SW_IPV4, AT(gateway) },
+	{ "dns", SW_IPV4, AT(dns) },
+	{ "range", SW_POOL, AT(pool) },
+	{ "lease", SW_NUMBER, AT(lease_s), DHCP_LEASE_S_MIN, DHCP_LEASE_S_MAX },
+	{ "port-leases", SW_NUMBER, AT(port_leases), 0, DHCP_POOL_MAX },
+	{ "domain", SW_NAME, AT(domain) },
 };
 #undef STRUCT
 
@@ -109,6 +116,13 @@ static const struct sw_key uplink_keys[] = {
 static const struct sw_key forward_keys[] = { { "forward", SW_NAME, AT(text) } };
 #undef STRUCT
 
+#define STRUCT struct sw_reservation
+static const struct sw_key reservation_keys[] = {
+	{ "mac", SW_MAC, AT(mac) },
+	{ "ip", SW_IPV4, AT(address) },
+};
+#undef STRUCT
+
 #define STRUCT struct sw_static
 static const struct sw_key static_keys[] = {
 	{ "mac", SW_MAC, AT(mac) },
@@ -135,6 +149,8 @@ static const struct sw_table rule_table = { "acl", rule_keys, ARRAY_SIZE(rule_ke
 static const struct sw_table mirror_table = { "mirror", mirror_keys, ARRAY_SIZE(mirror_keys) };
 static const struct sw_table uplink_table = { "uplink", uplink_keys, ARRAY_SIZE(uplink_keys) };
 static const struct sw_table forward_table = { "nat", forward_keys, ARRAY_SIZE(forward_keys) };
+static const struct sw_table reservation_table = { "nat", reservation_keys,
+						   ARRAY_SIZE(reservation_keys) };
 static const struct sw_table static_table = { "fdb", static_keys, ARRAY_SIZE(static_keys) };
 static const struct sw_table extension_table = { "ext", extension_keys,
 						 ARRAY_SIZE(extension_keys) };
@@ -175,6 +191,11 @@ static void forward_init(void *item)
 	*(struct sw_forward *)item = (struct sw_forward){ 0 };
 }
 
+static void reservation_init(void *item)
+{
+	*(struct sw_reservation *)item = (struct sw_reservation){ 0 };
+}
+
 static void static_init(void *item)
 {
 	*(struct sw_static *)item = (struct sw_static){ 0 };
@@ -199,6 +220,9 @@ const struct sw_list_info sw_lists[SW_LIST_COUNT] = {
 			      uplink_init },
 	[SW_LIST_FORWARDS] = { "forwards", &forward_table, sizeof(struct sw_forward),
 			       SW_FORWARDS_MAX, 1, forward_init },
+	[SW_LIST_RESERVATIONS] = { "reservations", &reservation_table,
+				   sizeof(struct sw_reservation), SW_RESERVATIONS_MAX, 1,
+				   reservation_init },
 	[SW_LIST_STATICS] = { "fdb", &static_table, sizeof(struct sw_static), SW_STATICS_MAX, 2,
 			      static_init },
 	[SW_LIST_EXTENSIONS] = { "extensions", &extension_table, sizeof(struct sw_extension),

@@ -543,6 +543,76 @@ void sw_build_prefix(const struct sw_key *key, const void *value, char *ret)
 	}
 }
 
+static bool read_ipv4(const char *text, uint32_t *ret)
+{
+	struct in_addr address;
+
+	if (inet_pton(AF_INET, text, &address) != 1 || address.s_addr == 0) {
+		return false;
+	}
+	*ret = ntohl(address.s_addr);
+	return true;
+}
+
+static void write_ipv4(uint32_t address, char ret[INET_ADDRSTRLEN])
+{
+	struct in_addr in = { htonl(address) };
+
+	inet_ntop(AF_INET, &in, ret, INET_ADDRSTRLEN);
+}
+
+bool sw_parse_ipv4(const struct sw_key *key, const char *text, void *ret)
+{
+	(void)key;
+	return strcmp(text, "auto") == 0 || read_ipv4(text, ret);
+}
+
+void sw_build_ipv4(const struct sw_key *key, const void *value, char *ret)
+{
+	uint32_t address = *(const uint32_t *)value;
+
+	(void)key;
+	if (address == 0) {
+		strcpy(ret, "auto");
+	} else {
+		write_ipv4(address, ret);
+	}
+}
+
+bool sw_parse_pool(const struct sw_key *key, const char *text, void *ret)
+{
+	struct sw_pool *pool = ret;
+	char first[INET_ADDRSTRLEN];
+	size_t length = strcspn(text, "-");
+
+	(void)key;
+	if (strcmp(text, "auto") == 0) {
+		return true;
+	}
+	if (!text[length] || length >= sizeof(first)) {
+		return false;
+	}
+	memcpy(first, text, length);
+	first[length] = '\0';
+	return read_ipv4(first, &pool->first) && read_ipv4(text + length + 1, &pool->last) &&
+	       pool->first <= pool->last;
+}
+
+void sw_build_pool(const struct sw_key *key, const void *value, char *ret)
+{
+	const struct sw_pool *pool = value;
+	char first[INET_ADDRSTRLEN], last[INET_ADDRSTRLEN];
+
+	(void)key;
+	if (pool->first == 0) {
+		strcpy(ret, "auto");
+		return;
+	}
+	write_ipv4(pool->first, first);
+	write_ipv4(pool->last, last);
+	snprintf(ret, SW_TEXT_BYTES, "%s-%s", first, last);
+}
+
 /* ---- ranges, VLANs ------------------------------------------------------------------------------ */
 
 /* "7" or "7-9" */

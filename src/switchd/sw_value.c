@@ -58,6 +58,10 @@ static const struct {
 		       "any, a port's number, or two as in 1000-2000" },
 	[SW_NAMES] = { sizeof(struct sw_names), sw_parse_names, sw_build_names,
 		       "none, or up to 16 names with commas between them" },
+	[SW_IPV4] = { sizeof(uint32_t), sw_parse_ipv4, sw_build_ipv4,
+		      "auto, or an IPv4 address as in 10.0.2.2" },
+	[SW_POOL] = { sizeof(struct sw_pool), sw_parse_pool, sw_build_pool,
+		      "auto, or the first and the last address as in 10.0.2.15-10.0.2.99" },
 };
 
 int sw_table_find(const struct sw_table *table, const char *name)

@@ -78,6 +78,11 @@ struct sw_prefix {
 	bool is_v4;
 };
 
+/* "auto", "10.0.2.15-10.0.2.99": addresses of IPv4 in host order; both 0: auto */
+struct sw_pool {
+	uint32_t first, last;
+};
+
 /* "any", "80", "1000-2000" */
 struct sw_range {
 	uint16_t from, to;
@@ -108,6 +113,8 @@ enum sw_type {
 	SW_PREFIX,
 	SW_RANGE,
 	SW_NAMES,
+	SW_IPV4, /* uint32_t: an address in host order, or "auto" (0) */
+	SW_POOL,
 };
 
 struct sw_key {

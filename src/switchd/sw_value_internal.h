@@ -29,6 +29,8 @@ SW_DECLARE(macs);
 SW_DECLARE(prefix);
 SW_DECLARE(range);
 SW_DECLARE(names);
+SW_DECLARE(ipv4);
+SW_DECLARE(pool);
 #undef SW_DECLARE
 
 bool sw_parse_name(const struct sw_key *key, const char *text, void *ret);

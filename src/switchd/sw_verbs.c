@@ -41,6 +41,12 @@ static void on_change(void *ctx, const struct json_t *request, struct rpc_reply 
 	err = err ? err : sw_change(sw->config, verb, request, &changed, &result, &diag);
 	if (!err && changed) {
 		err = sw_apply(sw, changed, &diag);
+		if (!err && sw->config->nat.on != sw->has_sockets) {
+			/* Rights are given at birth only: the next process has those that fit. */
+			json_decref(result);
+			sw_end(sw, SW_END_UPGRADE, reply);
+			return;
+		}
 		if (!err && strncmp(verb, "ext ", 4) == 0) {
 			sw_ext_reconnect(sw, request);
 		}
@@ -165,6 +171,16 @@ static int list_uplinks(struct sw *sw, const struct json_t *request, struct json
 	return 0;
 }
 
+static void on_nat_leases(void *ctx, const struct json_t *request, struct rpc_reply *reply)
+{
+	look(ctx, request, reply, sw_nat_leases);
+}
+
+static void on_nat_show(void *ctx, const struct json_t *request, struct rpc_reply *reply)
+{
+	look(ctx, request, reply, sw_nat_show);
+}
+
 static void on_uplink_list(void *ctx, const struct json_t *request, struct rpc_reply *reply)
 {
 	look(ctx, request, reply, list_uplinks);
@@ -206,6 +222,8 @@ static const struct rpc_verb lookers[] = {
 	{ "groups", "who is in which multicast group", on_groups },
 	{ "flows", "connections of stateful rules: port=", on_flows },
 	{ "uplink list", "all uplinks", on_uplink_list },
+	{ "nat show", "address translation: settings, whether it runs, counters", on_nat_show },
+	{ "nat leases", "which client has which address", on_nat_leases },
 	{ "ext list", "extensions: connected or configured, and how they do", on_ext_list },
 	{ "upgrade", "starts the program anew, from its file", on_upgrade },
 	{ "stop", "ends the switch; its configuration stays", on_stop },

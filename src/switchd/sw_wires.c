@@ -18,28 +18,10 @@
 #include "net/packet.h"
 #include "net/tap.h"
 #include "switchd/sw_internal.h"
+#include "switchd/sw_nat.h"
 #include "vswitch/port.h"
 
 /* ---- opening ------------------------------------------------------------------------------------ */
-
-/* What NAT is made of: when this changes it is made anew. */
-static uint64_t nat_signature(const struct sw_config *config)
-{
-	uint64_t hash = config->nat.restricted + 1;
-
-	for (unsigned int i = 0; i < config->lists[SW_LIST_FORWARDS].count; i++) {
-		const struct sw_forward *forward = sw_list_at(config, SW_LIST_FORWARDS, i);
-
-		for (const char *at = forward->text; *at; at++) {
-			hash = (hash ^ (uint8_t)*at) * 0x100000001b3;
-		}
-		hash = (hash ^ ',') * 0x100000001b3;
-	}
-	for (unsigned int i = 0; i < sizeof(config->nat.net.address); i++) {
-		hash = (hash ^ config->nat.net.address.bytes[i]) * 0x100000001b3;
-	}
-	return (hash ^ config->nat.net.bits) * 0x100000001b3;
-}
 
 /* What is made on the first core's loop. */
 struct making {
@@ -49,24 +31,6 @@ struct making {
 	struct diag *reterr;
 	int err;
 };
-
-static int make_nat(struct sw_wire *wire, struct diag *reterr)
-{
-	const struct sw_config *config = wire->sw->config;
-	struct net_forward forwards[SW_FORWARDS_MAX];
-	struct net_nat_config nat = { .forwards = forwards, .restricted = config->nat.restricted };
-
-	for (unsigned int i = 0; i < config->lists[SW_LIST_FORWARDS].count; i++) {
-		const struct sw_forward *forward = sw_list_at(config, SW_LIST_FORWARDS, i);
-		int err = net_nat_parse_forward(forward->text, &forwards[i], reterr);
-
-		if (err) {
-			return err;
-		}
-		nat.forward_count++;
-	}
-	return net_nat_create(wire->ends[0].loop, &nat, &wire->ends[0].net, reterr);
-}
 
 static int make_first(struct making *making)
 {
@@ -80,7 +44,8 @@ static int make_first(struct making *making)
 					    .link_fd_take = making->link_fd };
 
 	if (wire->is_nat) {
-		return make_nat(wire, making->reterr);
+		return sw_nat_make(wire->sw, wire->ends[0].loop, &wire->ends[0].net,
+				   making->reterr);
 	}
 	if (wire->mode == SW_UPLINK_TAP) {
 		return net_tap_create(wire->ends[0].loop, &tap, &wire->ends[0].net, making->reterr);
@@ -106,8 +71,14 @@ static void make_on_loop(void *arg)
 static void attach_on_loop(void *arg)
 {
 	struct sw_wire_end *end = arg;
+	const struct net_front_config front = { .mtu = end->wire->sw->config->settings.mtu,
+						.coalesce_bytes_max = NET_FRAME_BYTES_MAX };
 
 	end->err = port_wire_attach(end->wire->sw->vswitch, end->wire->port, end->net, &end->end);
+	if (!end->err && end->wire->is_nat) {
+		/* Others take what arrives; NAT makes it, of segments that fit the guests'. */
+		net_configure(end->net, &front);
+	}
 }
 
 static void free_wire(struct sw_wire *wire)
@@ -196,7 +167,7 @@ static int open_wire(struct sw *sw, uint16_t port, enum sw_uplink_mode mode, boo
 	wire->port = port;
 	wire->mode = (uint8_t)mode;
 	wire->is_nat = is_nat;
-	wire->signature = nat_signature(sw->config);
+	wire->signature = sw_nat_signature(sw->config);
 	snprintf(wire->dev, sizeof(wire->dev), "%s", dev);
 	wire->count = is_nat ? 1 : sw->loop_count;
 	loop_work_init(&wire->advance, on_advance);
@@ -241,31 +212,62 @@ static enum sw_uplink_mode mode_of(const struct sw_uplink *uplink)
 	return uplink->mode == SW_UPLINK_TAP ? SW_UPLINK_TAP : SW_UPLINK_PACKET;
 }
 
-int sw_wires_open(struct sw *sw, const struct sw_config *config, unsigned int *ret_opened,
-		  struct diag *reterr)
+/* One of them, if it is named and not open. */
+static int open_host_port(struct sw *sw, const struct sw_config *config, struct diag *reterr)
 {
 	const char *host = config->settings.host_port;
+
+	return host[0] && !find(sw, SW_PORT_HOST, host, SW_UPLINK_TAP)
+		       ? open_wire(sw, SW_PORT_HOST, SW_UPLINK_TAP, false, host, reterr)
+		       : 0;
+}
+
+static int open_uplink(struct sw *sw, const struct sw_uplink *uplink, struct diag *reterr)
+{
+	return find(sw, uplink->number, uplink->dev, mode_of(uplink))
+		       ? 0
+		       : open_wire(sw, uplink->number, mode_of(uplink), false, uplink->dev, reterr);
+}
+
+static int open_nat(struct sw *sw, const struct sw_config *config, struct diag *reterr)
+{
 	int err = 0;
 
-	*ret_opened = 0;
-	if (host[0] && !find(sw, SW_PORT_HOST, host, SW_UPLINK_TAP)) {
-		err = open_wire(sw, SW_PORT_HOST, SW_UPLINK_TAP, false, host, reterr);
-		*ret_opened += !err;
-	}
-	for (unsigned int i = 0; !err && i < config->lists[SW_LIST_UPLINKS].count; i++) {
-		const struct sw_uplink *uplink = sw_list_at(config, SW_LIST_UPLINKS, i);
-
-		if (!find(sw, uplink->number, uplink->dev, mode_of(uplink))) {
-			err = open_wire(sw, uplink->number, mode_of(uplink), false, uplink->dev,
-					reterr);
-			*ret_opened += !err;
+	if (config->nat.on && sw->has_sockets && !has_nat(sw)) {
+		err = open_wire(sw, SW_PORT_NAT, SW_UPLINK_AUTO, true, SW_NAT_NAME, reterr);
+		if (err) {
+			sw->nat_why = *reterr;
 		}
 	}
-	if (!err && config->nat.on && !has_nat(sw)) {
-		err = open_wire(sw, SW_PORT_NAT, SW_UPLINK_AUTO, true, SW_NAT_NAME, reterr);
-		*ret_opened += !err;
-	}
 	return err;
+}
+
+int sw_wires_open(struct sw *sw, const struct sw_config *config, struct diag *reterr)
+{
+	int err = open_host_port(sw, config, reterr);
+
+	for (unsigned int i = 0; !err && i < config->lists[SW_LIST_UPLINKS].count; i++) {
+		err = open_uplink(sw, sw_list_at(config, SW_LIST_UPLINKS, i), reterr);
+	}
+	return err ? err : open_nat(sw, config, reterr);
+}
+
+void sw_wires_open_all(struct sw *sw)
+{
+	const struct sw_config *config = sw->config;
+	struct diag diag;
+
+	if (open_host_port(sw, config, &diag)) {
+		log_error(SW_AREA, "%s", diag.text);
+	}
+	for (unsigned int i = 0; i < config->lists[SW_LIST_UPLINKS].count; i++) {
+		if (open_uplink(sw, sw_list_at(config, SW_LIST_UPLINKS, i), &diag)) {
+			log_error(SW_AREA, "%s", diag.text);
+		}
+	}
+	if (open_nat(sw, config, &diag)) {
+		log_error(SW_AREA, "%s", diag.text);
+	}
 }
 
 /* ---- closing ------------------------------------------------------------------------------------ */
@@ -309,8 +311,6 @@ static void on_advance(struct loop_work *work)
 {
 	struct sw_wire *wire = container_of(work, struct sw_wire, advance);
 	struct sw *sw = wire->sw;
-	unsigned int opened;
-	struct diag diag;
 
 	if (wire->closing < wire->count && wire->ends[wire->closing].net) {
 		loop_call(wire->ends[wire->closing].loop, destroy_on_loop,
@@ -326,8 +326,8 @@ static void on_advance(struct loop_work *work)
 	}
 	free_wire(wire);
 	sw_forget_ports(sw);
-	if (sw->ending == SW_END_NONE && sw_wires_open(sw, sw->config, &opened, &diag)) {
-		log_error(SW_AREA, "%s", diag.text);
+	if (sw->ending == SW_END_NONE) {
+		sw_wires_open_all(sw);
 	}
 }
 
@@ -336,7 +336,7 @@ static bool is_named(const struct sw_config *config, const struct sw_wire *wire)
 	const struct sw_uplink *uplink = sw_uplink_find(config, wire->dev);
 
 	if (wire->is_nat) {
-		return config->nat.on && wire->signature == nat_signature(config);
+		return config->nat.on && wire->signature == sw_nat_signature(config);
 	}
 	if (wire->port == SW_PORT_HOST) {
 		return strcmp(config->settings.host_port, wire->dev) == 0;
@@ -358,6 +358,9 @@ void sw_wires_close(struct sw *sw, const struct sw_config *config)
 		    keeper_call(sw->keeper_fd, KEEPER_CLOSE, wire->dev, 0, NULL, 0, NULL, NULL,
 				&diag)) {
 			log_warn(SW_AREA, "%s: %s", wire->dev, diag.text);
+		}
+		if (wire->is_nat) {
+			sw_nat_keep(sw);
 		}
 		begin_close(wire);
 	}

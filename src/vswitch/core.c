@@ -529,6 +529,17 @@ struct fdb *core_fdb(struct core *core)
 	return core->fdb;
 }
 
+int core_find_port(struct core *core, const uint8_t mac[NET_MAC_BYTES], uint16_t vlan)
+{
+	int port = fdb_find(core->fdb, mac, vlan);
+
+	if (port < 0 && core->cores > 1) {
+		core_take_news(core);
+		port = fdb_find(core->fdb, mac, vlan);
+	}
+	return port;
+}
+
 struct mcast *core_mcast(struct core *core)
 {
 	return core->mcast;

@@ -118,5 +118,11 @@ const struct guard_policy *core_guard(struct core *core, uint16_t port);
 /* As if it had been snooped. Nothing happens where the port does not learn that way. */
 void core_bind(struct core *core, uint16_t port, const struct guard_binding *binding);
 
+/*
+ * The port that an address of this VLAN (0: of none) is behind, -1: not known here, after a look at what
+ * other cores have learned. On the core's loop.
+ */
+int core_find_port(struct core *core, const uint8_t mac[NET_MAC_BYTES], uint16_t vlan);
+
 /* Seconds as the tables count them (time is handed in, once per round): for fdb_set() and others. */
 uint32_t core_now_s(const struct core *core);

@@ -7,55 +7,11 @@
 #
 # TABIQUE_SWITCH_KILLS: how often the data process is killed (20).
 
-set -u
-[ "$(id -u)" -eq 0 ] || {
-	echo "needs root"
-	exit 77
-}
-tabique=$(realpath "$1")
-traffic=$(dirname "$(realpath "$0")")/traffic.py
+# shellcheck source=tests/net/rig.sh
+. "$(dirname "$(realpath "$0")")/rig.sh"
 kills=${TABIQUE_SWITCH_KILLS:-20}
-dir=$(mktemp -d "${TMPDIR:-/tmp}/tabique-net-XXXXXX")
-export TABIQUE_SWITCH_DIR=$dir
-here=sw-here-$$
-there=sw-there-$$
-failed=0
-servers=()
-
-# shellcheck disable=SC2317  # by the trap
-clean() {
-	on_here "$tabique" switch delete sw0 >/dev/null 2>&1 </dev/null
-	[ ${#servers[@]} = 0 ] || kill "${servers[@]}" 2>/dev/null
-	[ "$failed" = 0 ] || cat "$dir/sw0.log" 2>/dev/null
-	ip netns del "$here" 2>/dev/null
-	ip netns del "$there" 2>/dev/null
-	rm -rf "$dir"
-}
-trap clean EXIT
-
-bad() {
-	echo "FAILED line ${BASH_LINENO[1]}: $*"
-	failed=1
-}
-
-on_here() { ip netns exec "$here" timeout 60 "$@"; }
-on_there() { ip netns exec "$there" timeout 60 "$@"; }
-sw() { on_here "$tabique" switch "$@" </dev/null; }
-must() { "$@" || bad "$*"; }
-refused() { # refused WORD COMMAND...
-	local word=$1 said
-	shift
-	said=$("$@" 2>&1) && bad "$* was not refused"
-	case $said in *"$word"*) ;; *) bad "$*: \"$said\" lacks \"$word\"" ;; esac
-}
-data_pid() { sw show sw0 --json | sed -n 's/^  "pid": \([0-9]*\),*/\1/p'; }
 talks() { on_there python3 "$traffic" alive 10.77.0.2 "${1:-3}"; }
 
-ip netns add "$here" || exit 77
-ip netns add "$there" || exit 77
-for ns in "$here" "$there"; do
-	ip -n "$ns" link set lo up
-done
 # Both uplinks end at one bridge there, as at a physical switch.
 ip -n "$there" link add br0 type bridge || exit 77
 for i in 0 1; do

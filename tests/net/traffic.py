@@ -5,11 +5,15 @@
 serve ADDRESS            answers UDP datagrams and takes TCP streams at port 7007, until killed
 tcp ADDRESS BYTES        sends so many bytes to a server and has their sum compared
 udp ADDRESS SECONDS      a datagram every 5 ms; prints "sent N lost N longest_gap_ms N"
-alive ADDRESS SECONDS    0 as soon as a datagram is answered, 1 if none is in time
+alive ADDRESS SECONDS [PORT]   0 as soon as a datagram is answered, 1 if none is in time
+echo ADDRESS PORT        answers UDP datagrams there, until killed
+stream ADDRESS SECONDS   as tcp, so slowly that it takes so long
+starve INTERFACE COUNT   asks for leases from so many invented hardware addresses
 """
 import hashlib
 import os
 import socket
+import struct
 import sys
 import threading
 import time
@@ -35,8 +39,12 @@ def take_streams(address):
 
 def serve(address):
     threading.Thread(target=take_streams, args=(address,), daemon=True).start()
+    return echo(address, PORT)
+
+
+def echo(address, port):
     datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    datagrams.bind((address, PORT))
+    datagrams.bind((address, port))
     while True:
         data, sender = datagrams.recvfrom(2048)
         datagrams.sendto(data, sender)
@@ -77,18 +85,60 @@ def udp(address, seconds):
     return 0
 
 
-def alive(address, seconds):
+def alive(address, seconds, port=PORT):
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.settimeout(0.1)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
-            sock.sendto(b"alive", (address, PORT))
+            sock.sendto(b"alive", (address, port))
             sock.recv(2048)
             return 0
         except OSError:
             time.sleep(0.02)
     return 1
+
+
+def stream(address, seconds):
+    slow = socket.create_connection((address, PORT), timeout=30)
+    pieces = int(seconds * 20)
+    data = os.urandom(1000 * pieces)
+    slow.sendall(len(data).to_bytes(8, "big"))
+    for i in range(pieces):
+        slow.sendall(data[i * 1000:(i + 1) * 1000])
+        time.sleep(0.05)
+    got = slow.recv(32, socket.MSG_WAITALL)
+    return 0 if got == hashlib.sha256(data).digest() else 1
+
+
+def dhcp(mac, kind, options):
+    bootp = struct.pack(">BBBBIHH16x", 1, 1, 6, 0, 0x1234, 0, 0x8000) + mac + bytes(10 + 64 + 128)
+    bootp += bytes([0x63, 0x82, 0x53, 0x63, 53, 1, kind]) + options + b"\xff"
+    udp_bytes = struct.pack(">HHHH", 68, 67, 8 + len(bootp), 0) + bootp
+    ip = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp_bytes), 0, 0, 64, 17, 0, bytes(4), b"\xff" * 4)
+    total = sum(struct.unpack(">10H", ip))
+    total = (total & 0xffff) + (total >> 16)
+    ip = ip[:10] + struct.pack(">H", ~(total + (total >> 16)) & 0xffff) + ip[12:]
+    return b"\xff" * 6 + mac + b"\x08\x00" + ip + udp_bytes
+
+
+def starve(interface, count):
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
+    sock.bind((interface, 0))
+    sock.settimeout(0.1)
+    for i in range(count):
+        mac = bytes([2, 0x77, 0, 0, 0, i])
+        sock.send(dhcp(mac, 1, b""))
+        end = time.monotonic() + 0.2
+        while time.monotonic() < end:
+            try:
+                frame = sock.recv(2048)
+            except OSError:
+                continue
+            if len(frame) > 300 and frame[34:38] == b"\x00\x43\x00\x44" and frame[70:76] == mac:
+                sock.send(dhcp(mac, 3, bytes([50, 4]) + frame[58:62]))
+                break
+    return 0
 
 
 def main(words):
@@ -98,7 +148,13 @@ def main(words):
         return tcp(words[1], int(words[2]))
     if words[0] == "udp":
         return udp(words[1], float(words[2]))
-    return alive(words[1], float(words[2]))
+    if words[0] == "echo":
+        return echo(words[1], int(words[2]))
+    if words[0] == "stream":
+        return stream(words[1], float(words[2]))
+    if words[0] == "starve":
+        return starve(words[1], int(words[2]))
+    return alive(words[1], float(words[2]), int(words[3]) if len(words) > 3 else PORT)
 
 
 sys.exit(main(sys.argv[1:]))

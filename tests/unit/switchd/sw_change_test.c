@@ -3,6 +3,7 @@
 
 #include "base/fault.h"
 #include "sw_rig.h"
+#include "switchd/sw_nat.h"
 
 static void ports_are_added_changed_and_removed(void **state)
 {
@@ -247,6 +248,79 @@ static void nat_and_its_forwards_are_set(void **state)
 	sw_config_destroy(config);
 }
 
+static void nats_network_is_what_was_said(void **state)
+{
+	struct sw_config *config = sw_rig_config();
+	struct net_nat_network n;
+	struct diag diag;
+	uint64_t usual = sw_nat_signature(config);
+
+	(void)state;
+	assert_int_equal(sw_nat_network(config, &n, &diag), 0);
+	assert_int_equal(n.network, 0x0a000200);
+	assert_int_equal(n.gateway, 0x0a000202);
+	assert_int_equal(n.lease_s, 3600);
+	assert_int_equal(n.per_origin_max, 32);
+	assert_int_equal(n.mtu, 0);
+	sw_rig_do(&config, "nat set", "gateway=10.0.2.1 dns=10.0.2.9 range=10.0.2.10-10.0.2.20");
+	assert_int_equal(sw_nat_network(config, &n, &diag), 0);
+	assert_int_equal(n.gateway, 0x0a000201);
+	assert_int_equal(n.dns, 0x0a000209);
+	assert_int_equal(n.resolver, 0);
+	assert_int_equal(n.pool_last, 0x0a000214);
+	assert_true(usual != sw_nat_signature(config));
+	/* A resolver that is somewhere else is told to clients; the service's own stays where it is. */
+	sw_rig_do(&config, "nat set", "dns=9.9.9.9 lease=120 domain=lan port-leases=4");
+	sw_rig_do(&config, "set", "mtu=9000");
+	assert_int_equal(sw_nat_network(config, &n, &diag), 0);
+	assert_int_equal(n.dns, 0x0a000203);
+	assert_int_equal(n.resolver, 0x09090909);
+	assert_int_equal(n.mtu, 9000);
+	assert_string_equal(n.domain, "lan");
+	sw_rig_do(&config, "nat set", "domain=none gateway=auto range=auto");
+	assert_int_equal(sw_nat_network(config, &n, &diag), 0);
+	assert_string_equal(n.domain, "");
+	assert_int_equal(n.gateway, 0x0a000202);
+	sw_rig_refused(&config, "nat set", "gateway=10.0.3.1", -EINVAL, "network");
+	sw_rig_refused(&config, "nat set", "gateway=10.0.2.3 dns=auto", -EINVAL, "two addresses");
+	sw_rig_refused(&config, "nat set", "range=10.0.2.20-10.0.2.10", -EINVAL, "first");
+	sw_rig_refused(&config, "nat set", "range=10.0.2.250-10.0.3.1", -EINVAL, "pool");
+	sw_rig_refused(&config, "nat set", "lease=10", -EINVAL, "60");
+	sw_config_destroy(config);
+}
+
+static void reservations_and_forwards_fit_the_network(void **state)
+{
+	struct sw_config *config = sw_rig_config();
+	uint64_t before = sw_nat_signature(config);
+	struct net_forward forwards[SW_FORWARDS_MAX];
+
+	(void)state;
+	sw_rig_do(&config, "nat reserve", "mac=02:00:00:00:00:01 ip=10.0.2.50");
+	sw_rig_refused(&config, "nat reserve", "mac=02:00:00:00:00:01 ip=10.0.2.51", -EINVAL,
+		       "already");
+	sw_rig_refused(&config, "nat reserve", "mac=02:00:00:00:00:02 ip=10.0.2.50", -EINVAL,
+		       "already");
+	sw_rig_refused(&config, "nat reserve", "mac=02:00:00:00:00:02 ip=10.0.2.2", -EINVAL,
+		       "gateway");
+	sw_rig_refused(&config, "nat reserve", "mac=02:00:00:00:00:02 ip=10.0.2.255", -EINVAL,
+		       "network");
+	sw_rig_refused(&config, "nat reserve", "mac=02:00:00:00:00:02", -EINVAL, "none");
+	sw_rig_refused(&config, "nat forward", "forward=tcp:2222:22", -EINVAL, "10.0.2.15");
+	sw_rig_do(&config, "nat forward", "forward=udp:53:10.0.2.50:5353");
+	assert_int_equal(sw_nat_forwards(config, forwards), 1);
+	assert_int_equal(forwards[0].guest_address, 0x0a000232);
+	/* Neither makes NAT anew. */
+	assert_true(before == sw_nat_signature(config));
+	/* The network cannot go away from under them. */
+	sw_rig_refused(&config, "nat set", "net=10.9.0.0/16", -EINVAL, "guest of the network");
+	sw_rig_do(&config, "nat unforward", "forward=udp:53:10.0.2.50:5353");
+	sw_rig_refused(&config, "nat set", "net=10.9.0.0/16", -EINVAL, "10.0.2.50");
+	sw_rig_do(&config, "nat unreserve", "mac=02:00:00:00:00:01");
+	sw_rig_do(&config, "nat set", "net=10.9.0.0/16");
+	sw_config_destroy(config);
+}
+
 static void addresses_are_told_and_taken_back(void **state)
 {
 	struct sw_config *config = sw_rig_config();
@@ -350,6 +424,8 @@ int main(void)
 		cmocka_unit_test(mirrors_are_made_changed_and_ended),
 		cmocka_unit_test(the_kind_decides_what_there_may_be),
 		cmocka_unit_test(nat_and_its_forwards_are_set),
+		cmocka_unit_test(nats_network_is_what_was_said),
+		cmocka_unit_test(reservations_and_forwards_fit_the_network),
 		cmocka_unit_test(addresses_are_told_and_taken_back),
 		cmocka_unit_test(a_port_that_a_worker_brought_stays_when_somebody_sets_it),
 		cmocka_unit_test(lists_tell_all_and_change_nothing),

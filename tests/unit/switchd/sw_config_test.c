@@ -8,8 +8,11 @@ static struct sw_config *whole_config(void)
 	struct sw_config *config = sw_rig_config();
 
 	sw_rig_do(&config, "set", "mtu=9000 threads=2 host-port=sw0-host team=hash age=60");
-	sw_rig_do(&config, "nat set", "on=on");
-	sw_rig_do(&config, "nat forward", "forward=tcp:2222:22");
+	sw_rig_do(&config, "nat set",
+		  "on=on gateway=10.0.2.1 dns=9.9.9.9 range=10.0.2.10-10.0.2.20 lease=900 "
+		  "domain=lan port-leases=3");
+	sw_rig_do(&config, "nat reserve", "mac=02:00:00:00:00:07 ip=10.0.2.99");
+	sw_rig_do(&config, "nat forward", "forward=tcp:2222:10.0.2.15:22");
 	sw_rig_do(&config, "profile add", "name=gold arp-guard=snoop pps-max=1000");
 	sw_rig_do(&config, "port add",
 		  "name=web profile=gold vlan=trunk:1,2-20 macs=02:00:00:00:00:01");

@@ -52,7 +52,14 @@ static void what_is_saved_is_loaded(void **state)
 	sw_config_destroy(again);
 	assert_int_equal(sw_path(SW_PATH_STATE, "sw0", path, &diag), 0);
 	write_file(path, "what its process has left");
+	assert_int_equal(sw_file_save_leases("sw0", "abc", 3, &diag), 0);
+	assert_int_equal(sw_path(SW_PATH_LEASES, "sw0", path, &diag), 0);
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_size, 3);
+	assert_int_equal(st.st_mode & 0777, 0600);
 	assert_int_equal(sw_file_remove("sw0", &diag), 0);
+	assert_int_equal(access(path, F_OK), -1);
+	assert_int_equal(sw_path(SW_PATH_STATE, "sw0", path, &diag), 0);
 	assert_int_equal(access(path, F_OK), -1);
 	assert_int_equal(sw_file_load("sw0", &again, &diag), -ENOENT);
 	assert_non_null(strstr(diag.text, "create sw0"));
