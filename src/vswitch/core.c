@@ -45,7 +45,6 @@ static bool note_waiting(struct core *core, const struct port_end *end)
 static void compare_senders(struct core *core)
 {
 	unsigned int wanting = core->senders;
-	bool is_short = false;
 
 	list_for_each (it, &core->yield) {
 		wanting += note_waiting(core, list_entry(it, struct port_end, yield));
@@ -55,12 +54,10 @@ static void compare_senders(struct core *core)
 
 		wanting += note_waiting(core, container_of(entry, struct port_end, sched));
 	}
-	list_for_each (it, &core->yield) {
-		is_short |= list_entry(it, struct port_end, yield)->sched.weight == core->heaviest;
+	if (core->heaviest > 0) {
+		core->sched.heaviest = core->heaviest;
+		core->heaviest = 0;
 	}
-	sched_round(&core->sched, core->heaviest, core->most_used, is_short);
-	core->heaviest = 0;
-	core->most_used = 0;
 	if (wanting > 1) {
 		core->period += core->contended == 0;
 		core->contended = CORE_TURNS_ROUNDS;

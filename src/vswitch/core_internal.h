@@ -113,7 +113,6 @@ struct port_end {
 	bool yields, is_dirty;
 	uint32_t round, sent_round; /* the core's, when it last earned a turn; when it last sent */
 	uint32_t period;            /* the core's, that its credit is of */
-	uint64_t used;              /* in the round that it last sent in */
 	struct sched_entry sched;
 	struct loop_timer timer; /* until its rate allows more */
 	struct list link;        /* core->ends */
@@ -154,7 +153,6 @@ struct core {
 		contended;    /* more than one wanted to: rounds for which turns are still taken */
 	uint32_t period;      /* how often turns have begun to be taken: old debts are forgotten */
 	uint32_t copies_cost; /* of this batch: what its sender is charged besides the frames */
-	uint64_t most_used;   /* see sched_round() */
 	bool is_touched;      /* the round's end has something to do */
 	bool is_quiet;        /* it is about to end */
 	bool is_high;         /* a ring to another core is half full: see who waits for wires */

@@ -634,7 +634,6 @@ static void charge(struct core *core, struct port_end *from, const struct net_fr
 	}
 	if (from->sent_round != core->round) {
 		from->sent_round = core->round;
-		from->used = 0;
 		core->senders++;
 		core->heaviest = (unsigned int)num_max(core->heaviest, from->sched.weight);
 	}
@@ -645,10 +644,6 @@ static void charge(struct core *core, struct port_end *from, const struct net_fr
 		cost += sched_cost(frames[i].bytes);
 	}
 	sched_charge(&from->sched, cost);
-	from->used += cost;
-	if (from->sched.weight >= core->sched.heaviest) {
-		core->most_used = num_max(core->most_used, from->used);
-	}
 }
 
 /* How many frames of `count` may be sent now; fewer: it is resumed later. */

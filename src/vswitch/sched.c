@@ -5,22 +5,22 @@
 
 #include "base/num.h"
 
-static int64_t share_of(const struct sched_entry *entry, uint64_t quantum, unsigned int heaviest)
+static int64_t share_of(const struct sched_entry *entry, unsigned int heaviest)
 {
 	/* Who weighs more than the heaviest so far has as much as that one, until they are compared. */
-	int64_t share = (int64_t)(quantum * num_min(entry->weight, heaviest) / heaviest);
+	int64_t share = (int64_t)(SCHED_QUANTUM * num_min(entry->weight, heaviest) / heaviest);
 
 	return share > 0 ? share : 1;
 }
 
 static int64_t turn_of(const struct sched *sched, const struct sched_entry *entry)
 {
-	return share_of(entry, sched->quantum, sched->heaviest);
+	return share_of(entry, sched->heaviest);
 }
 
 void sched_init(struct sched *sched)
 {
-	*sched = (struct sched){ .heaviest = 1, .quantum = SCHED_QUANTUM };
+	*sched = (struct sched){ .heaviest = 1 };
 	list_init(&sched->blocked);
 }
 
@@ -72,16 +72,6 @@ int64_t sched_turns_needed(const struct sched *sched, const struct sched_entry *
 	return turns_needed(entry, turn_of(sched, entry));
 }
 
-void sched_round(struct sched *sched, unsigned int heaviest, uint64_t used, bool is_short)
-{
-	if (heaviest == 0) {
-		return;
-	}
-	used = is_short ? num_max(used, 2ULL * sched->quantum) : used;
-	sched->heaviest = heaviest;
-	sched->quantum = (uint32_t)num_min(num_max(used, SCHED_QUANTUM_MIN), SCHED_QUANTUM);
-}
-
 void sched_block(struct sched *sched, struct sched_entry *entry)
 {
 	if (!entry->is_blocked) {
@@ -93,7 +83,7 @@ void sched_block(struct sched *sched, struct sched_entry *entry)
 /* Of an uplink: whoever is blocked is compared with those who are, whatever their weights. */
 static int64_t uplink_share(const struct sched_entry *entry)
 {
-	return share_of(entry, SCHED_QUANTUM, SCHED_WEIGHT_MAX);
+	return share_of(entry, SCHED_WEIGHT_MAX);
 }
 
 /* Rounds until the first of the blocked ones has credit. */

@@ -24,15 +24,14 @@
 
 #include "base/list.h"
 
-#define SCHED_QUANTUM     65536U /* of the heaviest, at most */
-#define SCHED_QUANTUM_MIN 16384U /* shorter ones are not worth a round */
-#define SCHED_WEIGHT_MAX  10000U
-#define SCHED_FRAME_COST  256U
+/* Of the heaviest: as much as a channel gives of the shortest frames in a round (64 packets). */
+#define SCHED_QUANTUM    20480U
+#define SCHED_WEIGHT_MAX 10000U
+#define SCHED_FRAME_COST 256U
 
 struct sched {
 	struct list blocked;   /* longest waiting first */
-	unsigned int heaviest; /* weight of the heaviest who takes turns */
-	uint32_t quantum;      /* his turn: SCHED_QUANTUM_MIN to SCHED_QUANTUM */
+	unsigned int heaviest; /* weight of the heaviest who takes turns; the owner's to set */
 };
 
 struct sched_entry {
@@ -69,13 +68,6 @@ static inline bool sched_may_send(const struct sched_entry *entry)
 
 /* How many turns it has to earn until it may send; 0: it may. */
 int64_t sched_turns_needed(const struct sched *sched, const struct sched_entry *entry);
-
-/*
- * A round has ended. heaviest: weight of the heaviest who wanted to send (0: nobody did). used: by him
- * (of several, the most). is_short: he wanted more than his turn. So turns are no longer than what he can
- * use who is to have most of it: a channel gives only so many short frames in a round.
- */
-void sched_round(struct sched *sched, unsigned int heaviest, uint64_t used, bool is_short);
 
 /* The uplink is full: it waits, at the end of the line. No-op when it does already. */
 void sched_block(struct sched *sched, struct sched_entry *entry);

@@ -12,7 +12,7 @@ static void a_turn_is_as_long_as_the_weight_says(void **state)
 {
 	(void)state;
 	struct sched_entry heavy, light;
-	struct sched sched = { .heaviest = 100, .quantum = SCHED_QUANTUM };
+	struct sched sched = { .heaviest = 100 };
 	unsigned int frames[2] = { 0 };
 
 	sched_entry_init(&heavy, 100);
@@ -33,7 +33,7 @@ static void a_turn_is_as_long_as_the_weight_says(void **state)
 static void an_unused_turn_is_not_kept(void **state)
 {
 	(void)state;
-	struct sched sched = { .heaviest = 100, .quantum = SCHED_QUANTUM };
+	struct sched sched = { .heaviest = 100 };
 	struct sched_entry entry;
 
 	sched_entry_init(&entry, 100);
@@ -49,7 +49,7 @@ static void an_unused_turn_is_not_kept(void **state)
 static void what_was_spent_too_much_is_owed(void **state)
 {
 	(void)state;
-	struct sched sched = { .heaviest = 100, .quantum = SCHED_QUANTUM };
+	struct sched sched = { .heaviest = 100 };
 	struct sched_entry entry;
 	int64_t turns;
 
@@ -68,25 +68,6 @@ static void what_was_spent_too_much_is_owed(void **state)
 	sched.heaviest = SCHED_WEIGHT_MAX;
 	sched_turn(&sched, &entry, 1000000);
 	assert_true(sched_may_send(&entry));
-}
-
-static void a_turn_is_no_longer_than_what_the_heaviest_uses(void **state)
-{
-	(void)state;
-	struct sched sched;
-
-	sched_init(&sched);
-	sched_round(&sched, 90, 20000, false);
-	assert_int_equal(sched.quantum, 20000);
-	sched_round(&sched, 0, 0, false); /* nobody has sent */
-	assert_int_equal(sched.quantum, 20000);
-	sched_round(&sched, 90, 20000, true);
-	assert_int_equal(sched.quantum, 40000);
-	sched_round(&sched, 90, 40000, true);
-	assert_int_equal(sched.quantum, SCHED_QUANTUM);
-	sched_round(&sched, 90, 1, false);
-	assert_int_equal(sched.quantum, SCHED_QUANTUM_MIN);
-	assert_int_equal(sched.heaviest, 90);
 }
 
 static void weights_out_of_range_are_taken_for_the_nearest(void **state)
@@ -152,7 +133,6 @@ int main(void)
 		cmocka_unit_test(a_turn_is_as_long_as_the_weight_says),
 		cmocka_unit_test(an_unused_turn_is_not_kept),
 		cmocka_unit_test(what_was_spent_too_much_is_owed),
-		cmocka_unit_test(a_turn_is_no_longer_than_what_the_heaviest_uses),
 		cmocka_unit_test(weights_out_of_range_are_taken_for_the_nearest),
 		cmocka_unit_test(a_full_uplink_is_shared_by_weight),
 		cmocka_unit_test(who_waits_longest_goes_first_among_equals),
