@@ -34,13 +34,18 @@ const struct switch_verb switch_verbs[] = {
 	  "Changes the switch itself:\n"
 	  "  kind=external|internal|private   mtu=N   ports=auto|fixed\n"
 	  "  host-port=TAP|none               the host's own port\n"
+	  "  host-vlan=VLAN                   its VLAN: none | access:10 | trunk:0,10-20 | "
+	  "private:…\n"
 	  "  team=standby|hash                how several uplinks are used\n"
 	  "  age=SECONDS                      of addresses that are silent\n"
 	  "  querier=on|off                   asks for multicast groups when nobody does\n"
-	  "  threads=N                        core threads; from the next upgrade on\n",
+	  "  threads=N                        core threads, 0: as many as processors less one; "
+	  "with\n"
+	  "                                   create, later with upgrade\n",
 	  .is_quiet = true },
-	{ "upgrade", "",
-	  "Starts the program anew, from the file that is there now, while partitions run.\n"
+	{ "upgrade", "[threads=N]",
+	  "Starts the program anew, from the file that is there now, while partitions run,\n"
+	  "with so many core threads.\n"
 	  "What the switch has learned is kept; guests see a pause of some 10 ms.\n",
 	  .is_quiet = true },
 	{ "stop", "", "Ends the switch. Its configuration stays: see start.\n", .is_quiet = true },

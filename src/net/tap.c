@@ -165,7 +165,8 @@ bool net_tap_is_name(const char *name)
 	       strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
 }
 
-int net_tap_open(const char *name, unsigned int queues, int *ret_fds, struct diag *reterr)
+static int open_queues(const char *name, unsigned int queues, bool may_grow, int *ret_fds,
+		       struct diag *reterr)
 {
 	int fds[NET_TAP_QUEUES_MAX], err = 0;
 	unsigned int n;
@@ -186,7 +187,8 @@ int net_tap_open(const char *name, unsigned int queues, int *ret_fds, struct dia
 				       name, strerror(errno));
 			break;
 		}
-		err = attach_one(fds[n], name, queues);
+		err = may_grow ? set_iff(fds[n], name, (short)(FLAGS | IFF_MULTI_QUEUE)) : -EINVAL;
+		err = err == -EINVAL ? attach_one(fds[n], name, queues) : err;
 		if (err) {
 			err = say_why(name, queues, err, reterr);
 		}
@@ -199,6 +201,16 @@ int net_tap_open(const char *name, unsigned int queues, int *ret_fds, struct dia
 	}
 	memcpy(ret_fds, fds, queues * sizeof(int));
 	return 0;
+}
+
+int net_tap_open(const char *name, unsigned int queues, int *ret_fds, struct diag *reterr)
+{
+	return open_queues(name, queues, false, ret_fds, reterr);
+}
+
+int net_tap_open_growing(const char *name, unsigned int queues, int *ret_fds, struct diag *reterr)
+{
+	return open_queues(name, queues, true, ret_fds, reterr);
 }
 
 /* ---- life ---- */

@@ -35,6 +35,13 @@ struct net_tap_config {
 MUST_CHECK int net_tap_open(const char *name, unsigned int queues, int *ret_fds,
 			    struct diag *reterr);
 
+/*
+ * The same, so that more queues can come later, by the same call: also a device that is made for one can
+ * have several. One that was made with a single one by somebody else is taken as it is.
+ */
+MUST_CHECK int net_tap_open_growing(const char *name, unsigned int queues, int *ret_fds,
+				    struct diag *reterr);
+
 /* Whether an interface may have this name. */
 bool net_tap_is_name(const char *name);
 

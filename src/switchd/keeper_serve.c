@@ -160,6 +160,25 @@ static void set_up(const char *name)
 	}
 }
 
+/*
+ * As many queues as the process that asks has cores, of the device that is there: closed and opened again it
+ * would be another one, without its addresses.
+ */
+static int fit_tap(struct keeper_tap *tap, unsigned int count, struct diag *reterr)
+{
+	int err = 0;
+
+	while (tap->count > count) {
+		close(tap->fds[--tap->count]);
+	}
+	if (tap->count < count) {
+		err = net_tap_open_growing(tap->name, count - tap->count, tap->fds + tap->count,
+					   reterr);
+		tap->count = err ? tap->count : count;
+	}
+	return err;
+}
+
 static int open_tap(struct keeper *keeper, const struct keeper_message *request,
 		    struct answer *answer)
 {
@@ -169,17 +188,18 @@ static int open_tap(struct keeper *keeper, const struct keeper_message *request,
 	if (err) {
 		return err;
 	}
-	if (tap && tap->count != request->count) {
-		close_tap(tap);
-		tap = NULL;
-	}
-	if (!tap) {
+	if (tap) {
+		err = fit_tap(tap, request->count, &answer->diag);
+	} else {
 		tap = find_tap(keeper, "");
-		err = tap ? net_tap_open(request->name, request->count, tap->fds, &answer->diag)
+		err = tap ? net_tap_open_growing(request->name, request->count, tap->fds,
+						 &answer->diag)
 			  : diag_set(&answer->diag, -ENOSPC, "too many TAPs");
-		if (err) {
-			return err;
-		}
+	}
+	if (err) {
+		return err;
+	}
+	if (!tap->name[0]) {
 		snprintf(tap->name, sizeof(tap->name), "%s", request->name);
 		tap->count = request->count;
 		set_up(tap->name);

@@ -387,7 +387,8 @@ static int set_uplink(struct change *change)
 /* ---- the verbs ---------------------------------------------------------------------------------- */
 
 const struct sw_change_verb sw_change_verbs[] = {
-	{ "set", "changes the switch itself: kind, mtu, ports, host-port, team, age, querier" },
+	{ "set",
+	  "changes the switch itself: kind, mtu, ports, host-port, host-vlan, team, age, querier" },
 	{ "port add", "adds a port: name=, and its properties" },
 	{ "port set", "changes properties of a port: port=" },
 	{ "port remove", "removes a port: port=" },

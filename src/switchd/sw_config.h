@@ -52,6 +52,7 @@ struct sw_settings {
 	uint32_t threads;                /* core loops; 0: processors - 1 */
 	uint32_t age_s;                  /* of learned addresses */
 	char host_port[SW_IFNAME_BYTES]; /* the TAP that is the host's own port; "": none */
+	struct sw_vlan host_vlan;        /* its VLAN */
 };
 
 struct sw_nat {

@@ -326,6 +326,11 @@ static int add_mirrors(const struct sw_config *config, struct policy *policy, st
 
 static void add_private_vlans(const struct sw_config *config, struct policy *policy)
 {
+	const struct sw_vlan *host = &config->settings.host_vlan;
+
+	if (config->settings.host_port[0] && host->secondary) {
+		policy->vlans.primary[host->secondary] = host->id;
+	}
 	for (unsigned int i = 0; i < config->lists[SW_LIST_PORTS].count; i++) {
 		struct sw_port whole;
 
@@ -351,6 +356,7 @@ static int add_all(const struct sw_config *config, const struct sw_policy_facts 
 	if (!err && config->settings.host_port[0]) {
 		err = add_wire(config, SW_HOST_NAME, SW_PORT_HOST, PORT_HOST, facts, policy,
 			       reterr);
+		add_vlan(&config->settings.host_vlan, &policy->ports[SW_PORT_HOST].vlan);
 	}
 	if (!err && config->nat.on) {
 		err = add_wire(config, SW_NAT_NAME, SW_PORT_NAT, PORT_NAT, facts, policy, reterr);

@@ -29,6 +29,7 @@ static const struct sw_key settings_keys[] = {
 	{ "threads", SW_NUMBER, AT(threads), 0, SW_CORES_MAX },
 	{ "ports", SW_WORD, AT(ports), .words = ports_modes },
 	{ "host-port", SW_IFNAME, AT(host_port) },
+	{ "host-vlan", SW_VLAN, AT(host_vlan) },
 	{ "team", SW_WORD, AT(team), .words = team_modes },
 	{ "age", SW_NUMBER, AT(age_s), 10, 1000000 },
 	{ "querier", SW_SWITCH, AT(querier) },

@@ -29,6 +29,25 @@ static void describe_ports(const struct sw *sw, json_t *result)
 	}
 }
 
+/*
+ * Threads begin before the process gives its rights up, and none can be made afterwards; every core has
+ * rings to every other. So another process has to be made: that is said openly.
+ */
+static int refuse_threads(const struct sw *sw, struct sw_config *changed, struct diag *reterr)
+{
+	uint32_t wanted;
+
+	if (!changed || changed->settings.threads == sw->config->settings.threads) {
+		return 0;
+	}
+	wanted = changed->settings.threads;
+	sw_config_destroy(changed);
+	return diag_set(reterr, -EBUSY,
+			"threads=%u: a process that runs keeps its %u threads: say tabique switch "
+			"upgrade %s threads=%u, which replaces it in some 10 ms",
+			wanted, sw->loop_count, sw->config->name, wanted);
+}
+
 static void on_change(void *ctx, const struct json_t *request, struct rpc_reply *reply)
 {
 	struct sw *sw = ctx;
@@ -39,6 +58,7 @@ static void on_change(void *ctx, const struct json_t *request, struct rpc_reply 
 	int err = sw->ending == SW_END_NONE ? 0 : diag_set(&diag, -EBUSY, "the switch ends");
 
 	err = err ? err : sw_change(sw->config, verb, request, &changed, &result, &diag);
+	err = err ? err : refuse_threads(sw, changed, &diag);
 	if (!err && changed) {
 		err = sw_apply(sw, changed, &diag);
 		if (!err && sw->config->nat.on != sw->has_sockets) {
@@ -198,10 +218,30 @@ static void on_acl_zero(void *ctx, const struct json_t *request, struct rpc_repl
 
 /* ---- ends --------------------------------------------------------------------------------------- */
 
+/* threads= of an upgrade: into the configuration, for the next process. */
+static int set_threads(struct sw *sw, json_t *threads, struct diag *reterr)
+{
+	json_t *request = json_pack("{s:O}", "threads", threads), *result = NULL;
+	struct sw_config *changed = NULL;
+	int err = request ? sw_change(sw->config, "set", request, &changed, &result, reterr)
+			  : diag_set(reterr, -ENOMEM, "no memory");
+
+	json_decref(request);
+	json_decref(result);
+	return err ? err : sw_apply(sw, changed, reterr);
+}
+
 static void on_upgrade(void *ctx, const struct json_t *request, struct rpc_reply *reply)
 {
-	(void)request;
-	sw_end(ctx, SW_END_UPGRADE, reply);
+	struct sw *sw = ctx;
+	json_t *threads = json_object_get(request, "threads");
+	struct diag diag;
+
+	if (threads && sw->ending == SW_END_NONE && set_threads(sw, threads, &diag)) {
+		rpc_reply_error(reply, "%s", diag.text);
+		return;
+	}
+	sw_end(sw, SW_END_UPGRADE, reply);
 }
 
 static void on_stop(void *ctx, const struct json_t *request, struct rpc_reply *reply)
@@ -225,7 +265,7 @@ static const struct rpc_verb lookers[] = {
 	{ "nat show", "address translation: settings, whether it runs, counters", on_nat_show },
 	{ "nat leases", "which client has which address", on_nat_leases },
 	{ "ext list", "extensions: connected or configured, and how they do", on_ext_list },
-	{ "upgrade", "starts the program anew, from its file", on_upgrade },
+	{ "upgrade", "starts the program anew, from its file: threads=", on_upgrade },
 	{ "stop", "ends the switch; its configuration stays", on_stop },
 };
 

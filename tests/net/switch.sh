@@ -88,6 +88,37 @@ sleep 0.5
 [ "$before" != "$(data_pid)" ] || bad "no new process after an upgrade"
 sw fdb show sw0 | grep -q up0 || bad "an upgrade forgot what was learned"
 
+# ---- other threads: another process, and the same TAP with its address ----
+refused "upgrade sw0 threads=1" sw set sw0 threads=1
+must sw set sw0 threads=2
+for threads in 1 3 2; do
+	must sw upgrade sw0 threads=$threads
+	talks 5 || bad "nothing passes with $threads threads"
+	sw show sw0 | grep -q "^cores: $threads" || bad "not $threads cores: $(sw show sw0 | grep cores)"
+done
+refused "from 0 to 16" sw upgrade sw0 threads=99
+must talks
+
+# ---- the host's port in a VLAN: what leaves by the uplink has its tag ----
+ip -n "$there" link add link br0 name vlan20 type vlan id 20 || bad "no VLAN"
+ip -n "$there" addr add 10.78.0.1/24 dev vlan20
+ip -n "$there" link set vlan20 up
+ip -n "$here" addr add 10.78.0.2/24 dev host0
+ip netns exec "$here" timeout 900 python3 "$traffic" serve 10.78.0.2 &
+servers+=($!)
+tagged() { on_there python3 "$traffic" alive 10.78.0.2 "$1"; }
+tagged 1 && bad "an untagged port has a VLAN"
+must sw set sw0 host-vlan=access:20
+tagged 5 || bad "nothing passes in the host port's VLAN"
+talks 1 && bad "the host's port has two VLANs"
+must sw set sw0 host-vlan=trunk:20,30
+tagged 5 || bad "nothing passes in the native VLAN"
+refused "host-vlan" sw set sw0 host-vlan=access:4095
+must sw set sw0 host-vlan=none
+must talks 5
+ip -n "$here" addr del 10.78.0.2/24 dev host0
+ip -n "$there" link del vlan20
+
 # ---- killed, again and again, under traffic ----
 on_there python3 "$traffic" udp 10.77.0.2 $((kills * 3 / 2 + 2)) >"$dir/udp" &
 load=$!
