@@ -95,7 +95,7 @@ static void one(struct pair *pair, const uint8_t *at, uint32_t bytes)
 			mend_sum(&frame, payload, length);
 		}
 		(void)mcast_snoop(pair->here, &frame, payload, length, &policy, pair->now_s, &news);
-		check(news.count <= MCAST_NEWS_MAX);
+		check(news.count <= MCAST_NEWS_MAX && news.left_count <= news.count);
 		for (unsigned int i = 0; i < news.count; i++) {
 			(void)mcast_apply(pair->there, &news.news[i], pair->now_s);
 		}
@@ -103,6 +103,8 @@ static void one(struct pair *pair, const uint8_t *at, uint32_t bytes)
 	if (mcast_ports(pair->here, &frame, &ports)) {
 		check(frame.key.ip_version != 0);
 	}
+	check(!mcast_is_ours(pair->here, frame.fid, false) ||
+	      !mcast_has_other(pair->here, frame.fid, false));
 	(void)mcast_routers(pair->here, frame.fid, frame.key.ip_version == 6, &ports);
 }
 
@@ -141,6 +143,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		mcast_destroy(pair.here);
 		return 0;
 	}
+	for (int is_v6 = 0; is_v6 < 2; is_v6++) {
+		const struct mcast_news ours = { .kind = MCAST_OURS, .is_v6 = is_v6 };
+
+		(void)mcast_apply(pair.here, &ours, pair.now_s);
+		(void)mcast_apply(pair.there, &ours, pair.now_s);
+	}
+	mcast_set_address(pair.here, &(struct vframe_ip){ 0xfe80000000000000, 1ULL << 60 });
 	for (unsigned int step = 0; size >= 4 && step < STEPS_MAX; step++) {
 		uint32_t bytes = 4 + bytes_le16(data + 2) % FRAME_BYTES_MAX;
 

@@ -38,7 +38,7 @@ const struct switch_verb switch_verbs[] = {
 	  "private:…\n"
 	  "  team=standby|hash                how several uplinks are used\n"
 	  "  age=SECONDS                      of addresses that are silent\n"
-	  "  querier=on|off                   asks for multicast groups when nobody does\n"
+	  "  querier=on|off                   asks for multicast groups when nobody does (off)\n"
 	  "  threads=N                        core threads, 0: as many as processors less one; "
 	  "with\n"
 	  "                                   create, later with upgrade\n",

@@ -341,6 +341,24 @@ static void add_private_vlans(const struct sw_config *config, struct policy *pol
 	}
 }
 
+/*
+ * The switch asks for groups from an address that nobody else has, and the next process has, too: other
+ * switches and queriers see one that goes on.
+ */
+static void add_querier(const struct sw_config *config, struct policy *policy)
+{
+	uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
+
+	for (const char *at = config->name; *at; at++) {
+		hash = (hash ^ (uint8_t)*at) * 0x100000001b3;
+	}
+	policy->querier = config->settings.querier;
+	policy->querier_mac[0] = 2;
+	for (unsigned int i = 1; i < NET_MAC_BYTES; i++) {
+		policy->querier_mac[i] = (uint8_t)(hash >> (8 * i));
+	}
+}
+
 static int add_all(const struct sw_config *config, const struct sw_policy_facts *facts,
 		   struct policy *policy, struct diag *reterr)
 {
@@ -348,6 +366,7 @@ static int add_all(const struct sw_config *config, const struct sw_policy_facts 
 
 	policy->mtu = config->settings.mtu;
 	policy->fdb_age_s = config->settings.age_s;
+	add_querier(config, policy);
 	policy->ext = facts->ext;
 	policy->ext_ctx = facts->ext_ctx;
 	for (unsigned int i = 0; !err && i < config->lists[SW_LIST_PORTS].count; i++) {

@@ -131,6 +131,7 @@ static void on_second(struct loop_timer *timer)
 		fdb_buckets(core->fdb) / CORE_AGE_SECONDS + 1, NULL, NULL);
 	mcast_age(core->mcast, core->now_s);
 	(void)flow_age(core->flows, core->now_s, FLOWS_MAX / CORE_AGE_SECONDS);
+	core_ask(core, core->now_s);
 	loop_timer_arm(&core->second, SECOND_NS);
 }
 
@@ -454,12 +455,24 @@ static void update_team(struct core *core)
 	}
 }
 
+static void adopt_querier(struct core *core, const struct policy *policy)
+{
+	const struct vframe_ip address = querier_address(policy->querier_mac);
+
+	mcast_set_address(core->mcast, &address);
+	if (core->index == 0) {
+		querier_set(&core->querier, policy->querier_vlans, policy->querier_vlan_count,
+			    core->now_s);
+	}
+}
+
 void core_adopt(struct core *core, const struct policy *policy, struct core_rules *rules)
 {
 	core->policy = policy;
 	for (unsigned int i = 0; i < VSWITCH_PORTS_MAX; i++) {
 		adopt_port(core, policy, rules, (uint16_t)i);
 	}
+	adopt_querier(core, policy);
 	core->team = policy->team;
 	update_team(core);
 	list_for_each (it, &core->ends) {

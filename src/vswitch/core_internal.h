@@ -4,6 +4,7 @@
  *
  *   port_guest.c ─┐                                          ┌─ deliver.c: offloads ─► lane.c: to a guest
  *   port_wire.c  ─┴─► pipeline.c: 1 to 8 ─► turn.c: 9 to 12 ─┘                        of another core's
+ *                        ask.c: its own questions about groups
  *                        core.c: life, adoption, the round's end      exchange.c: between cores
  *
  *   owner   the switch   thread  the core's loop, unless it says otherwise
@@ -173,7 +174,9 @@ struct core {
 	counter_u64 drops[VSWITCH_PORTS_MAX][DROP_CAUSE_COUNT];
 	struct port_slow slow[VSWITCH_PORTS_MAX];
 	struct vframe batch[PIPELINE_CHUNK];
-	struct vframe single; /* handed or resumed */
+	struct vframe single;   /* handed or resumed */
+	struct vframe asked;    /* a question of our own */
+	struct querier querier; /* the first core's */
 	struct vframe peeked;
 	struct iovec iov[NET_IOV_MAX + 2]; /* of a frame that came without room for its head */
 	struct mcast_news_list heard;
@@ -263,6 +266,13 @@ static inline void core_drop(struct core *core, unsigned int port, enum drop_cau
 {
 	counter_add(&core->drops[port][cause], 1);
 }
+
+/* ---- ask.c ---- */
+
+/* Asks in each VLAN where it is time. The first core's. */
+void core_ask(struct core *core, uint32_t now_s);
+/* What core->heard says was left is asked about at the port that the frame came in on. */
+void core_ask_left(struct core *core, const struct vframe *frame);
 
 /* ---- exchange.c ---- */
 

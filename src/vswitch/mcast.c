@@ -274,7 +274,7 @@ struct mcast_net *mcast_net_get(struct mcast *mcast, uint16_t vlan, bool is_v6)
 
 static void put_net(struct mcast *mcast, struct mcast_net *net)
 {
-	if (!net->has_querier && port_set_is_empty(&net->routers)) {
+	if (!net->has_querier && !net->has_other && port_set_is_empty(&net->routers)) {
 		mcast->net_of[net->is_v6][net->vlan] = 0;
 		*net = (struct mcast_net){ 0 };
 	}
@@ -327,6 +327,7 @@ static bool take_router(struct mcast *mcast, const struct mcast_news *news, uint
 		/* Unknown routers must not be cut off: nothing is pruned here any more. */
 		net->is_pruning = false;
 		net->has_querier = false;
+		net->is_ours = false;
 		put_net(mcast, net);
 		return false;
 	}
@@ -355,6 +356,37 @@ static bool take_querier(struct mcast *mcast, const struct mcast_news *news, uin
 	return is_new;
 }
 
+static bool take_ours(struct mcast *mcast, const struct mcast_news *news, uint32_t now_s)
+{
+	bool is_new = take_querier(mcast, news, now_s);
+	struct mcast_net *net = mcast_net_get(mcast, news->vlan, news->is_v6);
+
+	if (!net) {
+		return false;
+	}
+	if (net->has_other) {
+		return is_new; /* who asked had not heard of it yet */
+	}
+	is_new |= !net->is_ours;
+	net->is_ours = true;
+	return is_new;
+}
+
+static bool take_other(struct mcast *mcast, const struct mcast_news *news, uint32_t now_s)
+{
+	struct mcast_net *net = mcast_net_get(mcast, news->vlan, news->is_v6);
+	bool is_new;
+
+	if (!net) {
+		return false;
+	}
+	is_new = !net->has_other || net->other_until_s - now_s + MCAST_TELL_S <= MCAST_OTHER_S;
+	net->is_ours = false;
+	net->has_other = true;
+	net->other_until_s = now_s + MCAST_OTHER_S;
+	return is_new;
+}
+
 /* ---- all together ------------------------------------------------------------------------------ */
 
 bool mcast_take(struct mcast *mcast, const struct mcast_news *news, uint32_t now_s)
@@ -370,6 +402,10 @@ bool mcast_take(struct mcast *mcast, const struct mcast_news *news, uint32_t now
 		return take_router(mcast, news, now_s);
 	case MCAST_QUERIER:
 		return take_querier(mcast, news, now_s);
+	case MCAST_OURS:
+		return take_ours(mcast, news, now_s);
+	case MCAST_OTHER:
+		return take_other(mcast, news, now_s);
 	default:
 		return false;
 	}
@@ -385,6 +421,25 @@ static const struct mcast_net *find_net(const struct mcast *mcast, uint16_t vlan
 	uint16_t index = mcast->net_of[is_v6][vlan & 0xfff];
 
 	return index ? &mcast->nets[index - 1] : NULL;
+}
+
+void mcast_set_address(struct mcast *mcast, const struct vframe_ip *address)
+{
+	mcast->address = *address;
+}
+
+bool mcast_is_ours(const struct mcast *mcast, uint16_t vlan, bool is_v6)
+{
+	const struct mcast_net *net = find_net(mcast, vlan, is_v6);
+
+	return net && net->is_ours;
+}
+
+bool mcast_has_other(const struct mcast *mcast, uint16_t vlan, bool is_v6)
+{
+	const struct mcast_net *net = find_net(mcast, vlan, is_v6);
+
+	return net && net->has_other;
 }
 
 bool mcast_ports(const struct mcast *mcast, const struct vframe *frame, port_set *ret)
@@ -459,11 +514,15 @@ void mcast_age(struct mcast *mcast, uint32_t now_s)
 		if (!net->is_used) {
 			continue;
 		}
+		if (net->has_other && mcast_is_over(net->other_until_s, now_s)) {
+			net->has_other = false;
+		}
 		if (!net->has_querier) {
 			put_net(mcast, net);
 		} else if (mcast_is_over(net->querier_until_s, now_s)) {
 			net->has_querier = false;
 			net->is_pruning = false;
+			net->is_ours = false;
 			put_net(mcast, net);
 		} else if (!net->is_pruning && mcast_is_over(net->prune_at_s, now_s)) {
 			net->is_pruning = true;

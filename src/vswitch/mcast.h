@@ -16,6 +16,9 @@
  * A port leaves MCAST_LAST_MEMBER_S after its leave, unless somebody there reports meanwhile; or at
  * once (fast leave: one host per port). Reports are never suppressed or answered here.
  *
+ * Where the switch itself asks (querier.h, MCAST_OURS), this stands beside a querier that is heard, and
+ * ends when one with a better claim is: any with an IPv4 address, or with a lower link-local one.
+ *
  * `vlan` is a frame's fid: of a private VLAN, the primary.
  *
  *   owner   the core   thread  its loop; time is handed in (seconds of a monotonic clock, any start)
@@ -38,7 +41,9 @@
 #define MCAST_NEWS_MAX          192U  /* records of one report that are looked at: a full frame's */
 #define MCAST_MEMBER_S          260U
 #define MCAST_ROUTER_S          260U
-#define MCAST_GRACE_S           12U /* all have answered a new querier: pruning begins */
+#define MCAST_OTHER_S           255U /* twice a querier's interval and half its time to answer */
+#define MCAST_LEFT_MAX          8U   /* groups left by one report that are asked about one by one */
+#define MCAST_GRACE_S           12U  /* all have answered a new querier: pruning begins */
 #define MCAST_LAST_MEMBER_S     2U
 #define MCAST_TELL_S            10U /* a membership that goes on is told again this often at most */
 /* How much of a message is worth copying out for mcast_snoop(). */
@@ -52,6 +57,8 @@ enum mcast_news_kind {
 	MCAST_ROUTER,  /* there is a router behind port */
 	MCAST_QUERIER, /* and it asks: reports can be expected in this VLAN */
 	MCAST_ASKED, /* the querier asks about one group: who is leaving has `seconds` to say no */
+	MCAST_OURS,  /* this switch has asked: reports can be expected */
+	MCAST_OTHER, /* a querier with a better claim than ours is there */
 };
 
 /* A change; 16 bytes. Made by mcast_snoop() only, and taken by mcast_apply(). */
@@ -67,6 +74,9 @@ struct mcast_news {
 struct mcast_news_list {
 	unsigned int count;
 	struct mcast_news news[MCAST_NEWS_MAX];
+	/* Groups that somebody was in and leaves by and by; more than MCAST_LEFT_MAX: only how many. */
+	unsigned int left_count;
+	struct vframe_ip left[MCAST_LEFT_MAX];
 };
 
 /* What a port may. */
@@ -87,6 +97,13 @@ enum mcast_where {
 MUST_CHECK int mcast_create(uint64_t secret, struct mcast **ret);
 /* NULL is fine. */
 void mcast_destroy(struct mcast *mcast);
+
+/* The address that our own MLD queries come from, for the election. */
+void mcast_set_address(struct mcast *mcast, const struct vframe_ip *address);
+
+/* Whether the querier of a VLAN is this switch; and whether there is one that it keeps silent for. */
+bool mcast_is_ours(const struct mcast *mcast, uint16_t vlan, bool is_v6);
+bool mcast_has_other(const struct mcast *mcast, uint16_t vlan, bool is_v6);
 
 /* Whether the frame may be about groups: then mcast_snoop() is to see it. Cheap. */
 static inline bool mcast_is_snoopable(const struct vframe *frame)

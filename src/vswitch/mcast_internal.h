@@ -19,8 +19,10 @@ struct mcast_net {
 	bool is_used, has_querier;
 	bool is_pruning; /* MCAST_GRACE_S after the querier was first heard: everybody has reported */
 	bool is_v6;
+	bool is_ours;   /* this switch asks */
+	bool has_other; /* until other_until_s: a querier with a better claim */
 	uint16_t vlan;
-	uint32_t querier_until_s, prune_at_s;
+	uint32_t querier_until_s, prune_at_s, other_until_s;
 	port_set routers;
 };
 
@@ -46,6 +48,7 @@ struct mcast_member {
 
 struct mcast {
 	uint64_t secret;
+	struct vframe_ip address; /* of our own MLD queries; zeroes: it is not known */
 	struct mcast_counters counters;
 	uint32_t router_count;
 	uint16_t free_group, free_member;

@@ -37,7 +37,8 @@ struct snoop {
 	struct mcast_news_list *news;
 };
 
-static void say(struct snoop *s, enum mcast_news_kind kind, const uint8_t *mac, uint32_t seconds)
+/* Whether it was something new. */
+static bool say(struct snoop *s, enum mcast_news_kind kind, const uint8_t *mac, uint32_t seconds)
 {
 	struct mcast_news news = {
 		.kind = (uint8_t)kind,
@@ -51,9 +52,11 @@ static void say(struct snoop *s, enum mcast_news_kind kind, const uint8_t *mac, 
 	if (mac) {
 		memcpy(news.mac, mac, NET_MAC_BYTES);
 	}
-	if (s->news->count < MCAST_NEWS_MAX && mcast_take(s->mcast, &news, s->now_s)) {
-		s->news->news[s->news->count++] = news;
+	if (s->news->count >= MCAST_NEWS_MAX || !mcast_take(s->mcast, &news, s->now_s)) {
+		return false;
 	}
+	s->news->news[s->news->count++] = news;
+	return true;
 }
 
 /* The Ethernet address of a group; false: none, or one that is never pruned. */
@@ -85,8 +88,16 @@ static void join(struct snoop *s, const uint8_t *group)
 	uint8_t mac[NET_MAC_BYTES];
 
 	if (group_mac(s, group, mac)) {
-		say(s, MCAST_JOIN, mac, 0);
+		(void)say(s, MCAST_JOIN, mac, 0);
 	}
+}
+
+static struct vframe_ip group_ip(const struct snoop *s, const uint8_t *group)
+{
+	if (s->is_v6) {
+		return (struct vframe_ip){ bytes_be64(group), bytes_be64(group + 8) };
+	}
+	return (struct vframe_ip){ 0, 0xffff00000000ULL | bytes_be32(group) };
 }
 
 static void leave(struct snoop *s, const uint8_t *group)
@@ -94,8 +105,13 @@ static void leave(struct snoop *s, const uint8_t *group)
 	uint8_t mac[NET_MAC_BYTES];
 
 	s->mcast->counters.leaves++;
-	if (group_mac(s, group, mac)) {
-		say(s, MCAST_LEAVE, mac, s->policy->fast_leave ? 0 : MCAST_LAST_MEMBER_S);
+	if (group_mac(s, group, mac) &&
+	    say(s, MCAST_LEAVE, mac, s->policy->fast_leave ? 0 : MCAST_LAST_MEMBER_S) &&
+	    !s->policy->fast_leave) {
+		if (s->news->left_count < MCAST_LEFT_MAX) {
+			s->news->left[s->news->left_count] = group_ip(s, group);
+		}
+		s->news->left_count++;
 	}
 }
 
@@ -153,6 +169,17 @@ static uint32_t unfold_code(uint32_t code, unsigned int bits)
 	return ((code & (one - 1)) | one) << ((code >> bits & 7U) + 3);
 }
 
+/* Whether who asks has a better claim than this switch, which has no IPv4 address. */
+static bool is_better(const struct snoop *s)
+{
+	const struct vframe_ip *from = &s->frame->key.ip_from, *own = &s->mcast->address;
+
+	if (!s->is_v6) {
+		return (from->lo & UINT32_MAX) != 0;
+	}
+	return from->hi != 0 && (from->hi < own->hi || (from->hi == own->hi && from->lo < own->lo));
+}
+
 static enum mcast_where snoop_query(struct snoop *s, const uint8_t *group, uint32_t answer_s)
 {
 	static const uint8_t nobody[16];
@@ -165,11 +192,15 @@ static enum mcast_where snoop_query(struct snoop *s, const uint8_t *group, uint3
 	/* A query from nobody is a snooping switch's, which is no router (RFC 4541, 2.1.1). */
 	if (s->is_v6 ? s->frame->key.ip_from.hi != 0
 		     : (s->frame->key.ip_from.lo & UINT32_MAX) != 0) {
-		say(s, MCAST_ROUTER, NULL, 0);
+		(void)say(s, MCAST_ROUTER, NULL, 0);
 	}
-	say(s, MCAST_QUERIER, NULL, 0);
+	(void)say(s, MCAST_QUERIER, NULL, 0);
+	if (is_better(s)) {
+		(void)say(s, MCAST_OTHER, NULL, 0);
+	}
 	if (memcmp(group, nobody, s->is_v6 ? 16 : 4) != 0 && group_mac(s, group, mac)) {
-		say(s, MCAST_ASKED, mac, answer_s < ANSWER_S_MAX ? answer_s + 1 : ANSWER_S_MAX);
+		(void)say(s, MCAST_ASKED, mac,
+			  answer_s < ANSWER_S_MAX ? answer_s + 1 : ANSWER_S_MAX);
 	}
 	return MCAST_TO_ALL;
 }
@@ -265,7 +296,7 @@ static enum mcast_where snoop_pim(struct snoop *s, const uint8_t *message, uint3
 	if (s->policy->is_host) {
 		return MCAST_NOWHERE;
 	}
-	say(s, MCAST_ROUTER, NULL, 0);
+	(void)say(s, MCAST_ROUTER, NULL, 0);
 	return MCAST_TO_ALL;
 }
 
@@ -283,7 +314,7 @@ enum mcast_where mcast_snoop(struct mcast *mcast, const struct vframe *frame,
 		.news = ret,
 	};
 
-	ret->count = 0;
+	ret->count = ret->left_count = 0;
 	if (!mcast_is_snoopable(frame) || (frame->key.flags & VKEY_FRAGMENT) ||
 	    frame->key.l4_offset == 0) {
 		return MCAST_BY_GROUP;

@@ -17,6 +17,7 @@ enum {
 	NET_STATE_ROUTER = 5, /* a group: */
 	ROUTER_STATE_PORT = 1,
 	ROUTER_STATE_LEFT_S = 2,
+	NET_STATE_OTHER_LEFT_S = 6, /* missing: no querier that ours keeps silent for */
 
 	MCAST_STATE_GROUP = 2, /* a group of these: */
 	GROUP_STATE_MAC = 1,
@@ -44,6 +45,9 @@ static void save_net(const struct mcast *mcast, uint32_t index, uint32_t now_s, 
 	if (net->has_querier) {
 		save_u32(save, NET_STATE_QUERIER_LEFT_S, left(net->querier_until_s, now_s));
 		save_u32(save, NET_STATE_IS_PRUNING, net->is_pruning);
+	}
+	if (net->has_other) {
+		save_u32(save, NET_STATE_OTHER_LEFT_S, left(net->other_until_s, now_s));
 	}
 	for (uint32_t i = 0; i < mcast->router_count; i++) {
 		if (mcast->routers[i].net == index) {
@@ -188,6 +192,15 @@ static void load_net(const struct loading *l, struct load *load)
 		case NET_STATE_IS_PRUNING:
 			if (load_u32(load, &f) && net && net->has_querier) {
 				net->is_pruning = true;
+			}
+			break;
+		case NET_STATE_OTHER_LEFT_S:
+			left_s = load_u32(load, &f);
+			if (left_s > MCAST_OTHER_S) {
+				load_fail(load);
+			} else if (net) {
+				net->has_other = true;
+				net->other_until_s = l->now_s + left_s;
 			}
 			break;
 		case NET_STATE_ROUTER:

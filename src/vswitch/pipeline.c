@@ -221,6 +221,24 @@ static void flood(struct core *core, struct vframe *frame)
 	counter_add(&core->counters.flooded, 1);
 }
 
+/* The switch itself asks for groups where this frame is. */
+static bool is_ours(const struct core *core, const struct vframe *frame)
+{
+	return core->policy->querier &&
+	       mcast_is_ours(core->mcast, frame->fid, frame->key.ip_version == 6);
+}
+
+/*
+ * Who asks from no address is no router to other switches, and hears of no reports that they keep from it:
+ * where the switch itself asks, its uplinks get everything, as ports with a router do.
+ */
+static void add_uplinks(const struct core *core, struct vframe *frame)
+{
+	if (is_ours(core, frame)) {
+		port_set_or(&frame->to, &core->policy->uplinks);
+	}
+}
+
 /* Messages about groups are listened to, and go where those who need them are. */
 static bool snoop(struct core *core, struct vframe *frame)
 {
@@ -232,22 +250,25 @@ static bool snoop(struct core *core, struct vframe *frame)
 		bytes = vframe_copy(frame, l4, core->payload,
 				    (uint32_t)num_min(end - l4, sizeof(core->payload)));
 	}
-	core->heard.count = 0;
+	core->heard.count = core->heard.left_count = 0;
 	where = mcast_snoop(core->mcast, frame, core->payload, bytes,
 			    &core->policy->ports[frame->from].mcast, core->now_s, &core->heard);
 	for (unsigned int i = 0; i < core->heard.count && core->cores > 1; i++) {
 		news.mcast = core->heard.news[i];
 		(void)core_tell(core, &news); /* it is told again with the next report */
 	}
+	core_ask_left(core, frame);
 	switch (where) {
 	case MCAST_TO_ALL:
 		flood(core, frame);
 		return true;
 	case MCAST_TO_ROUTERS:
 		if (!mcast_routers(core->mcast, frame->fid, frame->key.ip_version == 6,
-				   &frame->to)) {
+				   &frame->to) &&
+		    !is_ours(core, frame)) {
 			flood(core, frame);
 		}
+		add_uplinks(core, frame);
 		return true;
 	case MCAST_NOWHERE:
 		port_set_clear(&frame->to);
@@ -265,6 +286,7 @@ static void find_group(struct core *core, struct vframe *frame)
 	} else if (mcast_is_snoopable(frame) && snoop(core, frame)) {
 		port_set_and(&frame->to, &core->policy->used);
 	} else if (mcast_ports(core->mcast, frame, &frame->to)) {
+		add_uplinks(core, frame);
 		port_set_and(&frame->to, &core->policy->used);
 	} else {
 		flood(core, frame);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/fault.h"
+#include "proto/ether.h"
 
 int policy_create(struct policy **ret)
 {
@@ -120,6 +121,59 @@ static bool is_plain_out(const struct policy *policy, unsigned int index)
 	       !port_set_has(&policy->mirror.mirrored[true], index);
 }
 
+static bool is_uplink(const struct port_policy *port)
+{
+	return port->kind == PORT_UPLINK || port->kind == PORT_TEAM;
+}
+
+static void add_querier_vlan(struct policy *policy, uint16_t vlan)
+{
+	for (unsigned int i = 0; i < policy->querier_vlan_count; i++) {
+		if (policy->querier_vlans[i] == vlan) {
+			return;
+		}
+	}
+	if (policy->querier_vlan_count < QUERIER_VLANS_MAX) {
+		policy->querier_vlans[policy->querier_vlan_count++] = vlan;
+	}
+}
+
+static void find_querier_vlans(struct policy *policy, bool of_trunks)
+{
+	for (unsigned int i = 0; i < VSWITCH_PORTS_MAX; i++) {
+		const struct port_policy *port = &policy->ports[i];
+		bool is_trunk = port->vlan.mode == VLAN_TRUNK;
+
+		if (!port->is_used || is_uplink(port)) {
+			continue;
+		}
+		if (!of_trunks && (!is_trunk || port->vlan.id)) {
+			add_querier_vlan(policy, port->vlan.mode == VLAN_NONE ? 0 : port->vlan.id);
+		}
+		for (unsigned int vlan = 0; of_trunks && is_trunk && vlan <= ETHER_VLAN_MAX;
+		     vlan++) {
+			if (vlan_is_allowed(&port->vlan, (uint16_t)vlan)) {
+				add_querier_vlan(policy, (uint16_t)vlan);
+			}
+		}
+	}
+}
+
+static void seal_querier(struct policy *policy)
+{
+	port_set_clear(&policy->uplinks);
+	for (unsigned int i = 0; i < VSWITCH_PORTS_MAX; i++) {
+		if (port_set_has(&policy->used, i) && is_uplink(&policy->ports[i])) {
+			port_set_add(&policy->uplinks, i);
+		}
+	}
+	policy->querier_vlan_count = 0;
+	if (policy->querier && policy->snooping) {
+		find_querier_vlans(policy, false);
+		find_querier_vlans(policy, true);
+	}
+}
+
 void policy_seal(struct policy *policy)
 {
 	port_set_clear(&policy->used);
@@ -141,4 +195,5 @@ void policy_seal(struct policy *policy)
 		policy->ports[i].is_plain_in = is_plain_in(policy, i);
 		policy->ports[i].is_plain_out = is_plain_out(policy, i);
 	}
+	seal_querier(policy);
 }

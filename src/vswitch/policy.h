@@ -21,6 +21,7 @@
 #include "vswitch/guard.h"
 #include "vswitch/mcast.h"
 #include "vswitch/mirror.h"
+#include "vswitch/querier.h"
 #include "vswitch/sched.h"
 #include "vswitch/team.h"
 #include "vswitch/vlan.h"
@@ -81,7 +82,9 @@ struct policy {
 	uint32_t generation; /* vswitch_adopt() counts */
 	uint32_t mtu;        /* of IP; frames may be 14 bytes and a tag longer */
 	uint32_t fdb_age_s;
-	bool snooping;         /* IGMP, MLD; else multicasts are flooded */
+	bool snooping; /* IGMP, MLD; else multicasts are flooded */
+	bool querier;  /* and it asks for groups itself, from this address: */
+	uint8_t querier_mac[NET_MAC_BYTES];
 	bool has_team;         /* team.port is a port here, and team_member.uplink are ports here */
 	struct team team;      /* team_init() has filled it; links: at the time of adoption */
 	struct vlan_map vlans; /* of private VLANs */
@@ -91,7 +94,11 @@ struct policy {
 	struct port_policy ports[VSWITCH_PORTS_MAX];
 
 	/* policy_seal() fills: */
-	port_set used; /* those that frames go to: members of the team are not among them */
+	port_set used;    /* those that frames go to: members of the team are not among them */
+	port_set uplinks; /* of these: the uplink, or the team */
+	/* Where it asks: the VLANs of the other ports; those of trunks come last, as far as there is room. */
+	uint16_t querier_vlans[QUERIER_VLANS_MAX];
+	unsigned int querier_vlan_count; /* 0 unless querier and snooping */
 };
 
 /* A policy without ports: MTU 1500, ageing FDB_AGE_S, snooping. -ENOMEM. */

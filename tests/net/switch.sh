@@ -20,7 +20,11 @@ for i in 0 1; do
 	ip -n "$there" link set wire$i up master br0
 done
 ip -n "$there" link set br0 up
+# The host answers for its port's address there, and not at the uplinks itself.
+ip netns exec "$here" sysctl -qw net.ipv4.conf.all.arp_ignore=1
 ip -n "$there" addr add 10.77.0.1/24 dev br0
+ip -n "$there" addr add 239.129.2.3/32 dev br0 autojoin
+ip -n "$there" addr add ff0e::102:304/128 dev br0 autojoin nodad
 
 # ---- a switch, and what passes it ----
 must sw create sw0 kind=external uplink=up0 host-port=host0 threads=2
@@ -34,6 +38,13 @@ must on_there python3 "$traffic" tcp 10.77.0.2 20000000
 must on_here python3 "$traffic" tcp 10.77.0.1 20000000
 sw fdb show sw0 | grep -q up0 || bad "nothing was learned at up0"
 refused "runs already" on_here "$(dirname "$tabique")/tabique-switch" sw0
+
+# ---- each verb that --help names is one of the process's ----
+while read -r verb; do
+	# shellcheck disable=SC2086  # words are meant
+	case "$(sw $verb sw0 2>&1)" in *"There is no verb"*) bad "$verb is no verb" ;; esac
+done < <("$tabique" switch --help | sed -nE 's/^  ([a-z]+( [a-z]+)?) NAME.*/\1/p' |
+	grep -vxE 'create|delete|start|stop|list|upgrade|capture')
 
 # ---- its process has no rights ----
 pid=$(data_pid)
@@ -99,25 +110,32 @@ done
 refused "from 0 to 16" sw upgrade sw0 threads=99
 must talks
 
-# ---- the host's port in a VLAN: what leaves by the uplink has its tag ----
-ip -n "$there" link add link br0 name vlan20 type vlan id 20 || bad "no VLAN"
-ip -n "$there" addr add 10.78.0.1/24 dev vlan20
-ip -n "$there" link set vlan20 up
-ip -n "$here" addr add 10.78.0.2/24 dev host0
-ip netns exec "$here" timeout 900 python3 "$traffic" serve 10.78.0.2 &
-servers+=($!)
-tagged() { on_there python3 "$traffic" alive 10.78.0.2 "$1"; }
-tagged 1 && bad "an untagged port has a VLAN"
+# ---- the host's port in a VLAN: what leaves by the uplink has its tag, and so must what comes ----
+in_vlan() { on_there python3 "$traffic" arp br0 "$1" 10.77.0.1 10.77.0.2 "$2"; }
+in_vlan 0 5 || bad "nothing passes without a VLAN"
+in_vlan 20 1 && bad "an untagged port has a VLAN"
 must sw set sw0 host-vlan=access:20
-tagged 5 || bad "nothing passes in the host port's VLAN"
-talks 1 && bad "the host's port has two VLANs"
-must sw set sw0 host-vlan=trunk:20,30
-tagged 5 || bad "nothing passes in the native VLAN"
+in_vlan 20 5 || bad "nothing passes in the host port's VLAN"
+in_vlan 0 1 && bad "the host's port is in no VLAN, too"
+must sw set sw0 host-vlan=trunk:21,30
+in_vlan 21 5 || bad "nothing passes in the native VLAN"
+in_vlan 20 1 && bad "a VLAN that the trunk does not have passes"
 refused "host-vlan" sw set sw0 host-vlan=access:4095
 must sw set sw0 host-vlan=none
 must talks 5
-ip -n "$here" addr del 10.78.0.2/24 dev host0
-ip -n "$there" link del vlan20
+
+# ---- the switch asks for groups, and Linux answers for those that it has joined ----
+in_group() { sw groups sw0 | grep -q "$1 .*up0"; }
+in_group 01:00:5e:01:02:03 && bad "a group is known that nobody asked for"
+must sw set sw0 querier=on
+for ((i = 0; i < 100; i++)); do
+	in_group 01:00:5e:01:02:03 && in_group 33:33:01:02:03:04 && break
+	sleep 0.2
+done
+in_group 01:00:5e:01:02:03 || bad "nobody answers IGMP: $(sw groups sw0)"
+in_group 33:33:01:02:03:04 || bad "nobody answers MLD: $(sw groups sw0)"
+must sw set sw0 querier=off
+must talks 5
 
 # ---- killed, again and again, under traffic ----
 on_there python3 "$traffic" udp 10.77.0.2 $((kills * 3 / 2 + 2)) >"$dir/udp" &

@@ -9,6 +9,7 @@ alive ADDRESS SECONDS [PORT]   0 as soon as a datagram is answered, 1 if none is
 echo ADDRESS PORT        answers UDP datagrams there, until killed
 stream ADDRESS SECONDS   as tcp, so slowly that it takes so long
 starve INTERFACE COUNT   asks for leases from so many invented hardware addresses
+arp DEV VLAN OWN ADDRESS SECONDS   0 as soon as an ARP request in the VLAN is answered there
 """
 import hashlib
 import os
@@ -141,7 +142,54 @@ def starve(interface, count):
     return 0
 
 
+ETH_P_ALL = 3
+SOL_PACKET, PACKET_AUXDATA, VLAN_VALID = 263, 8, 0x10
+
+
+def frames(sock, end):
+    """Frames until then, each with its VLAN (0: none), which the kernel has taken out of it."""
+    sock.settimeout(0.1)
+    while time.monotonic() < end:
+        try:
+            data, extra, _, _ = sock.recvmsg(2048, 256)
+        except OSError:
+            yield None, 0
+            continue
+        vlan = 0
+        for level, kind, value in extra:
+            if level == SOL_PACKET and kind == PACKET_AUXDATA and len(value) >= 20:
+                status, _, _, _, _, tci, _ = struct.unpack("IIIHHHH", value[:20])
+                vlan = tci & 0xFFF if status & VLAN_VALID else 0
+        yield data, vlan
+
+
+def raw(dev):
+    sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
+    sock.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
+    sock.bind((dev, 0))
+    return sock
+
+
+def arp(dev, vlan, own, target, seconds):
+    sock = raw(dev)
+    mac = sock.getsockname()[4]
+    request = b"\xff" * 6 + mac + (struct.pack("!HH", 0x8100, vlan) if vlan else b"")
+    request += struct.pack("!HHHBBH", 0x0806, 1, 0x0800, 6, 4, 1)
+    request += mac + socket.inet_aton(own) + bytes(6) + socket.inet_aton(target) + bytes(18)
+    sent = 0.0
+    for data, got in frames(sock, time.monotonic() + seconds):
+        if time.monotonic() > sent + 0.2:
+            sock.send(request)
+            sent = time.monotonic()
+        if (data and got == vlan and data[12:14] == b"\x08\x06" and data[20:22] == b"\0\2"
+                and data[28:32] == socket.inet_aton(target)):
+            return 0
+    return 1
+
+
 def main(words):
+    if words[0] == "arp":
+        return arp(words[1], int(words[2]), words[3], words[4], float(words[5]))
     if words[0] == "serve":
         return serve(words[1])
     if words[0] == "tcp":

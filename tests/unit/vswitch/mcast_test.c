@@ -444,6 +444,7 @@ static void load_and_save_again_give_the_same_bytes(void **state)
 	load_init(&load, bytes, length);
 	mcast_load(mcast, &load, NULL, NULL, 7);
 	assert_int_equal(load_result(&load), 0);
+	assert_true(mcast_has_other(mcast, 5, false));
 	save_init(&second);
 	mcast_save(mcast, 7, &second);
 	assert_int_equal(save_finish(&second, &again, &again_length), 0);
@@ -455,6 +456,118 @@ static void load_and_save_again_give_the_same_bytes(void **state)
 	}
 	save_fini(&save);
 	save_fini(&second);
+}
+
+static void we_ask(bool is_v6)
+{
+	const struct mcast_news ours = { .kind = MCAST_OURS, .vlan = 5, .is_v6 = is_v6 };
+
+	(void)mcast_apply(mcast, &ours, now);
+	(void)mcast_apply(replica, &ours, now);
+}
+
+static void expect_querier(bool is_v6, bool is_ours, bool has_other)
+{
+	assert_int_equal(mcast_is_ours(mcast, 5, is_v6), is_ours);
+	assert_int_equal(mcast_is_ours(replica, 5, is_v6), is_ours);
+	assert_int_equal(mcast_has_other(mcast, 5, is_v6), has_other);
+	assert_int_equal(mcast_has_other(replica, 5, is_v6), has_other);
+}
+
+static void groups_are_pruned_where_the_switch_itself_asks(void **state)
+{
+	(void)state;
+	expect_querier(false, false, false);
+	we_ask(false);
+	expect_querier(false, true, false);
+	expect_querier(true, false, false);
+	assert_false(mcast_is_ours(mcast, 6, false));
+	assert_int_equal(igmp(1, IGMP_V2_REPORT, 0, GROUP), MCAST_TO_ROUTERS);
+	age(MCAST_GRACE_S);
+	goes_to(1, 1); /* nobody is taken for a router by that */
+	age(125 - MCAST_GRACE_S);
+	we_ask(false);
+	(void)igmp(1, IGMP_V2_REPORT, 0, GROUP);
+	age(200);
+	goes_to(1, 1);
+	age(MCAST_ROUTER_S - 200);
+	expect_querier(false, false, false);
+	goes_to(-1, -1);
+}
+
+static void any_ipv4_querier_with_an_address_is_better(void **state)
+{
+	uint8_t query[8] = { IGMP_QUERY, 100 };
+
+	(void)state;
+	we_ask(false);
+	/* another snooping switch's */
+	assert_int_equal(igmp_from(9, 0, query, 8), MCAST_TO_ALL);
+	expect_querier(false, true, false);
+	/* a host's is not believed */
+	policy.is_host = true;
+	assert_int_equal(igmp_from(1, HOST, query, 8), MCAST_NOWHERE);
+	expect_querier(false, true, false);
+	policy.is_host = false;
+	assert_int_equal(igmp_from(9, 0xdfffffff, query, 8), MCAST_TO_ALL);
+	expect_querier(false, false, true);
+	age(MCAST_OTHER_S - 1);
+	expect_querier(false, false, true);
+	assert_int_equal(igmp_from(9, HOST, query, 8), MCAST_TO_ALL);
+	age(MCAST_OTHER_S - 1);
+	expect_querier(false, false, true);
+	age(1);
+	expect_querier(false, false, false);
+}
+
+static void the_lower_link_local_address_is_better(void **state)
+{
+	struct vframe_ip own = LINK;
+
+	(void)state;
+	own.lo--;
+	mcast_set_address(mcast, &own);
+	we_ask(true);
+	assert_int_equal(mld(9, ICMPV6_MLD_QUERY, (struct vframe_ip){ 0, 0 }), MCAST_TO_ALL);
+	expect_querier(true, true, false);
+	own.lo += 2;
+	mcast_set_address(mcast, &own);
+	assert_int_equal(mld(9, ICMPV6_MLD_QUERY, (struct vframe_ip){ 0, 0 }), MCAST_TO_ALL);
+	expect_querier(true, false, true);
+	age(MCAST_OTHER_S);
+	expect_querier(true, false, false);
+}
+
+static void what_is_left_is_told_once_to_who_asks(void **state)
+{
+	uint8_t message[8 + 12 * 8] = { IGMP_V3_REPORT, [7] = 12 };
+
+	(void)state;
+	(void)igmp(1, IGMP_LEAVE, 0, GROUP);
+	assert_int_equal(news.left_count, 0); /* it was not in it */
+	(void)igmp(1, IGMP_V2_REPORT, 0, GROUP);
+	(void)igmp(1, IGMP_LEAVE, 0, GROUP);
+	assert_int_equal(news.left_count, 1);
+	assert_true(news.left[0].hi == 0 && news.left[0].lo == (0xffff00000000 | GROUP));
+	(void)igmp(1, IGMP_LEAVE, 0, GROUP);
+	assert_int_equal(news.left_count, 0); /* it is leaving already */
+	(void)mld(1, ICMPV6_MLD_REPORT, GROUP6);
+	(void)mld(1, ICMPV6_MLD_DONE, GROUP6);
+	assert_int_equal(news.left_count, 1);
+	assert_true(news.left[0].hi == GROUP6.hi && news.left[0].lo == GROUP6.lo);
+	/* more than can be told one by one are counted */
+	for (unsigned int i = 0; i < 12; i++) {
+		(void)igmp(2, IGMP_V2_REPORT, 0, GROUP + i);
+		message[8 + i * 8] = 3;
+		bytes_put_be32(message + 12 + i * 8, GROUP + i);
+	}
+	(void)igmp_from(2, HOST, message, sizeof(message));
+	assert_int_equal(news.left_count, 12);
+	/* at once is at once */
+	policy.fast_leave = true;
+	(void)igmp(3, IGMP_V2_REPORT, 0, GROUP);
+	(void)igmp(3, IGMP_LEAVE, 0, GROUP);
+	assert_int_equal(news.left_count, 0);
 }
 
 static void creation_fails_cleanly(void **state)
@@ -488,6 +601,10 @@ int main(void)
 		T(a_port_over_its_limit_harms_only_itself),
 		T(a_full_table_floods),
 		T(load_and_save_again_give_the_same_bytes),
+		T(groups_are_pruned_where_the_switch_itself_asks),
+		T(any_ipv4_querier_with_an_address_is_better),
+		T(the_lower_link_local_address_is_better),
+		T(what_is_left_is_told_once_to_who_asks),
 		T(creation_fails_cleanly),
 	};
 

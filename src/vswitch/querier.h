@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A switch that asks for groups itself, where nobody else does: when it asks, and the questions. General
+ * queries of IGMPv3 and MLDv2 (which hosts of older versions read as their own), two when it begins, then
+ * one each QUERIER_INTERVAL_S, in each VLAN and family. While another querier with a better claim is heard
+ * (mcast_has_other()) it is silent. It has no IPv4 address and asks from 0.0.0.0, so that it never wins
+ * there (RFC 4541, 2.1.1); of MLD's queriers the lowest link-local address wins, and its own is made of a
+ * MAC that is made up.
+ *
+ *   owner   the core   thread  its loop; time is handed in (seconds of a monotonic clock)
+ *   spec    RFC 3376, 3810 (4.1, 5.1, 8, 9); 2236, 2710; 4541
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "vswitch/frame.h"
+
+#define QUERIER_VLANS_MAX       128U
+#define QUERIER_INTERVAL_S      125U
+#define QUERIER_STARTUP_S       31U /* a quarter of it, between the first two */
+#define QUERIER_STARTUP_COUNT   2U
+#define QUERIER_ANSWER_MS       10000U /* hosts have so long to answer a general query, */
+#define QUERIER_LAST_MS         1000U  /* and so long one that somebody's leave has caused */
+#define QUERIER_FRAME_BYTES_MAX 90U
+
+struct querier_vlan {
+	uint16_t vlan;
+	uint8_t sent[2]; /* by family; of the first ones */
+	uint32_t next_s[2];
+};
+
+/* All zeroes: asks nowhere. */
+struct querier {
+	unsigned int count;
+	struct querier_vlan vlans[QUERIER_VLANS_MAX];
+};
+
+/* Asks in these VLANs from now on; where it has asked before, it goes on as it would have. */
+void querier_set(struct querier *querier, const uint16_t *vlans, unsigned int count,
+		 uint32_t now_s);
+
+/* Whether a query is due in the index-th VLAN; true: it is taken for sent. */
+bool querier_is_due(struct querier *querier, unsigned int index, bool is_v6, bool has_other,
+		    uint32_t now_s);
+
+/* The address that MLD's queries come from. */
+struct vframe_ip querier_address(const uint8_t mac[NET_MAC_BYTES]);
+
+/*
+ * A query: general, or about one group (as vframe_ip has it; NULL: all). Its length: the frame has no tag
+ * and is not padded.
+ */
+uint32_t querier_build(const uint8_t mac[NET_MAC_BYTES], bool is_v6, const struct vframe_ip *group,
+		       uint32_t answer_ms, uint8_t ret[QUERIER_FRAME_BYTES_MAX]);
