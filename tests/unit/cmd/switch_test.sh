@@ -1,11 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 #
-# switch_test.sh TABIQUE: the words of `tabique switch`, without a switch that
+# switch_test.sh TABIQUE MAN: the words of `tabique switch`, without a switch that
 # runs. What needs one is in tests/net.
 
 set -u
 tabique=$(realpath "$1")
+man=$(realpath "$2")
 dir=$(mktemp -d "${TMPDIR:-/tmp}/tabique-switch-XXXXXX")
 trap 'rm -rf "$dir"' EXIT
 export TABIQUE_SWITCH_DIR=$dir
@@ -64,6 +65,20 @@ expect 0 '"running": false' list --json
 expect 0 "" delete sw1
 [ ! -e "$dir/sw1.json" ] || {
 	echo "FAILED delete left the file"
+	failed=1
+}
+
+# Every verb that --help names is in the manual page, as one.
+count=0
+while read -r verb; do
+	count=$((count + 1))
+	grep -qE "^\..*(Cm|[,;]) $verb( |\$)" "$man" || {
+		echo "FAILED $(basename "$man") lacks the verb \"$verb\""
+		failed=1
+	}
+done < <("$tabique" switch --help | sed -nE 's/^  ([a-z]+( [a-z]+)?) NAME.*/\1/p')
+[ $count -ge 30 ] || {
+	echo "FAILED --help names $count verbs"
 	failed=1
 }
 exit $failed
