@@ -8,7 +8,7 @@
 #   make unit       the suites that need no KVM and no root; T=NAME for one test
 #   make check      form, layers, compilers, sanitizers
 #   make fuzz T=x   libFuzzer until stopped; S=60 for a minute
-#   make bench      our numbers beside the peers'; T=native: StorVSP without a guest
+#   make bench      our numbers beside the peers'; T=lan: two guests on the switch
 #   make format     rewrites the sources' form
 #   make image      the guests' files, into the cache
 #   make new-vsp NAME=x   a new device from the example

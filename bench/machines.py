@@ -139,6 +139,11 @@ class Guest:
         self.tail.append(text)
         return text
 
+    def say(self, text):
+        """A line typed on its serial port."""
+        self.process.stdin.write(text.encode() + b'\n')
+        self.process.stdin.flush()
+
     def expect(self, mark, seconds):
         """The text after a mark, and when it came, in seconds from the start."""
         deadline = time.monotonic() + seconds

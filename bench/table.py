@@ -34,13 +34,13 @@ def per(machine_counts, phase, what, unit):
         return None
     n = counts[what]
     if what.startswith('exits') or what == 'user_exits':
-        n -= counts['console']
+        n = max(0, n - counts['console'])  # some are merged on their way to us
     return n / counts[unit]
 
 
 class Rows:
-    def __init__(self, report):
-        self.report = report
+    def __init__(self, report, peers=QEMU):
+        self.report, self.qemu = report, peers
         self.rows = []
 
     def add(self, name, values, better, limit=None, factor=None):
@@ -49,7 +49,7 @@ class Rows:
         the best QEMU; without either the row only informs.
         """
         values = {m: v for m, v in values.items() if v is not None}
-        peers = [values[m] for m in QEMU if m in values]
+        peers = [values[m] for m in self.qemu if m in values]
         ours = values.get('tabique')
         best = (min(peers) if better == 'less' else max(peers)) if peers else None
         row = {'name': name, 'values': values, 'better': better, 'limit': limit, 'factor': factor,
@@ -146,11 +146,11 @@ def number(value):
     return f'{value:.2f}' if value >= 1 or value == 0 else f'{value:.4f}'
 
 
-def show(report):
-    machines = report['machines']
-    head = ['', *['QEMU ' + m if m in QEMU else m for m in machines], 'ratio', 'wanted', '']
+def show_rows(rows, machines, names):
+    """names: what a machine is called, where it is not by its own."""
+    head = ['', *[names.get(m, m) for m in machines], 'ratio', 'wanted', '']
     lines = []
-    for row in report['rows']:
+    for row in rows:
         if not row['values'] or ('instructions' in row['name'] and 'tabique' not in row['values']):
             continue
         sign = '<=' if row['better'] == 'less' else '>='
@@ -167,6 +167,10 @@ def show(report):
     for line in [head, *lines]:
         cells = [line[0].ljust(widths[0]), *[c.rjust(w) for c, w in zip(line[1:], widths[1:])]]
         print('  '.join(cells).rstrip())
+
+
+def show(report):
+    show_rows(report['rows'], report['machines'], {m: f'QEMU {m}' for m in QEMU})
     times = f'median of {report["rounds"]}, alternating' if report['rounds'] else (
         'one cold round, taken while counting')
     disks = ', '.join(report['disks'])

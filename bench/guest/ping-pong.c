@@ -2,7 +2,7 @@
 /*
  * One byte to and fro over TCP, as often as it goes:
  *
- *   ping-pong PORT                  answers, on loopback, until killed
+ *   ping-pong ADDRESS PORT          answers, until killed
  *   ping-pong ADDRESS PORT SECONDS  asks, and prints the round trips per second
  */
 #include <arpa/inet.h>
@@ -43,10 +43,10 @@ static int tcp_socket(const char *address, const char *port, struct sockaddr_in 
 	return fd;
 }
 
-static int answer(const char *port)
+static int answer(const char *host, const char *port)
 {
 	struct sockaddr_in address;
-	int fd = tcp_socket("127.0.0.1", port, &address), on = 1;
+	int fd = tcp_socket(host, port, &address), on = 1;
 	char byte;
 
 	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 4) < 0) {
@@ -90,12 +90,12 @@ static int ask(const char *host, const char *port, double seconds)
 int main(int argc, char **argv)
 {
 	signal(SIGPIPE, SIG_IGN);
-	if (argc == 2) {
-		return answer(argv[1]);
+	if (argc == 3) {
+		return answer(argv[1], argv[2]);
 	}
 	if (argc == 4) {
 		return ask(argv[1], argv[2], strtod(argv[3], NULL));
 	}
-	fprintf(stderr, "usage: ping-pong PORT | ping-pong ADDRESS PORT SECONDS\n");
+	fprintf(stderr, "usage: ping-pong ADDRESS PORT [SECONDS]\n");
 	return 2;
 }
