@@ -5,11 +5,15 @@
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/fault.h"
+#include "base/log.h"
+#include "net/steer_bpf.h"
 #include "net/wire_internal.h"
 
 #define HDR_BYTES  12 /* num_buffers, unused, keeps the frame's IP header aligned to four */
@@ -64,6 +68,82 @@ static int tap_write(struct wire *wire, unsigned int count, unsigned int *ret_do
 	return 0;
 }
 
+/* ---- steering ---- */
+
+/* Which queue the kernel puts a frame into: the guest's choice, where a program may be loaded for it. */
+struct steering {
+	struct steer_bpf bpf;
+	bool is_tried, is_on;
+};
+
+/* Without it, tun spreads flows by a table of its own: all arrives, but not where the guest wants it. */
+static bool can_steer(struct wire_group *group)
+{
+	struct steering *steering = group->state;
+	int err;
+
+	if (!steering->is_tried) {
+		steering->is_tried = true;
+		err = steer_bpf_create(BPF_PROG_TYPE_SOCKET_FILTER, &steering->bpf);
+		if (err) {
+			log_warn("net",
+				 "TAP device '%s': the guest's table for its queues (ethtool -X) "
+				 "has no "
+				 "effect: cannot load a BPF program: %s (run with CAP_BPF)",
+				 group->entry.name, strerror(-err));
+		}
+	}
+	return steering->bpf.program >= 0;
+}
+
+/* The device's, whichever descriptor it is told by; -1: tun's own way. */
+static void set_program(struct wire_group *group, int program)
+{
+	struct steering *steering = group->state;
+
+	steering->is_on = program >= 0;
+	if (ioctl(group->fds[0], TUNSETSTEERINGEBPF, &program) && steering->is_on) {
+		steering->is_on = false;
+		log_warn("net", "TAP device '%s': it takes no program for its queues: %s",
+			 group->entry.name, strerror(errno));
+		steer_bpf_destroy(&steering->bpf);
+	}
+}
+
+static void tap_configured(struct net *net)
+{
+	struct wire_group *group = wire_from_net(net)->group;
+	struct steering *steering = group->state;
+	struct steer steer;
+	bool wants;
+
+	wire_configured(net);
+	if (wire_from_net(net)->index != 0 || group->ends < 2) {
+		return;
+	}
+	steer_init(&steer, &net->config.rss);
+	wants = net->front && steer.rss.is_on && steer.rss.queues <= group->ends;
+	if (!wants) {
+		if (steering->is_on) {
+			set_program(group, -1);
+		}
+		return;
+	}
+	if (can_steer(group) && steer_bpf_set(&steering->bpf, &steer) == 0 && !steering->is_on) {
+		set_program(group, steering->bpf.program);
+	}
+}
+
+static void free_steering(void *state)
+{
+	struct steering *steering = state;
+
+	if (steering) {
+		steer_bpf_destroy(&steering->bpf);
+		free(steering);
+	}
+}
+
 /* ---- the device ---- */
 
 static int set_iff(int fd, const char *name, short flags)
@@ -111,6 +191,7 @@ static int check_flags(int fd, struct ifreq *ret)
 /* W3: on the group's loop. Those that an earlier try has attached stay so. */
 static int tap_attach(struct wire_group *group, int ifindex)
 {
+	const struct steering *steering = group->state;
 	struct ifreq device;
 
 	(void)ifindex;
@@ -123,6 +204,9 @@ static int tap_attach(struct wire_group *group, int ifindex)
 		if (err) {
 			return err;
 		}
+	}
+	if (steering->is_on) {
+		set_program(group, steering->bpf.program); /* it is another device */
 	}
 	return 0;
 }
@@ -223,7 +307,7 @@ static const struct wire_kind tap_kind = {
 		.twin = wire_twin,
 		.ends_max = NET_TAP_QUEUES_MAX,
 		.room = wire_room,
-		.configured = wire_configured,
+		.configured = tap_configured,
 		.stop = wire_stop,
 		.destroy = wire_destroy,
 		.facts = wire_facts,
@@ -231,6 +315,7 @@ static const struct wire_kind tap_kind = {
 	.read = tap_read,
 	.write = tap_write,
 	.attach = tap_attach,
+	.fini = free_steering,
 };
 
 /* What the descriptors are on, and that they are what we need. */
@@ -269,6 +354,7 @@ int net_tap_create(struct loop *loop, const struct net_tap_config *config, struc
 		   struct diag *reterr)
 {
 	char name[IFNAMSIZ];
+	struct steering *steering;
 	struct wire_config wire = { .name = name,
 				    .fds_take = config->fds_take,
 				    .ends = config->queues,
@@ -277,10 +363,15 @@ int net_tap_create(struct loop *loop, const struct net_tap_config *config, struc
 	int err;
 
 	check(config->queues >= 1 && config->queues <= NET_TAP_QUEUES_MAX);
-	err = take_device(config, name, reterr);
+	steering = fault_alloc(1, sizeof(*steering));
+	err = steering ? take_device(config, name, reterr)
+		       : diag_set(reterr, -ENOMEM, "no memory for a network");
 	if (err) {
+		free(steering);
 		wire_drop(&wire);
 		return err;
 	}
+	steering->bpf = (struct steer_bpf){ -1, -1 };
+	wire.state_take = steering;
 	return wire_create(loop, &tap_kind, &wire, ret, reterr);
 }

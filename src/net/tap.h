@@ -2,8 +2,10 @@
 /*
  * A TAP device of the host: what is sent here is what the host's kernel receives on that interface.
  * Checksums and large TCP segments go both ways undone (virtio_net_hdr). An end per queue of the
- * device. The link is up while the interface is up and running; removed, it is down until an
- * interface of that name, and a TAP, is there again, to which the ends attach by themselves.
+ * device; which of them a frame comes from is the front end's choice (net_rss), as far as the kernel
+ * lets this process load a program for it. The link is up while the interface is up and running;
+ * removed, it is down until an interface of that name, and a TAP, is there again, to which the ends
+ * attach by themselves.
  *
  *   owner   as net.h says   thread  each end's loop; life (create, twin) before the loops run, or on
  *           the first end's

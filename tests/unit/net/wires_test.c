@@ -29,6 +29,7 @@
 #include "base/num.h"
 #include "net/linkwatch.h"
 #include "net/packet.h"
+#include "net/steer_bpf.h"
 #include "net/tap.h"
 
 #define WAIT_NS  10000000000ULL
@@ -55,7 +56,8 @@ struct rig {
 	struct side sides[2];
 	uint32_t coalesce;
 	unsigned int ends;
-	bool is_ending; /* of the loop: the other side's end may be gone */
+	const struct net_rss *rss; /* of the first side; NULL: off */
+	bool is_ending;            /* of the loop: the other side's end may be gone */
 	uint32_t tap_send_max;
 	int packet_send_bytes;
 };
@@ -260,6 +262,9 @@ static void rig_up(struct rig *rig, enum kind left, enum kind right)
 						   .mtu = 1500,
 						   .coalesce_bytes_max = rig->coalesce };
 
+		if (rig->rss && i == 0) {
+			config.rss = *rig->rss;
+		}
 		side->front.ops = &front_ops;
 		side->rig = rig;
 		side->other = &rig->sides[!i];
@@ -705,6 +710,73 @@ static void an_interface_may_go_and_come_back(void **state)
 	}
 }
 
+struct counted {
+	const struct net *net;
+	uint64_t frames;
+};
+
+static void count_on_loop(void *arg)
+{
+	struct counted *counted = arg;
+
+	counted->frames = net_counters(counted->net)->delivered_frames;
+}
+
+static uint64_t received(const struct rig *rig, const struct net *net)
+{
+	struct counted counted = { .net = net };
+
+	loop_call(rig->loop, count_on_loop, &counted);
+	return counted.frames;
+}
+
+/* All flows to one queue, as a guest may say, and to the other: also of a device that comes back. */
+static void a_guests_table_holds_for_a_tap_devices_queues(void **state)
+{
+	struct steer_bpf probe;
+
+	(void)state;
+	if (steer_bpf_create(BPF_PROG_TYPE_SOCKET_FILTER, &probe)) {
+		skip();
+	}
+	steer_bpf_destroy(&probe);
+	for (uint16_t queue = 0; queue < 2; queue++) {
+		struct net_rss rss = { .is_on = true,
+				       .queues = 2,
+				       .table_entries = 2,
+				       .hash_types =
+					       NET_RSS_IPV4 | NET_RSS_TCP_IPV4 | NET_RSS_UDP_IPV4,
+				       .table = { queue, queue } };
+		struct rig rig = { .coalesce = LARGE, .ends = 2, .rss = &rss };
+		uint64_t other, wanted;
+
+		rig_up(&rig, TAP, PACKET);
+		for (int again = 0; again < 2; again++) {
+			const struct side *side = &rig.sides[0];
+
+			wanted = received(&rig, queue ? side->twin : side->net);
+			other = received(&rig, queue ? side->net : side->twin);
+			tcp_works(&rig, false);
+			udp_works(&rig, false);
+			wanted = received(&rig, queue ? side->twin : side->net) - wanted;
+			other = received(&rig, queue ? side->net : side->twin) - other;
+			/* what is no IP is for the first */
+			assert_true(wanted > 50 && other < 20);
+			if (again == 0) {
+				assert_int_equal(run_in(side->ns, "ip link del eth"), 0);
+				wait_link(side, false);
+				assert_int_equal(run_in(side->ns,
+							"ip tuntap add eth mode tap multi_queue && "
+							"ip link set eth up && "
+							"ip addr add 10.9.0.1/24 dev eth"),
+						 0);
+				wait_link(side, true);
+			}
+		}
+		rig_down(&rig);
+	}
+}
+
 /* A slow queue behind a small socket buffer: who sends waits, nothing is lost or reordered. */
 static void a_sender_waits_while_the_kernel_has_no_room(void **state)
 {
@@ -779,6 +851,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_tag_is_taken_out_and_put_in),
 		cmocka_unit_test(the_link_follows_the_interface),
 		cmocka_unit_test(an_interface_may_go_and_come_back),
+		cmocka_unit_test(a_guests_table_holds_for_a_tap_devices_queues),
 		cmocka_unit_test(a_sender_waits_while_the_kernel_has_no_room),
 	};
 
