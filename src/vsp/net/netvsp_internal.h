@@ -440,6 +440,8 @@ MUST_CHECK int netvsp_tx(struct netvsp_queue *queue, const struct vmbus_packet *
 
 extern const struct net_front_ops netvsp_front_ops;
 
+/* Fetches the first lines of a piece that is soon to be filled. */
+void netvsp_fetch_piece(const struct netvsp_recv *recv, uint32_t piece);
 /* How many pieces a frame of so many bytes needs. */
 uint32_t netvsp_frame_pieces(const struct netvsp_recv *recv, uint32_t bytes);
 /* Writes the next of them, RNDIS and all. Any loop, to which the piece is granted. */

@@ -191,22 +191,24 @@ static uint32_t colour(const struct netvsp_recv *recv, uint32_t piece, uint32_t 
 	return offset <= room ? offset : 0;
 }
 
-/* The guest has looked at a free piece's head last: the lines of one that is soon to be filled. */
-static void fetch_piece(const struct netvsp_queue *queue)
+void netvsp_fetch_piece(const struct netvsp_recv *recv, uint32_t piece)
 {
-	const struct netvsp_recv *recv = &queue->view->recv;
-	const struct netvsp_pool *pool = &queue->pool;
-	uint32_t piece, offset;
-	uint8_t *head;
+	uint32_t offset = piece * recv->piece_bytes + colour(recv, piece, 0);
+	uint8_t *head =
+		recv->buffer.pages[offset >> MEM_PAGE_SHIFT] + (offset & (MEM_PAGE_BYTES - 1));
+	__asm__ volatile("prefetchw %0" : : "m"(head[0]));
+	__asm__ volatile("prefetchw %0" : : "m"(head[NETVSP_LINE_BYTES]));
+}
 
-	if (pool->count <= NETVSP_FETCH_PIECES) {
-		return;
+/* The guest has looked at a free piece's head last. */
+static void fetch_next(const struct netvsp_queue *queue)
+{
+	const struct netvsp_pool *pool = &queue->pool;
+
+	if (pool->count > NETVSP_FETCH_PIECES) {
+		netvsp_fetch_piece(&queue->view->recv,
+				   pool->free[pool->count - 1 - NETVSP_FETCH_PIECES]);
 	}
-	piece = pool->free[pool->count - 1 - NETVSP_FETCH_PIECES];
-	offset = piece * recv->piece_bytes + colour(recv, piece, 0);
-	head = recv->buffer.pages[offset >> MEM_PAGE_SHIFT] + (offset & (MEM_PAGE_BYTES - 1));
-	__builtin_prefetch(head, 1);
-	__builtin_prefetch(head + NETVSP_LINE_BYTES, 1);
 }
 
 static void describe(bool has_hash, const struct net_frame *frame, struct rndis_receive *receive)
@@ -256,7 +258,7 @@ static void put_frame(struct netvsp_queue *queue, const struct net_frame *frame,
 	struct netvsp_source source = { .iov = frame->iov };
 
 	for (uint32_t i = 0; i < pieces; i++) {
-		fetch_piece(queue);
+		fetch_next(queue);
 		uint32_t piece = netvsp_piece_take(queue);
 		struct netvsp_range range = netvsp_fill_piece(
 			&queue->view->recv, piece, frame, queue->view->config.rss.is_on, &source);
