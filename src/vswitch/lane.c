@@ -13,7 +13,12 @@
  *     run n by the lane ────────────────────────────►  waits for that
  *
  * So frames of one core for one end arrive in the order in which they were sent, by whichever way. A lane
- * is asked for by the first frame; it may be refused (no memory), and then all go by the ring.
+ * is asked for by the first frame that would go by it; it may be refused (no memory), and then all go by
+ * the ring.
+ *
+ * Short frames go by the ring by choice: what a lane fills are lines that the receiver's processor has
+ * looked at last, in another place for each frame, and fetching them takes longer than one more copy out
+ * of a ring that lies in one piece. They ride along where a longer one has gone by the lane in this round.
  *
  *   thread  the sender's core, the end's: each function says which
  */
@@ -23,6 +28,8 @@
 
 #include "base/fault.h"
 #include "vswitch/core_internal.h"
+
+#define LANE_BYTES_MIN 1024U
 
 /* ---- the sender's core ------------------------------------------------------------------------- */
 
@@ -71,7 +78,6 @@ static int send_by_lane(struct core *core, struct port_end *end, struct port_lan
 	struct net_lane *lane = atomic_load_explicit(&way->lane, memory_order_acquire);
 
 	if (!lane) {
-		way->is_between = true; /* the next lane is another */
 		ask(end, way);
 		return -ENOBUFS;
 	}
@@ -84,8 +90,12 @@ void lane_put(struct core *core, struct port_slot *slot, struct port_end *end,
 	      const struct net_frame *net)
 {
 	struct port_lane *way = &end->lanes[core->index];
-	int err = send_by_lane(core, end, way, net);
+	bool rides_along = !way->is_between && !list_is_empty(&way->dirty);
+	int err = -ENOBUFS;
 
+	if (net->bytes >= LANE_BYTES_MIN || rides_along) {
+		err = send_by_lane(core, end, way, net);
+	}
 	if (!err) {
 		count_delivered(slot, net);
 		counter_add(&core->counters.lane_frames, 1);

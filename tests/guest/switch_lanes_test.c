@@ -26,6 +26,7 @@
 #define TAKER       1U  /* the guest on the second core */
 #define CHUNK       16U
 #define HEAD_BYTES  58U /* addresses, IPv4, TCP, the number */
+#define LONG_BYTES  1024U
 #define LARGE_BYTES 20000U
 #define WAIT_NS     3000000000ULL
 
@@ -37,7 +38,7 @@ struct source {
 	struct loop_work work, start;
 	unsigned int index, burst;
 	uint64_t pause_ns;
-	bool has_large;
+	bool has_large, has_short;
 	uint32_t window; /* so many are under way at most; 0: any number */
 	_Atomic(uint32_t) came;
 	_Atomic(bool) is_going;
@@ -57,20 +58,23 @@ struct world {
 
 static const uint8_t taker_mac[6] = { 2, 0, 0, 0, 1, TAKER };
 
-static uint32_t frame_bytes(uint32_t number, bool has_large)
+/* Short ones go by the ring, mostly. */
+static uint32_t frame_bytes(const struct source *s, uint32_t number)
 {
-	if (has_large && number % 64 == 0) {
+	const uint32_t least = s->has_short ? HEAD_BYTES : LONG_BYTES;
+
+	if (s->has_large && number % 64 == 0) {
 		return LARGE_BYTES;
 	}
-	return HEAD_BYTES + number * 97 % (1514 - HEAD_BYTES);
+	return least + number * 97 % (1514 - least);
 }
 
-static uint32_t make_frame(uint8_t *buf, unsigned int source, uint32_t number, bool has_large)
+static uint32_t make_frame(const struct source *s, uint32_t number, uint8_t *buf)
 {
-	uint32_t bytes = frame_bytes(number, has_large);
+	uint32_t bytes = frame_bytes(s, number);
 
 	memcpy(buf, taker_mac, 6);
-	memcpy(buf + 6, (uint8_t[]){ 2, 0, 0, 0, 2, (uint8_t)source }, 6);
+	memcpy(buf + 6, (uint8_t[]){ 2, 0, 0, 0, 2, (uint8_t)s->index }, 6);
 	memset(buf + 12, 0, 42);
 	bytes_put_be16(buf + 12, 0x0800);
 	buf[14] = 0x45;
@@ -82,7 +86,7 @@ static uint32_t make_frame(uint8_t *buf, unsigned int source, uint32_t number, b
 	buf[46] = 0x50;
 	bytes_put_le32(buf + 54, number);
 	for (uint32_t i = HEAD_BYTES; i < bytes; i++) {
-		buf[i] = (uint8_t)(number * 7 + i + source);
+		buf[i] = (uint8_t)(number * 7 + i + s->index);
 	}
 	return bytes;
 }
@@ -98,8 +102,7 @@ static void take_frame(struct world *w, struct netvsc_item *item)
 	assert_true(source < SOURCES);
 	assert_true(number > w->last[source]);
 	w->last[source] = w->sources[source].came = number;
-	assert_int_equal(make_frame(want, source, number, w->sources[source].has_large),
-			 item->bytes);
+	assert_int_equal(make_frame(&w->sources[source], number, want), item->bytes);
 	assert_memory_equal(want, item->data, 24);
 	assert_memory_equal(want + 54, item->data + 54, item->bytes - 54);
 	w->got++;
@@ -131,7 +134,7 @@ static unsigned int send_chunk(struct source *s, unsigned int count)
 	unsigned int taken;
 
 	for (unsigned int i = 0; i < count; i++) {
-		uint32_t bytes = make_frame(s->bytes[i], s->index, number + i + 1, s->has_large);
+		uint32_t bytes = make_frame(s, number + i + 1, s->bytes[i]);
 
 		s->iov[i][1] = (struct iovec){ s->bytes[i], bytes };
 		frames[i] =
@@ -205,6 +208,7 @@ static void add_source(struct world *w, unsigned int index)
 
 	snprintf(name, sizeof(name), "source%u", index);
 	s->index = index;
+	s->has_short = true;
 	s->loop = w->rig.loops[index];
 	s->front.ops = &source_ops;
 	loop_work_init(&s->work, on_work);
@@ -357,6 +361,7 @@ static void frames_go_straight_to_a_guest_of_another_core(void **state)
 
 	(void)state;
 	w->sources[0].window = 4 * CHUNK;
+	w->sources[0].has_short = false;
 	go(w, 0, CHUNK, 20000, true);
 	take_frames(w, 4000);
 	halt(w, 0);
@@ -400,6 +405,7 @@ static void who_stops_taking_loses_frames(void **state)
 	struct world *w = world_create();
 
 	(void)state;
+	w->sources[0].has_short = false;
 	go(w, 0, CHUNK, 20000, true);
 	take_frames(w, 100);
 	for (unsigned int round = 0; round < 3; round++) {

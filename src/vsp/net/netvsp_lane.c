@@ -2,8 +2,11 @@
 #include "vsp/net/netvsp_lane.h"
 
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/fault.h"
 #include "base/num.h"
@@ -11,32 +14,44 @@
 
 #define MASK       (NETVSP_LANE_PIECES - 1)
 #define LINE_BYTES 64
+#define AHEAD      8U /* granted pieces, whose first lines are fetched */
 
 struct net_lane {
 	/* constant */
 	struct netvsp_queue *queue; /* V5 */
 	struct loop *loop, *from;   /* the queue's, the sender's */
 	struct net_lane *next;      /* the queue's list */
+	bool is_fenced;             /* V1 without membarrier(2) */
 
-	/* the sender writes */
+	/*
+	 * Lines, by who writes them: what is written for each frame is on none that the other side looks
+	 * at for each.
+	 */
+	/* the sender's own, but while the lane is shut */
 	_Alignas(LINE_BYTES) _Atomic(bool) is_busy;
-	_Atomic(bool) is_wanted; /* the queue takes it away */
-	bool has_news;           /* since the last flush */
-	_Atomic(uint32_t) filled_put, granted_taken;
+	bool has_news;         /* since the last flush */
+	uint32_t granted_seen; /* granted_put */
 	counter_u64 refused;
+	/* the sender's, for the queue */
+	_Alignas(LINE_BYTES) _Atomic(uint32_t) filled_put;
+	_Atomic(uint32_t) granted_taken;
+	_Atomic(bool) is_wanted; /* the queue takes it away */
 
-	/* the queue writes */
+	/* the queue's: what seldom changes. Of the view, while it is shut (V1) */
 	_Alignas(LINE_BYTES) _Atomic(bool) is_open;
-	_Atomic(bool) is_dry; /* the guest has all pieces but those that it always must be left */
-	_Atomic(uint32_t) granted_put, filled_taken;
-	uint64_t passed; /* V4 */
-	uint32_t target; /* so many pieces are granted */
-	uint32_t seen;   /* filled_put, when the timer looked last */
-	bool was_dry;    /* it wanted more since the last grant */
-	/* of the view; while it is shut (V1) */
-	struct netvsp_recv recv;
-	uint32_t frame_max, coalesced_pieces;
+	_Atomic(bool) is_dry; /* the guest has had all pieces for a while */
 	bool has_hash;
+	uint32_t frame_max, coalesced_pieces;
+	struct netvsp_recv recv;
+	/* and what often does */
+	_Alignas(LINE_BYTES) _Atomic(uint32_t) granted_put;
+	_Atomic(uint32_t) filled_taken;
+	uint32_t filled_seen; /* filled_put */
+	uint64_t passed;      /* V4 */
+	uint32_t target;      /* so many pieces are granted */
+	uint32_t seen;        /* filled_put, when the timer looked last */
+	bool was_dry;         /* it wanted more since the last grant */
+	uint64_t dry_ns;      /* since when there is no piece to grant; 0: there was one */
 
 	struct loop_work wake; /* the queue's loop: there is something */
 	struct loop_work let_go, gone;
@@ -45,6 +60,52 @@ struct net_lane {
 	_Alignas(LINE_BYTES) uint32_t granted[NETVSP_LANE_PIECES];
 	struct netvsp_filled filled[NETVSP_LANE_PIECES];
 };
+
+/* ---- V1 ------------------------------------------------------------------------------------------ */
+
+/*
+ * A full barrier of the sender's for each frame would wait until its copy, into lines that the guest has
+ * had last, is done. So whoever shuts the lane makes one on all processors that run this process.
+ */
+static bool barrier_is_there(void)
+{
+	return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0;
+}
+
+static void barrier_everywhere(void)
+{
+	check(syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) == 0);
+}
+
+/* Whether the lane is open, and then stays so until leave(). */
+static bool enter(struct net_lane *lane)
+{
+	if (__builtin_expect(lane->is_fenced, 0)) {
+		atomic_store_explicit(&lane->is_busy, true, memory_order_seq_cst);
+		return atomic_load_explicit(&lane->is_open, memory_order_seq_cst);
+	}
+	atomic_store_explicit(&lane->is_busy, true, memory_order_relaxed);
+	/* Pairs with barrier_everywhere() in close_gate(): the processor is told there. */
+	atomic_signal_fence(memory_order_seq_cst);
+	return atomic_load_explicit(&lane->is_open, memory_order_acquire);
+}
+
+static void leave(struct net_lane *lane)
+{
+	atomic_store_explicit(&lane->is_busy, false, memory_order_release);
+}
+
+/* The queue: nobody is inside, nor will be. A frame is being copied at most. */
+static void close_gate(struct net_lane *lane)
+{
+	atomic_store_explicit(&lane->is_open, false, memory_order_seq_cst);
+	if (!lane->is_fenced) {
+		barrier_everywhere();
+	}
+	while (atomic_load_explicit(&lane->is_busy, memory_order_seq_cst)) {
+		sched_yield();
+	}
+}
 
 /* ---- the sender ---------------------------------------------------------------------------------- */
 
@@ -62,22 +123,40 @@ static uint32_t pieces_for(const struct net_lane *lane, const struct net_frame *
 	return frame->bytes <= lane->frame_max && pieces == 1 ? 1 : 0;
 }
 
+/* The guest has looked at a piece last: the first lines of one that is soon to be filled. */
+static void fetch_ahead(const struct net_lane *lane, uint32_t taken)
+{
+	if (lane->granted_seen - taken > AHEAD) {
+		netvsp_fetch_piece(&lane->recv, lane->granted[(taken + AHEAD) & MASK]);
+	}
+}
+
+/* How many granted pieces are left; looks at the queue's line only when there are too few. */
+static uint32_t left(struct net_lane *lane, uint32_t taken, uint32_t wanted)
+{
+	if (lane->granted_seen - taken < wanted) {
+		/* Pairs with the release in grant(). */
+		lane->granted_seen = atomic_load_explicit(&lane->granted_put, memory_order_acquire);
+	}
+	return lane->granted_seen - taken;
+}
+
 /* The lane is open and stays so. */
 static int fill(struct net_lane *lane, const struct net_frame *frame, uint64_t run)
 {
 	uint32_t put = atomic_load_explicit(&lane->filled_put, memory_order_relaxed);
 	uint32_t taken = atomic_load_explicit(&lane->granted_taken, memory_order_relaxed);
-	/* Pairs with the release in grant(). */
-	uint32_t granted = atomic_load_explicit(&lane->granted_put, memory_order_acquire);
 	uint32_t pieces = pieces_for(lane, frame);
 	struct netvsp_source source = { .iov = frame->iov };
 
-	if (pieces == 0 || granted - taken < pieces) {
+	if (pieces == 0 || left(lane, taken, pieces) < pieces) {
 		return -ENOBUFS;
 	}
 	for (uint32_t i = 0; i < pieces; i++) {
 		struct netvsp_filled *filled = &lane->filled[(put + i) & MASK];
 		uint32_t piece = lane->granted[(taken + i) & MASK];
+
+		fetch_ahead(lane, taken + i);
 		struct netvsp_range range =
 			netvsp_fill_piece(&lane->recv, piece, frame, lane->has_hash, &source);
 
@@ -101,12 +180,10 @@ int netvsp_lane_deliver(struct net_lane *lane, const struct net_frame *frame, ui
 {
 	int err = -ENOBUFS;
 
-	/* V1: pairs with shut(). */
-	atomic_store_explicit(&lane->is_busy, true, memory_order_seq_cst);
-	if (atomic_load_explicit(&lane->is_open, memory_order_seq_cst)) {
+	if (enter(lane)) {
 		err = fill(lane, frame, run);
 	}
-	atomic_store_explicit(&lane->is_busy, false, memory_order_release);
+	leave(lane);
 	if (!err) {
 		lane->has_news = true;
 		return 0;
@@ -188,8 +265,18 @@ static bool is_open(const struct net_lane *lane)
 	return atomic_load_explicit(&lane->is_open, memory_order_relaxed);
 }
 
-static void set_dry(struct net_lane *lane, bool is_dry)
+/* It tells the sender not to try another way either. Others' pieces come back in time, mostly. */
+static void set_dry(struct net_lane *lane, bool has_none)
 {
+	bool is_dry = false;
+
+	if (!has_none) {
+		lane->dry_ns = 0;
+	} else if (lane->dry_ns == 0) {
+		lane->dry_ns = loop_now_ns();
+	} else {
+		is_dry = loop_now_ns() - lane->dry_ns > NETVSP_LANE_DRY_NS;
+	}
 	if (atomic_load_explicit(&lane->is_dry, memory_order_relaxed) != is_dry) {
 		atomic_store_explicit(&lane->is_dry, is_dry, memory_order_relaxed);
 	}
@@ -248,9 +335,12 @@ static bool drain(struct net_lane *lane)
 		uint32_t taken = atomic_load_explicit(&lane->filled_taken, memory_order_relaxed);
 		const struct netvsp_filled *filled = &lane->filled[taken & MASK];
 
-		/* Pairs with the release in fill(). */
-		if (taken == atomic_load_explicit(&lane->filled_put, memory_order_acquire) ||
-		    filled->run > lane->passed) {
+		if (taken == lane->filled_seen) {
+			/* Pairs with the release in fill(). */
+			lane->filled_seen =
+				atomic_load_explicit(&lane->filled_put, memory_order_acquire);
+		}
+		if (taken == lane->filled_seen || filled->run > lane->passed) {
 			return true; /* V4 */
 		}
 		if (!queue->channel || netvsp_rx_is_stopped(queue) ||
@@ -305,6 +395,11 @@ void netvsp_lanes_go_on(struct netvsp_queue *queue)
 
 /* ---- the queue: shutting ------------------------------------------------------------------------- */
 
+static uint32_t put_of(const struct net_lane *lane)
+{
+	return atomic_load_explicit(&lane->filled_put, memory_order_relaxed);
+}
+
 static void give_back(struct netvsp_queue *queue, uint32_t piece)
 {
 	netvsp_piece_use(queue, piece);
@@ -320,11 +415,7 @@ static void shut(struct net_lane *lane)
 	if (!is_open(lane)) {
 		return;
 	}
-	/* V1: pairs with netvsp_lane_deliver(). A frame is being copied at most. */
-	atomic_store_explicit(&lane->is_open, false, memory_order_seq_cst);
-	while (atomic_load_explicit(&lane->is_busy, memory_order_seq_cst)) {
-		sched_yield();
-	}
+	close_gate(lane);
 	(void)drain(lane);
 	flush_later(queue);
 	set_dry(lane, false);
@@ -344,6 +435,8 @@ static void shut(struct net_lane *lane)
 		give_back(queue, lane->granted[at & MASK]);
 	}
 	atomic_store_explicit(&lane->granted_put, taken, memory_order_relaxed);
+	lane->granted_seen = taken; /* the sender comes back behind open_lane() */
+	lane->filled_seen = put_of(lane);
 }
 
 void netvsp_lanes_shut(struct netvsp_queue *queue)
@@ -412,6 +505,7 @@ int netvsp_lane_create(struct net_front *front, struct loop *from, struct net_la
 	lane->queue = queue;
 	lane->loop = queue->loop;
 	lane->from = from;
+	lane->is_fenced = !barrier_is_there();
 	loop_work_init(&lane->wake, on_wake);
 	loop_work_init(&lane->let_go, on_let_go);
 	loop_work_init(&lane->gone, on_gone);

@@ -19,7 +19,8 @@
  *
  * Invariants:
  *   V1  While is_open or is_busy is set, what the lane knows of the buffer does not change and the buffer
- *       is there. Both are stored and then looked at in one total order, so that one of the two sees.
+ *       is there. Each side stores its own and then looks at the other's, with a full barrier between
+ *       (the queue makes it for both: membarrier(2)), so that one of the two sees.
  *   V2  A piece is in granted, in filled, or not the lane's. So there are never more in either than
  *       NETVSP_LANE_PIECES, and no ring is ever full.
  *   V3  The queue's loop alone touches the VMBus ring, the log and the free stack.
@@ -39,6 +40,7 @@ struct netvsp_queue;
 #define NETVSP_LANE_GRANT   64U
 #define NETVSP_LANES_MAX    64U /* into one queue */
 #define NETVSP_LANE_IDLE_NS 1000000000ULL
+#define NETVSP_LANE_DRY_NS  1000000ULL /* without a piece: then the guest takes none */
 
 /* The front end's table; see net/net.h. -ENOMEM; -ENOSPC: NETVSP_LANES_MAX. */
 MUST_CHECK int netvsp_lane_create(struct net_front *front, struct loop *from,
