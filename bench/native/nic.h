@@ -41,7 +41,7 @@ struct nic_sender {
 	uint8_t *sections, *pages;   /* of the send buffer; of large frames */
 	gpa_t pages_gpa;
 	uint32_t in_flight, next_buffer, free_count, message_bytes, head_bytes;
-	uint8_t message[512]; /* RNDIS head and the frame, or the large one's heads */
+	uint8_t message[2048]; /* RNDIS head and the frame, or the large one's heads */
 	uint16_t free[NIC_DEPTH_MAX];
 	uint64_t sent_frames, doorbells;
 	uint64_t sent_bytes, bytes_max; /* it sends no more than that: who takes must keep up */

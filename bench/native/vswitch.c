@@ -21,8 +21,8 @@
 #include "base/num.h"
 #include "meter.h"
 #include "nic.h"
+#include "party.h"
 #include "vswitch/policy.h"
-#include "vswitch/port.h"
 #include "vswitch/stats.h"
 #include "vswitch/vswitch.h"
 
@@ -30,23 +30,12 @@
 #define SLICES_MAX  4096
 #define STEP_DEPTH  8U /* packets in flight when instructions are counted */
 #define REST_NS     5000000000ULL
-#define CLOCK_TURNS 16            /* turns between two looks at the clock */
-#define RING_BYTES  (128U * 4096) /* hv_netvsc's default */
-#define RECV_BYTES  (16U << 20)   /* likewise */
+#define CLOCK_TURNS 16 /* turns between two looks at the clock */
 /* Of 2,048: what is under way to the taker never fills its buffer, whenever its thread runs. */
 #define PIECES_MAX  1280U
 #define PIECE_BYTES 8000U
 
 /* ---- two guests on a switch --------------------------------------------------------------------- */
-
-struct party {
-	struct netvsc vsc;
-	struct loop_poller turns; /* the core, whenever the guest's own loop is turned */
-	struct loop *core;
-	struct net *net;
-	struct netvsp *nic;
-	uint8_t mac[6];
-};
 
 struct rig {
 	struct loop *loop;
@@ -58,39 +47,10 @@ struct rig {
 	bool is_done;
 };
 
-static bool turn_core(struct loop_poller *poller)
-{
-	return loop_turn(container_of(poller, struct party, turns)->core);
-}
-
 static bool never(struct loop_poller *poller)
 {
 	(void)poller;
 	return false;
-}
-
-static const struct loop_poller_ops turn_ops = { turn_core, never };
-
-static void start(struct party *party)
-{
-	struct netvsp_config config = { .name = "net0", .mac = party->mac, .net = party->net };
-	struct netvsc *vsc = &party->vsc;
-	struct diag diag;
-
-	check(netvsp_create(&config, &party->nic, &diag) == 0);
-	netvsc_init(vsc);
-	party->turns.ops = &turn_ops;
-	loop_poller_add(fake_guest_loop(vsc->guest), &party->turns);
-	vsc->ring_bytes = RING_BYTES;
-	vsc->recv_bytes = RECV_BYTES;
-	netvsp_device(party->nic)->loop = party->core;
-	check(bus_offer(fake_guest_bus(vsc->guest), netvsp_device(party->nic)) == 0);
-	fake_guest_connect(vsc->guest, VMBUS_VERSION_5_3);
-	netvsc_open(vsc);
-	netvsc_start(vsc, NVSP_VERSION_61);
-	netvsc_set_filter(vsc, NDIS_FILTER_DIRECTED | NDIS_FILTER_BROADCAST);
-	netvsc_enable_rsc(vsc, true);
-	netvsc_drain(vsc); /* of the link */
 }
 
 static void rig_create(struct rig *rig)
@@ -105,18 +65,13 @@ static void rig_create(struct rig *rig)
 	check(vswitch_create(&config, &rig->vswitch) == 0);
 	check(policy_create(&policy) == 0);
 	for (uint16_t i = 0; i < 2; i++) {
-		struct party *party = &rig->party[i];
-
-		party->core = rig->loop;
-		memcpy(party->mac, (uint8_t[]){ 2, 0, 0, 0, 1, (uint8_t)i }, 6);
-		policy_port_init(policy, i, PORT_GUEST);
-		check(vswitch_port_add(rig->vswitch, i, i ? "taker" : "sender") == 0);
-		check(port_guest_create(rig->vswitch, i, rig->loop, &party->net) == 0);
+		rig->party[i].core = rig->party[i].loops[0] = rig->loop;
+		party_plug(&rig->party[i], rig->vswitch, policy, i);
 	}
 	policy_seal(policy);
 	vswitch_adopt(rig->vswitch, policy);
-	start(&rig->party[0]);
-	start(&rig->party[1]);
+	party_start(&rig->party[0]);
+	party_start(&rig->party[1]);
 	nic_sender_init(&rig->sender, &rig->party[0].vsc);
 	nic_sink_init(&rig->sink, &rig->party[1].vsc);
 }
@@ -140,17 +95,7 @@ static void rig_destroy(struct rig *rig)
 	nic_sink_fini(&rig->sink);
 	loop_work_init(&rig->done, on_done);
 	for (uint16_t i = 0; i < 2; i++) {
-		struct party *party = &rig->party[i];
-
-		netvsc_close(&party->vsc);
-		netvsc_revoke_device(&party->vsc, netvsp_device(party->nic));
-		netvsp_destroy(party->nic);
-		net_stop(party->net, &rig->done);
-		wait_done(rig);
-		net_destroy(party->net);
-		vswitch_port_remove(rig->vswitch, i);
-		loop_poller_remove(fake_guest_loop(party->vsc.guest), &party->turns);
-		netvsc_fini(&party->vsc);
+		party_unplug(&rig->party[i], rig->vswitch);
 	}
 	vswitch_stop(rig->vswitch, &rig->done);
 	wait_done(rig);
@@ -393,7 +338,7 @@ static void run_beside(struct run *run)
 static double copy_ns(struct run *run, uint32_t places)
 {
 	uint8_t *to = fake_guest_hva(run->rig->party[1].vsc.guest, run->rig->party[1].vsc.recv_gpa,
-				     RECV_BYTES);
+				     PARTY_RECV_BYTES);
 	const uint32_t stride = NIC_LARGE_PAGES * MEM_PAGE_BYTES, count = run->load.frame_bytes;
 	uint64_t began = loop_now_ns(), now;
 	double best = 1e18;
@@ -452,7 +397,8 @@ static void run_time(struct run *run)
 	run->rig = &rig;
 	meter_pin(run->cpus[0]);
 	if (run->load.frame_bytes == NIC_LARGE_BYTES) {
-		run->copies_ns = copy_ns(run, RECV_BYTES / (NIC_LARGE_PAGES * MEM_PAGE_BYTES));
+		run->copies_ns =
+			copy_ns(run, PARTY_RECV_BYTES / (NIC_LARGE_PAGES * MEM_PAGE_BYTES));
 	}
 	loop_read_stats(rig.loop, &from);
 	run->counted = meter_start(&meter);
