@@ -101,7 +101,8 @@ static void take_frame(struct world *w, struct netvsc_item *item)
 	assert_in_range(item->bytes, HEAD_BYTES, LARGE_BYTES);
 	assert_true(source < SOURCES);
 	assert_true(number > w->last[source]);
-	w->last[source] = w->sources[source].came = number;
+	w->last[source] = number;
+	w->sources[source].came = number;
 	assert_int_equal(make_frame(&w->sources[source], number, want), item->bytes);
 	assert_memory_equal(want, item->data, 24);
 	assert_memory_equal(want + 54, item->data + 54, item->bytes - 54);
