@@ -51,7 +51,9 @@ goes_on 'at first'
 
 # ---- offloads ----
 
-for feature in tx rx tso sg gro lro; do
+# Large receives before checksums: the driver tells nobody that it has begun to look at these itself, and large
+# segments come without.
+for feature in lro tx rx tso sg gro; do
 	tool -K eth0 $feature off
 done
 inside '/bin/ethtool -k eth0 | grep -cE "^(tx-checksumming|rx-checksumming|tcp-segmentation-offload|scatter-gather|generic-receive-offload|large-receive-offload): off"'
