@@ -6,6 +6,8 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "switchd/sw_value.h"
 
@@ -32,6 +34,15 @@ SW_DECLARE(names);
 SW_DECLARE(ipv4);
 SW_DECLARE(pool);
 #undef SW_DECLARE
+
+/* A whole number in base 10 at the start of text; *ret_end is behind it. */
+bool sw_read_number(const char *text, uint64_t *ret, const char **ret_end);
+
+/* All of text is a number from min to max. */
+bool sw_read_whole(const char *text, uint64_t min, uint64_t max, uint64_t *ret);
+
+/* The next of what commas divide, in `word`; false: there is none, or it is longer (*ok says which). */
+bool sw_next_word(const char **at, char *word, size_t bytes, bool *ok);
 
 bool sw_parse_name(const struct sw_key *key, const char *text, void *ret);
 bool sw_parse_ifname(const struct sw_key *key, const char *text, void *ret);

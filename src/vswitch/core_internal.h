@@ -4,7 +4,7 @@
  *
  *   port_guest.c ─┐                                          ┌─ deliver.c: offloads ─► lane.c: to a guest
  *   port_wire.c  ─┴─► pipeline.c: 1 to 8 ─► turn.c: 9 to 12 ─┘                        of another core's
- *                        ask.c: its own questions about groups
+ *                        admit.c: who may send      ask.c: its own questions about groups
  *                        core.c: life, adoption, the round's end      exchange.c: between cores
  *
  *   owner   the switch   thread  the core's loop, unless it says otherwise
@@ -290,6 +290,15 @@ bool core_is_wire_blocked(struct core *core, const struct port_slot *slot);
 void core_wake(struct core *core);
 void core_wake_all(struct vswitch *vswitch);
 
+/* ---- admit.c ---- */
+
+/* How many frames of `count` may be sent now; fewer: it is resumed later. */
+unsigned int core_admit(struct core *core, struct port_end *from, const struct net_frame *frames,
+			unsigned int count);
+/* What was sent, and how often it was copied. */
+void core_charge(struct core *core, struct port_end *from, const struct net_frame *frames,
+		 unsigned int count);
+
 /* ---- pipeline.c, turn.c, deliver.c ---- */
 
 /*
@@ -304,6 +313,8 @@ int pipeline_run_one(struct port_end *from, const struct net_frame *frame);
 
 /* Stage 8, and what precedes the turn: frame->to or frame->drop. Whether it is for many (flooded, group). */
 bool pipeline_forward(struct core *core, struct vframe *frame);
+/* By one address; who is not known here may be in the news. -1: unknown. */
+int pipeline_find_port(struct core *core, const struct vframe *frame);
 /* DROP_NONE, or why not. */
 enum drop_cause pipeline_rules(struct core *core, const struct vframe *frame, unsigned int port,
 			       bool is_out);

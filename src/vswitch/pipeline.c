@@ -313,8 +313,7 @@ static bool accepts_from_team(struct core *core, struct vframe *frame)
 			    source == (int)core->team.port ? -1 : source);
 }
 
-/* By one address; who is not known here may be in the news. -1: unknown. */
-static int find_port(struct core *core, const struct vframe *frame)
+int pipeline_find_port(struct core *core, const struct vframe *frame)
 {
 	int port = fdb_find(core->fdb, frame->key.to, frame->fid);
 
@@ -335,7 +334,7 @@ static bool find(struct core *core, struct vframe *frame)
 		port_set_remove(&frame->to, frame->from);
 		return true;
 	}
-	port = find_port(core, frame);
+	port = pipeline_find_port(core, frame);
 	if (port < 0) {
 		flood_unknown(core, frame);
 		port_set_remove(&frame->to, frame->from);
@@ -569,130 +568,7 @@ static void run_full(struct core *core, struct port_end *from, const struct net_
 	}
 }
 
-/* ---- who may send ------------------------------------------------------------------------------ */
-
-/* Whether the one port that this frame is for is a wire without room. The frame stays as it was. */
-static bool must_wait(struct core *core, struct port_end *from, const struct net_frame *net)
-{
-	const struct port_policy *own = &core->policy->ports[from->port];
-	const struct port_policy *policy =
-		own->is_member ? &core->policy->ports[core->policy->team.port] : own;
-	struct vframe *frame = &core->peeked;
-	bool waits = false;
-	int port = -1;
-
-	if (net->bytes > NET_FRAME_BYTES_MAX || vframe_pull(frame, net, VFRAME_HEAD_PLAIN)) {
-		return false;
-	}
-	vframe_parse(frame, core->secret);
-	if (!vframe_is_group(frame) && vlan_ingress(&policy->vlan, &core->policy->vlans, frame)) {
-		port = find_port(core, frame);
-	}
-	if (port >= 0 && core->policy->has_team && port == (int)core->team.port) {
-		int member = team_pick(&core->team, team_hash(&core->team, frame, core->secret));
-
-		port = member < 0 ? -1 : core->team.members[member].uplink;
-	}
-	if (port >= 0) {
-		waits = core_is_wire_blocked(core, &core->ports[port]);
-	}
-	vframe_unpull(frame);
-	return waits;
-}
-
-/* How many of them its rate allows; the timer goes on with the rest. */
-static unsigned int within_rate(struct core *core, struct port_end *from,
-				const struct net_frame *frames, unsigned int count)
-{
-	struct bucket_share *rate = &core->slow[from->port].rate;
-	uint64_t now_ns = loop_now_ns();
-
-	for (unsigned int i = 0; i < count; i++) {
-		if (!bucket_take(rate, frames[i].bytes, now_ns)) {
-			uint64_t wait = bucket_wait_ns(rate, frames[i].bytes, now_ns);
-
-			loop_timer_arm(&from->timer, num_min(num_max(wait, 1), 1000000000ULL));
-			return i;
-		}
-	}
-	return count;
-}
-
-/*
- * How many of them its turn allows: all of them where nobody else wants to send. The first of them always,
- * if it has any credit: what that costs too much it owes.
- */
-static unsigned int within_turn(struct core *core, struct port_end *from,
-				const struct net_frame *frames, unsigned int count)
-{
-	int64_t credit;
-	unsigned int i = 0;
-
-	if (core->contended == 0) {
-		return count;
-	}
-	if (from->period != core->period) {
-		from->period = core->period;
-		from->sched.credit = 0;
-	}
-	if (from->round != core->round && !from->yields) {
-		from->round = core->round;
-		sched_turn(&core->sched, &from->sched, 1);
-	}
-	for (credit = from->sched.credit; i < count && credit > 0; i++) {
-		credit -= sched_cost(frames[i].bytes);
-	}
-	return i;
-}
-
-/* What was sent, and how often it was copied. */
-static void charge(struct core *core, struct port_end *from, const struct net_frame *frames,
-		   unsigned int count)
-{
-	uint32_t cost = core->copies_cost;
-
-	if (count == 0) {
-		return;
-	}
-	if (from->sent_round != core->round) {
-		from->sent_round = core->round;
-		core->senders++;
-		core->heaviest = (unsigned int)num_max(core->heaviest, from->sched.weight);
-	}
-	if (core->contended == 0) {
-		return;
-	}
-	for (unsigned int i = 0; i < count; i++) {
-		cost += sched_cost(frames[i].bytes);
-	}
-	sched_charge(&from->sched, cost);
-}
-
-/* How many frames of `count` may be sent now; fewer: it is resumed later. */
-static unsigned int admit(struct core *core, struct port_end *from, const struct net_frame *frames,
-			  unsigned int count)
-{
-	unsigned int in_turn = within_turn(core, from, frames, count), allowed = in_turn;
-
-	if (__builtin_expect(core->is_high || atomic_load_explicit(&core->vswitch->full_wires,
-								   memory_order_relaxed),
-			     0)) {
-		for (unsigned int i = 0; i < allowed; i++) {
-			if (must_wait(core, from, &frames[i])) {
-				sched_block(&core->sched, &from->sched);
-				allowed = i;
-			}
-		}
-	}
-	if (core->policy->ports[from->port].limits.bytes_per_s) {
-		allowed = within_rate(core, from, frames, allowed);
-	}
-	if (allowed == in_turn && in_turn < count && !from->yields) {
-		from->yields = true;
-		list_append(&core->yield, &from->yield);
-	}
-	return allowed;
-}
+/* ---- from an end -------------------------------------------------------------------------------- */
 
 /* Iovecs are the sender's again as they were. */
 static void give_back(struct core *core, unsigned int count)
@@ -718,7 +594,7 @@ int pipeline_run(struct core *core, struct port_end *from, struct net_frame *fra
 	}
 	while (taken < count) {
 		unsigned int wanted = (unsigned int)num_min(count - taken, PIPELINE_CHUNK);
-		unsigned int allowed = admit(core, from, frames + taken, wanted);
+		unsigned int allowed = core_admit(core, from, frames + taken, wanted);
 
 		core->copies_cost = 0;
 		if (slot->policy->is_plain_in) {
@@ -727,7 +603,7 @@ int pipeline_run(struct core *core, struct port_end *from, struct net_frame *fra
 			run_full(core, from, frames + taken, allowed);
 		}
 		give_back(core, allowed);
-		charge(core, from, frames + taken, allowed);
+		core_charge(core, from, frames + taken, allowed);
 		count_sent(core, from, frames + taken, allowed);
 		taken += allowed;
 		if (allowed < wanted) {
