@@ -369,6 +369,65 @@ serve_on() {
 	helpers+=($!)
 }
 
+# with_carrier: the guest's eth0 has one soon; for a later wait there is `carrier 1` in the guest.
+with_carrier() {
+	# shellcheck disable=SC2016  # for the guest
+	inside 'carrier() { for i in $(seq 600); do [ "$(cat /sys/class/net/eth0/carrier)" != $1 ] || return 0; usleep 100000; done; return 1; }; carrier 1'
+	check "carrier" 0 $?
+}
+
+# files_under_way HERE THERE: from now on files go all the time to the guest, from an http server at
+# HERE:8078 (serve_on), and from it, at THERE, back to back.
+files_under_way() {
+	# shellcheck disable=SC2016  # for the guest
+	inside 'head -c 1048576 /dev/urandom >/tmp/file; httpd -p 80 -h /tmp; sha256sum </tmp/file'
+	given_sum=${answer%% *}
+	: >"$work/sums"
+	inside "(until [ -e /tmp/stop ]; do wget -q -O /tmp/got http://$1:8078/file && sha256sum </tmp/got || usleep 300000; done >/tmp/sums 2>/tmp/said) &"
+	(until [ -e "$work/stop" ]; do
+		if busybox wget -q -O "$work/got" "http://$2/file" 2>>"$work/said"; then
+			sha256sum <"$work/got"
+		else
+			sleep 0.3
+		fi
+	done >>"$work/sums") &
+	helpers+=($!)
+	# shellcheck disable=SC2016  # for the guest
+	inside 'two_more() { n=$(($(wc -l </tmp/sums) + 2)); for i in $(seq 1200); do [ $(wc -l </tmp/sums) -lt $n ] || return 0; usleep 100000; done; return 1; }'
+}
+has_sums() { [ "$(wc -l <"$work/sums")" -ge "$1" ]; }
+
+# goes_on WHAT: one file each way arrives that was begun after this.
+goes_on() {
+	local wanted=$(($(wc -l <"$work/sums") + 2))
+	inside two_more 150
+	check "$1: files to the guest go on" 0 $?
+	until_true "$1: files from the guest go on" 150 has_sums "$wanted"
+}
+
+# files_end: the last ones are done; all that arrived were whole.
+files_end() {
+	inside 'touch /tmp/stop; wait'
+	touch "$work/stop"
+	wait "${helpers[-1]}"
+	unset 'helpers[-1]'
+	inside 'sort -u /tmp/sums'
+	# shellcheck disable=SC2154  # serve_on's
+	check 'all sums of what the guest got' "$sum  -" "$answer"
+	check 'all sums of what it gave' "$given_sum  -" "$(sort -u "$work/sums")"
+}
+
+# nobody_complains: of checksums, nor the guest's kernel of its NIC.
+nobody_complains() {
+	# shellcheck disable=SC2016  # for awk
+	local checksums='/^Tcp:/ { print $NF }'
+	inside "awk '$checksums' /proc/net/snmp | tail -n 1"
+	check 'segments with a wrong checksum, in the guest' 0 "$answer"
+	check 'segments with a wrong checksum, here' 0 "$(awk "$checksums" /proc/net/snmp | tail -n 1)"
+	inside 'dmesg | grep -E "hv_netvsc.*(unknown|invalid|fail|timeout|unable)|WARNING: CPU|BUG: |NETDEV WATCHDOG|hw csum"'
+	check 'what its kernel complains of' '' "$answer"
+}
+
 # with_switch NAME KEY=VALUE...: makes and starts one, in a place of its own.
 with_switch() {
 	export TABIQUE_SWITCH_DIR=${TABIQUE_SWITCH_DIR:-$top_work/switch}

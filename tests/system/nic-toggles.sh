@@ -17,32 +17,8 @@ ip link set tbt0 up
 serve_on 10.83.0.1 1
 obedient --name one --net switch=lan
 inside 'address() { ip addr add 10.83.0.2/24 dev eth0; ip link set eth0 up; }; address'
-inside 'carrier() { for i in $(seq 600); do [ "$(cat /sys/class/net/eth0/carrier)" != $1 ] || return 0; usleep 100000; done; return 1; }; carrier 1'
-check 'carrier' 0 $?
-inside 'head -c 1048576 /dev/urandom >/tmp/file; httpd -p 80 -h /tmp; sha256sum </tmp/file'
-theirs=${answer%% *}
-
-# ---- what is under way ----
-
-: >"$work/sums"
-inside '(until [ -e /tmp/stop ]; do wget -q -O /tmp/got http://10.83.0.1:8078/file && sha256sum </tmp/got || usleep 300000; done >/tmp/sums 2>/tmp/said) &'
-(until [ -e "$work/stop" ]; do
-	if busybox wget -q -O "$work/got" http://10.83.0.2/file 2>>"$work/said"; then
-		sha256sum <"$work/got"
-	else
-		sleep 0.3
-	fi
-done >>"$work/sums") &
-helpers+=($!)
-inside 'count() { wc -l </tmp/sums; }; two_more() { n=$(($(count) + 2)); for i in $(seq 1200); do [ $(count) -lt $n ] || return 0; usleep 100000; done; return 1; }'
-has_more() { [ "$(wc -l <"$work/sums")" -ge "$wanted" ]; }
-# One each way that has begun after this.
-goes_on() { # goes_on WHAT
-	wanted=$(($(wc -l <"$work/sums") + 2))
-	inside two_more 150
-	check "$1: files to the guest go on" 0 $?
-	until_true "$1: files from the guest go on" 150 has_more
-}
+with_carrier
+files_under_way 10.83.0.1 10.83.0.2
 tool() { # tool OPTION... : ethtool in the guest
 	inside "/bin/ethtool $*"
 	check "ethtool $*" 0 $?
@@ -76,18 +52,6 @@ for mtu in 576 9000 1500; do
 	check "ping that fills it" 0 $?
 done
 
-# ---- afterwards ----
-
-inside 'touch /tmp/stop; wait'
-touch "$work/stop"
-wait "${helpers[-1]}"
-unset 'helpers[-1]'
-inside 'sort -u /tmp/sums'
-check 'all sums of what the guest got' "$sum  -" "$answer"
-check 'all sums of what it gave' "$theirs  -" "$(sort -u "$work/sums")"
-inside 'awk "/^Tcp:/ { print \$NF }" /proc/net/snmp | tail -n 1'
-check 'segments with a wrong checksum, in the guest' 0 "$answer"
-check 'segments with a wrong checksum, here' 0 "$(awk '/^Tcp:/ { print $NF }' /proc/net/snmp | tail -n 1)"
-inside 'dmesg | grep -E "hv_netvsc.*(unknown|invalid|fail|timeout|unable)|WARNING: CPU|BUG: |NETDEV WATCHDOG|hw csum"'
-check 'what the kernel complains of' '' "$answer"
+files_end
+nobody_complains
 dismiss
