@@ -359,10 +359,12 @@ host_tap() {
 }
 taps=()
 
-# serve_on ADDRESS MB: an http server at ADDRESS:8078 with so many MB in /file: $sum.
+# serve_on ADDRESS SIZE: an http server at ADDRESS:8078 with so much (MB, or a size for head) in /file: $sum.
 serve_on() {
+	local size=$2
+	[ -n "${size//[0-9]/}" ] || size=${size}M
 	mkdir -p "$work/www"
-	head -c "${2}M" /dev/urandom >"$work/www/file"
+	head -c "$size" /dev/urandom >"$work/www/file"
 	# shellcheck disable=SC2034  # for the test
 	sum=$(sha256sum "$work/www/file" | cut -d ' ' -f 1)
 	busybox httpd -f -p "$1:8078" -h "$work/www" &
@@ -377,15 +379,16 @@ with_carrier() {
 }
 
 # files_under_way HERE THERE: from now on files go all the time to the guest, from an http server at
-# HERE:8078 (serve_on), and from it, at THERE, back to back.
+# HERE:8078 (serve_on), and from it, at THERE, back to back. One whose connection does not outlive what is
+# done to the NIC is given up: segments of an MTU that is no more arrive nowhere.
 files_under_way() {
 	# shellcheck disable=SC2016  # for the guest
-	inside 'head -c 1048576 /dev/urandom >/tmp/file; httpd -p 80 -h /tmp; sha256sum </tmp/file'
+	inside 'head -c 262144 /dev/urandom >/tmp/file; httpd -p 80 -h /tmp; sha256sum </tmp/file'
 	given_sum=${answer%% *}
 	: >"$work/sums"
-	inside "(until [ -e /tmp/stop ]; do wget -q -O /tmp/got http://$1:8078/file && sha256sum </tmp/got || usleep 300000; done >/tmp/sums 2>/tmp/said) &"
+	inside "(until [ -e /tmp/stop ]; do timeout 20 wget -q -O /tmp/got http://$1:8078/file && sha256sum </tmp/got || usleep 300000; done >/tmp/sums 2>/tmp/said) &"
 	(until [ -e "$work/stop" ]; do
-		if busybox wget -q -O "$work/got" "http://$2/file" 2>>"$work/said"; then
+		if timeout 20 busybox wget -q -O "$work/got" "http://$2/file" 2>>"$work/said"; then
 			sha256sum <"$work/got"
 		else
 			sleep 0.3

@@ -14,7 +14,7 @@ echo 1 >/proc/sys/net/ipv6/conf/tbt0/disable_ipv6 2>/dev/null
 ip link set tbt0 mtu 9000
 ip addr add 10.83.0.1/24 dev tbt0
 ip link set tbt0 up
-serve_on 10.83.0.1 1
+serve_on 10.83.0.1 256K
 obedient --name one --net switch=lan
 inside 'address() { ip addr add 10.83.0.2/24 dev eth0; ip link set eth0 up; }; address'
 with_carrier

@@ -22,7 +22,7 @@ for n in 0 1; do
 	inside 'carrier() { for i in $(seq 600); do [ "$(cat /sys/class/net/eth0/carrier)" != $1 ] || return 0; usleep 100000; done; return 1; }'
 	inside 'carrier 1'
 	check "guest $n has a carrier" 0 $?
-	inside 'head -c 4194304 /dev/urandom >/tmp/file; httpd -p 80 -h /tmp; sha256sum </tmp/file'
+	inside 'head -c 2097152 /dev/urandom >/tmp/file; httpd -p 80 -h /tmp; sha256sum </tmp/file'
 	sums[n]=${answer%% *}
 	# For good, so that nobody asks again by himself later.
 	inside "know() { for v in 10 20 30; do arp -i \${1-eth0} -s 10.82.\${2-\$v}.1$((1 - n)) 02:00:00:00:00:1$((1 - n)); done; }; know"
