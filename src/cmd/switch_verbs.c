@@ -108,7 +108,8 @@ const struct switch_verb switch_verbs[] = {
 	  "Adds a way out of the switch. Several are a team.\n", .is_quiet = true },
 	{ "uplink set", "dev=INTERFACE KEY=VALUE...", "Changes one.\n", .is_quiet = true },
 	{ "uplink remove", "dev=INTERFACE", "Removes one.\n", .is_quiet = true },
-	{ "uplink list", "", "All of them.\n", "uplinks", "dev mode kind priority link active" },
+	{ "uplink list", "", "All of them.\n", "uplinks",
+	  "dev mode kind priority link active why" },
 	{ "nat set", "[on=on|off] [net=PREFIX] [KEY=VALUE]...",
 	  "Address translation for all ports, with DHCP and a resolver:\n"
 	  "  net=PREFIX           the network (10.0.2.0/24)\n"

@@ -3,7 +3,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <bpf/bpf.h>
+#include <linux/ethtool.h>
 #include <linux/if_link.h>
+#include <linux/if_xdp.h>
+#include <linux/sockios.h>
 #include <linux/virtio_net.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +19,7 @@
 #include <xdp/xsk.h>
 
 #include "base/bytes.h"
+#include "base/cleanup.h"
 #include "base/fault.h"
 #include "base/num.h"
 #include "net/fifo.h"
@@ -41,9 +46,14 @@ _Static_assert(NET_XDP_QUEUES_MAX <= WIRE_ENDS_MAX, "an end per queue");
 
 /* A queue: memory that the kernel shares, four rings over it. */
 struct xdp_queue {
-	uint8_t *memory; /* chunks: RX_CHUNKS to receive into, TX_CHUNKS to send from */
-	struct xsk_umem *umem;
+	uint8_t *memory;       /* chunks: RX_CHUNKS to receive into, TX_CHUNKS to send from */
+	int fd;                /* the socket's */
+	struct xsk_umem *umem; /* NULL, like the next: of a socket that was given to us */
 	struct xsk_socket *socket;
+	struct mapping {
+		void *at;
+		size_t bytes;
+	} maps[4]; /* of its rings then */
 	struct xsk_ring_prod fill, tx;
 	struct xsk_ring_cons done, rx;
 	uint64_t held[WIRE_SLOTS]; /* chunks of the slots */
@@ -172,10 +182,8 @@ static bool has_unsent(struct xdp_queue *q)
 /* In copy mode the kernel sends when it is told to. What the device has no room for: next round. */
 static void kick(struct wire *wire, struct xdp_queue *q)
 {
-	const int fd = xsk_socket__fd(q->socket);
-
 	for (unsigned int i = 0; i < KICKS_MAX && has_unsent(q); i++) {
-		if (sendto(fd, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 && errno != EAGAIN &&
+		if (sendto(q->fd, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 && errno != EAGAIN &&
 		    errno != EINTR) {
 			break;
 		}
@@ -306,6 +314,11 @@ static void close_queue(struct xdp_queue *q)
 	if (q->umem) {
 		xsk_umem__delete(q->umem);
 	}
+	for (unsigned int i = 0; i < ARRAY_SIZE(q->maps); i++) {
+		if (q->maps[i].at) {
+			munmap(q->maps[i].at, q->maps[i].bytes);
+		}
+	}
 	if (q->memory) {
 		munmap(q->memory, MEMORY_BYTES);
 	}
@@ -327,6 +340,106 @@ static void fill_queue(struct xdp_queue *q)
 	q->free_count = TX_CHUNKS;
 }
 
+/* Its own, or the number-th part of a file of memory. */
+static int make_memory(struct xdp_queue *q, int memory_fd, unsigned int number)
+{
+	q->large = fault_alloc(1, VNET_HDR_BYTES + NET_FRAME_BYTES_MAX + VNET_TAG_BYTES);
+	q->memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE,
+			 memory_fd < 0 ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED, memory_fd,
+			 memory_fd < 0 ? 0 : (off_t)(number * MEMORY_BYTES));
+	if (q->memory == MAP_FAILED || !q->large) {
+		q->memory = q->memory == MAP_FAILED ? NULL : q->memory;
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+/* A ring of a given socket: its size is told, it is mapped, and *ret begins where it is. */
+static int map_ring(struct xdp_queue *q, struct mapping *map, uint32_t count, size_t entry_bytes,
+		    const struct xdp_ring_offset *off, off_t page, struct xsk_ring_prod *ret)
+{
+	uint8_t *at;
+
+	map->bytes = off->desc + count * entry_bytes;
+	at = mmap(NULL, map->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, q->fd, page);
+	if (at == MAP_FAILED) {
+		return -errno;
+	}
+	map->at = at;
+	*ret = (struct xsk_ring_prod){ .mask = count - 1,
+				       .size = count,
+				       .producer = (uint32_t *)(void *)(at + off->producer),
+				       .consumer = (uint32_t *)(void *)(at + off->consumer),
+				       .ring = at + off->desc,
+				       .flags = (uint32_t *)(void *)(at + off->flags) };
+	return 0;
+}
+
+/* The library's two kinds of rings look alike; only a consumer's begins empty. */
+static struct xsk_ring_cons as_cons(const struct xsk_ring_prod *ring)
+{
+	return (struct xsk_ring_cons){ .mask = ring->mask,
+				       .size = ring->size,
+				       .producer = ring->producer,
+				       .consumer = ring->consumer,
+				       .ring = ring->ring,
+				       .flags = ring->flags };
+}
+
+static int set_sizes(const struct xdp_queue *q)
+{
+	const struct {
+		int option;
+		uint32_t count;
+	} rings[] = { { XDP_UMEM_FILL_RING, RX_CHUNKS },
+		      { XDP_UMEM_COMPLETION_RING, TX_CHUNKS },
+		      { XDP_RX_RING, RX_CHUNKS },
+		      { XDP_TX_RING, TX_CHUNKS } };
+	int err = 0;
+
+	for (size_t i = 0; !err && i < ARRAY_SIZE(rings); i++) {
+		err = setsockopt(q->fd, SOL_XDP, rings[i].option, &rings[i].count,
+				 sizeof(rings[i].count));
+	}
+	return err ? -errno : 0;
+}
+
+/* What the library does with a socket of its own, but for binding it: that is another process's. */
+static int adopt_queue(struct xdp_queue *q, int fd, int memory_fd, unsigned int number)
+{
+	struct xsk_ring_prod done, rx;
+	struct xdp_mmap_offsets off;
+	socklen_t length = sizeof(off);
+	int err = make_memory(q, memory_fd, number);
+
+	q->fd = fd;
+	err = err ? err : set_sizes(q);
+	if (!err && getsockopt(fd, SOL_XDP, XDP_MMAP_OFFSETS, &off, &length)) {
+		err = -errno;
+	}
+	err = err ? err
+		  : map_ring(q, &q->maps[0], RX_CHUNKS, sizeof(uint64_t), &off.fr,
+			     XDP_UMEM_PGOFF_FILL_RING, &q->fill);
+	err = err ? err
+		  : map_ring(q, &q->maps[1], TX_CHUNKS, sizeof(uint64_t), &off.cr,
+			     XDP_UMEM_PGOFF_COMPLETION_RING, &done);
+	err = err ? err
+		  : map_ring(q, &q->maps[2], RX_CHUNKS, sizeof(struct xdp_desc), &off.rx,
+			     XDP_PGOFF_RX_RING, &rx);
+	err = err ? err
+		  : map_ring(q, &q->maps[3], TX_CHUNKS, sizeof(struct xdp_desc), &off.tx,
+			     XDP_PGOFF_TX_RING, &q->tx);
+	if (!err) {
+		q->done = as_cons(&done);
+		q->rx = as_cons(&rx);
+		/* The room that a producer thinks there is counts from what the consumer has taken. */
+		q->fill.cached_cons = RX_CHUNKS;
+		q->tx.cached_cons = TX_CHUNKS;
+		fill_queue(q);
+	}
+	return err;
+}
+
 static int open_queue(struct xdp_queue *q, const struct net_xdp_config *config, uint32_t number)
 {
 	const struct xsk_umem_config umem = { .fill_size = RX_CHUNKS,
@@ -341,14 +454,10 @@ static int open_queue(struct xdp_queue *q, const struct net_xdp_config *config, 
 			config->mode == NET_XDP_GENERIC ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE,
 		.bind_flags = XDP_COPY
 	};
-	int err;
+	int err = make_memory(q, -1, 0);
 
-	q->large = fault_alloc(1, VNET_HDR_BYTES + NET_FRAME_BYTES_MAX + VNET_TAG_BYTES);
-	q->memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-			 -1, 0);
-	if (q->memory == MAP_FAILED || !q->large) {
-		q->memory = q->memory == MAP_FAILED ? NULL : q->memory;
-		return -ENOMEM;
+	if (err) {
+		return err;
 	}
 	err = xsk_umem__create(&q->umem, q->memory, MEMORY_BYTES, &q->fill, &q->done, &umem);
 	if (err) {
@@ -362,7 +471,26 @@ static int open_queue(struct xdp_queue *q, const struct net_xdp_config *config, 
 		q->socket = NULL;
 		return err;
 	}
+	q->fd = xsk_socket__fd(q->socket);
 	return config->map_fd >= 0 ? xsk_socket__update_xskmap(q->socket, config->map_fd) : 0;
+}
+
+/* Those that were given to us are the wire's to close, also when this fails. */
+static int adopt_queues(struct xdp_state *state, const struct net_xdp_config *config,
+			struct diag *reterr)
+{
+	int err = 0;
+
+	for (unsigned int n = 0; n < config->queues && !err; n++) {
+		err = adopt_queue(&state->queues[n], config->fds_take[n], config->memory_fd_take,
+				  n);
+	}
+	close(config->memory_fd_take);
+	if (err) {
+		return diag_set(reterr, err, "no AF_XDP on network interface '%s': %s",
+				config->name, strerror(-err));
+	}
+	return config->bind(config->bind_ctx, reterr);
 }
 
 /* The descriptors of its queues are copies: the library keeps its own. */
@@ -487,39 +615,178 @@ void net_xdp_unload(const char *name)
 	}
 }
 
+static int check_mtu(const char *name, struct diag *reterr)
+{
+	const int mtu = mtu_of(name);
+
+	if (mtu < 0) {
+		return diag_set(reterr, mtu, "cannot use network interface '%s': %s", name,
+				strerror(-mtu));
+	}
+	if ((unsigned int)mtu > NET_XDP_MTU_MAX) {
+		return diag_set(reterr, -EMSGSIZE,
+				"AF_XDP takes an MTU of up to %u, and that of '%s' is %d",
+				NET_XDP_MTU_MAX, name, mtu);
+	}
+	return 0;
+}
+
+/* Receive queues; 1 where the driver does not say. */
+static unsigned int queues_of(const char *name)
+{
+	struct ethtool_channels channels = { .cmd = ETHTOOL_GCHANNELS };
+	struct ifreq request;
+	auto_close int fd = net_interface_ask(name, &request);
+
+	request.ifr_data = (void *)&channels;
+	if (fd < 0 || ioctl(fd, SIOCETHTOOL, &request)) {
+		return 1;
+	}
+	return (unsigned int)num_max(1, channels.rx_count + channels.combined_count);
+}
+
+/* Tells the kernel that the number-th part of the file is the socket's memory; it locks it. */
+static int give_memory(int fd, int memory_fd, unsigned int number)
+{
+	struct xdp_umem_reg umem = { .len = MEMORY_BYTES,
+				     .chunk_size = CHUNK_BYTES,
+				     .headroom = HEADROOM };
+	void *at = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, memory_fd,
+			(off_t)(number * MEMORY_BYTES));
+	int err;
+
+	if (at == MAP_FAILED) {
+		return -errno;
+	}
+	umem.addr = (uintptr_t)at;
+	err = setsockopt(fd, SOL_XDP, XDP_UMEM_REG, &umem, sizeof(umem)) ? -errno : 0;
+	munmap(at, MEMORY_BYTES);
+	return err;
+}
+
+static int open_socket(const char *name, int memory_fd, unsigned int number, int *ret,
+		       struct diag *reterr)
+{
+	auto_close int fd = socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int err = fd < 0 ? -errno : give_memory(fd, memory_fd, number);
+
+	if (err) {
+		return diag_set(reterr, err, "no AF_XDP socket for '%s': %s%s", name,
+				strerror(-err),
+				err == -ENOBUFS ? " (too little locked memory: ulimit -l)" : "");
+	}
+	*ret = steal_fd(&fd);
+	return 0;
+}
+
+int net_xdp_open(const char *name, unsigned int ends, int ret_fds[NET_XDP_QUEUES_MAX],
+		 unsigned int *ret_count, int *ret_memory_fd, struct diag *reterr)
+{
+	const unsigned int queues = queues_of(name);
+	auto_close int memory_fd = -1;
+	unsigned int count = 0;
+	int err = check_mtu(name, reterr);
+
+	if (err) {
+		return err;
+	}
+	if (queues > ends || queues > NET_XDP_QUEUES_MAX) {
+		return diag_set(reterr, -E2BIG,
+				"'%s' has %u receive queues, more than the %u that are served "
+				"(ethtool -L %s, or threads= of the switch)",
+				name, queues, ends, name);
+	}
+	memory_fd = memfd_create("xdp", MFD_CLOEXEC);
+	if (memory_fd < 0 || ftruncate(memory_fd, (off_t)(queues * MEMORY_BYTES))) {
+		return diag_set(reterr, -errno, "no memory for '%s': %s", name, strerror(errno));
+	}
+	while (!err && count < queues) {
+		err = open_socket(name, memory_fd, count, &ret_fds[count], reterr);
+		count += !err;
+	}
+	while (err && count > 0) {
+		close(ret_fds[--count]);
+	}
+	if (!err) {
+		*ret_count = count;
+		*ret_memory_fd = steal_fd(&memory_fd);
+	}
+	return err;
+}
+
+int net_xdp_bind(const char *name, const int *fds, unsigned int count, int *ret_map_fd,
+		 struct diag *reterr)
+{
+	struct sockaddr_xdp address = { .sxdp_family = AF_XDP,
+					.sxdp_flags = XDP_COPY,
+					.sxdp_ifindex = if_nametoindex(name) };
+	int map_fd, err = net_xdp_load(name, &map_fd, reterr);
+
+	if (err) {
+		return err;
+	}
+	for (uint32_t i = 0; i < count && !err; i++) {
+		address.sxdp_queue_id = i;
+		if (bind(fds[i], (const struct sockaddr *)&address, sizeof(address)) ||
+		    bpf_map_update_elem(map_fd, &i, &fds[i], 0)) {
+			err = diag_set(reterr, -errno, "no AF_XDP at queue %u of '%s': %s", i, name,
+				       strerror(errno));
+		}
+	}
+	if (err) {
+		net_xdp_unload(name);
+		close(map_fd);
+		return err;
+	}
+	*ret_map_fd = map_fd;
+	return 0;
+}
+
+static int make_queues(struct xdp_state *state, const struct net_xdp_config *config, int *fds,
+		       struct diag *reterr)
+{
+	int err = check_mtu(config->name, reterr);
+
+	err = err ? err : open_queues(state, config, fds);
+	if (err && err != -EMSGSIZE && err != -ENODEV) {
+		(void)diag_set(reterr, err, "no AF_XDP on network interface '%s': %s", config->name,
+			       strerror(-err));
+	}
+	return err;
+}
+
 int net_xdp_create(struct loop *loop, const struct net_xdp_config *config, struct net **ret,
 		   struct diag *reterr)
 {
-	int fds[NET_XDP_QUEUES_MAX], mtu = mtu_of(config->name), err;
+	int fds[NET_XDP_QUEUES_MAX], err;
 	struct wire_config wire = { .name = config->name,
 				    .fds_take = fds,
 				    .ends = config->queues,
 				    .hdr_bytes = VNET_HDR_BYTES,
 				    .link_fd_take = config->link_fd_take };
-	struct xdp_state *state = NULL;
+	struct xdp_state *state = fault_alloc(1, sizeof(*state));
 
 	check(config->queues >= 1 && config->queues <= NET_XDP_QUEUES_MAX);
 	hush();
-	if (mtu < 0) {
-		err = diag_set(reterr, mtu, "cannot use network interface '%s': %s", config->name,
-			       strerror(-mtu));
-	} else if ((unsigned int)mtu > NET_XDP_MTU_MAX) {
-		err = diag_set(reterr, -EMSGSIZE,
-			       "AF_XDP takes an MTU of up to %u, and that of '%s' is %d",
-			       NET_XDP_MTU_MAX, config->name, mtu);
-	} else {
-		state = fault_alloc(1, sizeof(*state));
-		err = state ? open_queues(state, config, fds) : -ENOMEM;
-		if (err) {
-			(void)diag_set(reterr, err, "no AF_XDP on network interface '%s': %s",
-				       config->name, strerror(-err));
+	if (!state) {
+		err = diag_set(reterr, -ENOMEM, "no memory");
+		if (config->fds_take) {
+			close(config->memory_fd_take);
 		}
+	} else if (config->fds_take) {
+		/* closes the memory's descriptor */
+		err = adopt_queues(state, config, reterr);
+	} else {
+		err = make_queues(state, config, fds, reterr);
+	}
+	if (config->fds_take) {
+		wire.fds_take = config->fds_take;
 	}
 	if (err) {
 		if (state) {
 			drop_state(state);
 		}
-		wire.ends = 0;
+		wire.ends = config->fds_take ? config->queues : 0;
 		wire_drop(&wire);
 		return err;
 	}

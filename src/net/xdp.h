@@ -34,6 +34,15 @@ struct net_xdp_config {
 	 */
 	int map_fd;
 	int link_fd_take; /* of linkwatch_open(); -1: opens one */
+	/*
+	 * Sockets of net_xdp_open(), one per queue, taken over (also on failure): nothing is opened here, and
+	 * mode and map_fd are not looked at. NULL: opens them.
+	 */
+	const int *fds_take;
+	int memory_fd_take; /* with fds_take: as net_xdp_open() gave it */
+	/* With fds_take, when the sockets have their rings: has net_xdp_bind() done on them. */
+	int (*bind)(void *ctx, struct diag *reterr);
+	void *bind_ctx;
 };
 
 /* Whether this program was built with libxdp; all else is -EOPNOTSUPP without it. */
@@ -47,6 +56,19 @@ bool net_xdp_is_there(void);
 MUST_CHECK int net_xdp_load(const char *name, int *ret_map_fd, struct diag *reterr);
 /* Takes every such program off the interface. */
 void net_xdp_unload(const char *name);
+
+/*
+ * For a process that may, on behalf of one that may not: a socket for each receive queue of the interface,
+ * bound to nothing yet (needs CAP_NET_RAW), and memory for all of them, locked (CAP_IPC_LOCK, or a high
+ * RLIMIT_MEMLOCK). The other one makes their rings, and only then (the kernel demands it) are they bound.
+ * At most ends of them: -E2BIG when the interface has more queues,
+ * whose frames would pass the switch by. Other errnos as of net_xdp_create().
+ */
+MUST_CHECK int net_xdp_open(const char *name, unsigned int ends, int ret_fds[NET_XDP_QUEUES_MAX],
+			    unsigned int *ret_count, int *ret_memory_fd, struct diag *reterr);
+/* Binds them, queue by queue, and loads the program: as net_xdp_load(). On failure there is none. */
+MUST_CHECK int net_xdp_bind(const char *name, const int *fds, unsigned int count, int *ret_map_fd,
+			    struct diag *reterr);
 
 /* 0, or an errno with a sentence: -EOPNOTSUPP, -ENODEV, -EPERM, -EMSGSIZE (MTU), -EBUSY … */
 MUST_CHECK int net_xdp_create(struct loop *loop, const struct net_xdp_config *config,

@@ -36,5 +36,32 @@ int net_xdp_create(struct loop *loop, const struct net_xdp_config *config, struc
 	if (config->link_fd_take >= 0) {
 		close(config->link_fd_take);
 	}
+	for (unsigned int i = 0; config->fds_take && i < config->queues; i++) {
+		close(config->fds_take[i]);
+	}
+	if (config->fds_take) {
+		close(config->memory_fd_take);
+	}
+	return refuse(reterr);
+}
+
+int net_xdp_open(const char *name, unsigned int ends, int ret_fds[NET_XDP_QUEUES_MAX],
+		 unsigned int *ret_count, int *ret_memory_fd, struct diag *reterr)
+{
+	(void)name;
+	(void)ret_memory_fd;
+	(void)ends;
+	(void)ret_fds;
+	(void)ret_count;
+	return refuse(reterr);
+}
+
+int net_xdp_bind(const char *name, const int *fds, unsigned int count, int *ret_map_fd,
+		 struct diag *reterr)
+{
+	(void)name;
+	(void)fds;
+	(void)count;
+	(void)ret_map_fd;
 	return refuse(reterr);
 }

@@ -199,6 +199,7 @@ static void on_exit_of_data(struct keeper *keeper, int status)
 	close(keeper->fd);
 	keeper->fd = -1;
 	keeper->pid = 0;
+	keeper_close_xdps(keeper);
 	if (keeper->is_ending) {
 		return;
 	}

@@ -46,7 +46,7 @@ enum keeper_type {
 	KEEPER_OPEN_TAP = 3,
 	/* → name, count: ends; ← descriptors */
 	KEEPER_OPEN_PACKET = 4,
-	/* → name: of a TAP that is not needed any more */
+	/* → name: of a TAP, or of a device under AF_XDP, that is not needed any more */
 	KEEPER_CLOSE = 5,
 	/* → a descriptor: the new configuration; ← it is on stable storage */
 	KEEPER_SAVE_CONFIG = 6,
@@ -66,6 +66,14 @@ enum keeper_type {
 	KEEPER_SAVE_LEASES = 13,
 	/* → ; ← that file, or count 0 */
 	KEEPER_TAKE_LEASES = 14,
+	/*
+	 * → name, count: ends at most; ← as many sockets of AF_XDP as the device has queues, bound to nothing,
+	 * and behind them their memory.
+	 * Refused for mode=auto, with a sentence, where packet sockets serve the device better.
+	 */
+	KEEPER_OPEN_XDP = 15,
+	/* → name: they have their rings; ← they are bound, and what arrives at the device arrives at them */
+	KEEPER_BIND_XDP = 16,
 };
 
 struct keeper_message {

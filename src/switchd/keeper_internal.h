@@ -14,11 +14,20 @@ struct keeper_tap {
 	int fds[KEEPER_FDS_MAX];
 };
 
+/* Sockets of the data process, until it closes the device or ends. */
+struct keeper_xdp {
+	char name[KEEPER_NAME_BYTES]; /* "": a free place */
+	unsigned int count;
+	int fds[KEEPER_FDS_MAX]; /* count sockets, and their memory */
+	int map_fd;              /* of the program on the device; -1: none is there yet */
+};
+
 struct keeper {
 	const struct keeper_config *config;
 	int lock_fd;
 	int listeners[3]; /* SW_PATH_VSP, _CTL, _EXT */
 	struct keeper_tap taps[KEEPER_TAPS_MAX];
+	struct keeper_xdp xdps[SW_UPLINKS_MAX];
 	int state_fd; /* what a process has left; -1 */
 
 	/* the data process; fd -1: there is none */
@@ -45,4 +54,6 @@ void keeper_find_state(struct keeper *keeper);
 
 /* The TAPs that nobody needs any more, and at the end all. */
 void keeper_close_taps(struct keeper *keeper);
+/* When the data process has ended: frames are the host's again. */
+void keeper_close_xdps(struct keeper *keeper);
 void keeper_tell_ready(const struct keeper_config *config, const char *sentence);

@@ -16,6 +16,8 @@
 #include "net/linkwatch.h"
 #include "net/packet.h"
 #include "net/tap.h"
+#include "net/uplink.h"
+#include "net/xdp.h"
 #include "switchd/keeper_internal.h"
 
 #define AREA "keeper"
@@ -223,6 +225,107 @@ static int open_packet(struct keeper *keeper, const struct keeper_message *reque
 	return err;
 }
 
+/* ---- AF_XDP ------------------------------------------------------------------------------------- */
+
+static struct keeper_xdp *find_xdp(struct keeper *keeper, const char *name)
+{
+	for (unsigned int i = 0; i < SW_UPLINKS_MAX; i++) {
+		if (strcmp(keeper->xdps[i].name, name) == 0) {
+			return &keeper->xdps[i];
+		}
+	}
+	return NULL;
+}
+
+static void close_xdp(struct keeper_xdp *xdp)
+{
+	for (unsigned int i = 0; xdp->name[0] && i <= xdp->count; i++) {
+		close(xdp->fds[i]);
+	}
+	if (xdp->name[0] && xdp->map_fd >= 0) {
+		net_xdp_unload(xdp->name);
+		close(xdp->map_fd);
+	}
+	*xdp = (struct keeper_xdp){ 0 };
+}
+
+void keeper_close_xdps(struct keeper *keeper)
+{
+	for (unsigned int i = 0; i < SW_UPLINKS_MAX; i++) {
+		close_xdp(&keeper->xdps[i]);
+	}
+}
+
+/* With mode=auto only where the driver does it well. */
+static int may_xdp(const struct keeper *keeper, const char *name, struct diag *reterr)
+{
+	auto_destroy(sw_config) struct sw_config *config = NULL;
+	const struct sw_uplink *uplink;
+	struct diag why;
+	int err = may_open(keeper, name, false, reterr);
+
+	err = err ? err : sw_file_load(keeper->config->name, &config, reterr);
+	if (err) {
+		return err;
+	}
+	uplink = sw_uplink_find(config, name);
+	if (uplink->mode == SW_UPLINK_PACKET) {
+		return diag_set(reterr, -EPERM, "uplink %s has mode=packet", name);
+	}
+	if (uplink->mode == SW_UPLINK_AUTO && net_uplink_choose(name, &why) != NET_UPLINK_XDP) {
+		return diag_set(reterr, -EOPNOTSUPP, "%s", why.text);
+	}
+	return 0;
+}
+
+static int open_xdp(struct keeper *keeper, const struct keeper_message *request,
+		    struct answer *answer)
+{
+	struct keeper_xdp *xdp = find_xdp(keeper, request->name);
+	int memory_fd, err = may_xdp(keeper, request->name, &answer->diag);
+
+	if (err) {
+		return err;
+	}
+	if (xdp) {
+		close_xdp(xdp);
+	}
+	xdp = find_xdp(keeper, "");
+	if (!xdp) {
+		return diag_set(&answer->diag, -ENOSPC, "too many devices");
+	}
+	err = net_xdp_open(request->name, (unsigned int)num_min(request->count, KEEPER_FDS_MAX - 1),
+			   xdp->fds, &xdp->count, &memory_fd, &answer->diag);
+	if (err) {
+		*xdp = (struct keeper_xdp){ 0 };
+		return err;
+	}
+	xdp->fds[xdp->count] = memory_fd;
+	snprintf(xdp->name, sizeof(xdp->name), "%s", request->name);
+	xdp->map_fd = -1;
+	answer->count = xdp->count + 1;
+	memcpy(answer->fds, xdp->fds, sizeof(int) * answer->count);
+	answer->is_lent = true;
+	return 0;
+}
+
+static int bind_xdp(struct keeper *keeper, const struct keeper_message *request,
+		    struct answer *answer)
+{
+	struct keeper_xdp *xdp = request->name[0] ? find_xdp(keeper, request->name) : NULL;
+	int err;
+
+	if (!xdp || xdp->map_fd >= 0) {
+		return diag_set(&answer->diag, -EINVAL, "no sockets of %s are to be bound",
+				request->name);
+	}
+	err = net_xdp_bind(xdp->name, xdp->fds, xdp->count, &xdp->map_fd, &answer->diag);
+	if (err) {
+		close_xdp(xdp);
+	}
+	return err;
+}
+
 void keeper_close_taps(struct keeper *keeper)
 {
 	for (unsigned int i = 0; i < KEEPER_TAPS_MAX; i++) {
@@ -343,16 +446,23 @@ static int serve(struct keeper *keeper, const struct keeper_message *request, in
 		return take_state(keeper, answer);
 	case KEEPER_OPEN_TAP:
 	case KEEPER_OPEN_PACKET:
+	case KEEPER_OPEN_XDP:
 		if (request->count < 1 || request->count > KEEPER_FDS_MAX || !request->name[0]) {
 			return diag_set(&answer->diag, -EINVAL, "no device, or too many queues");
 		}
-		return request->type == KEEPER_OPEN_TAP ? open_tap(keeper, request, answer)
-							: open_packet(keeper, request, answer);
+		return request->type == KEEPER_OPEN_TAP      ? open_tap(keeper, request, answer)
+		       : request->type == KEEPER_OPEN_PACKET ? open_packet(keeper, request, answer)
+							     : open_xdp(keeper, request, answer);
+	case KEEPER_BIND_XDP:
+		return bind_xdp(keeper, request, answer);
 	case KEEPER_OPEN_LINKS:
 		return open_links(answer);
 	case KEEPER_CLOSE:
 		if (request->name[0] && find_tap(keeper, request->name)) {
 			close_tap(find_tap(keeper, request->name));
+		}
+		if (request->name[0] && find_xdp(keeper, request->name)) {
+			close_xdp(find_xdp(keeper, request->name));
 		}
 		return 0;
 	case KEEPER_SAVE_CONFIG:

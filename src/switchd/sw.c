@@ -145,12 +145,13 @@ static void on_link_changed(void *ctx, uint16_t port, unsigned int queue, bool u
 {
 	struct sw *sw = ctx;
 
+	(void)queue; /* the first end's number is not always 0, and its link is the wire's */
+	(void)up;
 	list_for_each (it, &sw->wires) {
 		struct sw_wire *wire = list_entry(it, struct sw_wire, link);
 
-		if (wire->port == port && queue == 0 && !wire->is_closing) {
-			wire->is_up = up;
-			log_info(SW_AREA, "%s: link %s", wire->dev, up ? "up" : "down");
+		if (wire->port == port && !wire->is_closing) {
+			sw_wire_look(wire);
 		}
 	}
 	loop_defer(sw->control, &sw->readopt);

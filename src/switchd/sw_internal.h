@@ -56,8 +56,9 @@ struct sw_wire {
 	struct list link;
 	struct sw *sw;
 	uint16_t port;
-	uint8_t mode; /* enum sw_uplink_mode; NAT is none of them */
-	bool is_nat;
+	uint8_t mode; /* enum sw_uplink_mode, as configured; NAT is none of them */
+	bool is_nat, is_xdp;
+	struct diag why; /* with mode=auto: why it is not AF_XDP */
 	char dev[SW_IFNAME_BYTES];
 	uint64_t signature; /* of NAT's settings */
 	unsigned int count;
@@ -150,6 +151,8 @@ MUST_CHECK int sw_wires_open(struct sw *sw, const struct sw_config *config, stru
 void sw_wires_open_all(struct sw *sw);
 /* Closes those that config does not name. */
 void sw_wires_close(struct sw *sw, const struct sw_config *config);
+/* Asks its first end for its link. */
+void sw_wire_look(struct sw_wire *wire);
 bool sw_wires_link(const struct sw *sw, uint16_t port);
 const struct sw_wire *sw_wire_at(const struct sw *sw, uint16_t port); /* NULL: none */
 

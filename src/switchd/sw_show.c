@@ -278,6 +278,7 @@ int sw_show_flows(struct sw *sw, const struct json_t *request, struct json_t *re
 static json_t *stats_of(const struct sw *sw, uint16_t port)
 {
 	struct port_stats stats;
+	const struct sw_wire *wire = sw_wire_at(sw, port);
 	json_t *drops = json_object(), *json;
 	uint64_t lost = 0;
 
@@ -297,6 +298,9 @@ static json_t *stats_of(const struct sw *sw, uint16_t port)
 			 (json_int_t)stats.delivered_large, "waits", (json_int_t)stats.waits,
 			 "dropped", (json_int_t)lost);
 	json_object_set_new(json, "drops", drops);
+	if (wire) {
+		json_object_set_new(json, "kind", json_string(net_kind(wire->ends[0].net)));
+	}
 	return json;
 }
 

@@ -180,9 +180,8 @@ static int list_uplinks(struct sw *sw, const struct json_t *request, struct json
 
 		sw_object_build(sw_lists[SW_LIST_UPLINKS].table, uplink, true, json);
 		json_object_set_new(json, "kind",
-				    json_string(!wire                         ? "not open"
-						: wire->mode == SW_UPLINK_TAP ? "tap"
-									      : "packet"));
+				    json_string(wire ? net_kind(wire->ends[0].net) : "not open"));
+		json_object_set_new(json, "why", json_string(wire ? wire->why.text : ""));
 		json_object_set_new(json, "link", json_string(wire && wire->is_up ? "up" : "down"));
 		json_object_set_new(json, "active", json_boolean(is_active(sw, uplink->number)));
 		json_array_append_new(list, json);

@@ -17,6 +17,7 @@
 #include "base/num.h"
 #include "net/packet.h"
 #include "net/tap.h"
+#include "net/xdp.h"
 #include "switchd/sw_internal.h"
 #include "switchd/sw_nat.h"
 #include "vswitch/port.h"
@@ -26,11 +27,21 @@
 /* What is made on the first core's loop. */
 struct making {
 	struct sw_wire *wire;
+	enum sw_uplink_mode mode; /* not AUTO */
 	int fds[KEEPER_FDS_MAX];
-	int link_fd;
+	int link_fd, memory_fd;
 	struct diag *reterr;
 	int err;
 };
+
+/* The sockets have their memory. The control loop waits for us: the keeper is ours to ask. */
+static int bind_xdp(void *ctx, struct diag *reterr)
+{
+	const struct sw_wire *wire = ctx;
+
+	return keeper_call(wire->sw->keeper_fd, KEEPER_BIND_XDP, wire->dev, 0, NULL, 0, NULL, NULL,
+			   reterr);
+}
 
 static int make_first(struct making *making)
 {
@@ -43,11 +54,23 @@ static int make_first(struct making *making)
 					    .ends = wire->count,
 					    .link_fd_take = making->link_fd };
 
+	struct net_xdp_config xdp = { .name = wire->dev,
+				      .queues = wire->count,
+				      .map_fd = -1,
+				      .link_fd_take = making->link_fd,
+				      .fds_take = making->fds,
+				      .memory_fd_take = making->memory_fd,
+				      .bind = bind_xdp,
+				      .bind_ctx = wire };
+
 	if (wire->is_nat) {
 		return sw_nat_make(wire->sw, wire->ends[0].loop, &wire->ends[0].net,
 				   making->reterr);
 	}
-	if (wire->mode == SW_UPLINK_TAP) {
+	if (making->mode == SW_UPLINK_XDP) {
+		return net_xdp_create(wire->ends[0].loop, &xdp, &wire->ends[0].net, making->reterr);
+	}
+	if (making->mode == SW_UPLINK_TAP) {
 		return net_tap_create(wire->ends[0].loop, &tap, &wire->ends[0].net, making->reterr);
 	}
 	return net_packet_create(wire->ends[0].loop, &packet, &wire->ends[0].net, making->reterr);
@@ -87,11 +110,17 @@ static void free_wire(struct sw_wire *wire)
 	free(wire);
 }
 
+static enum keeper_type request_for(enum sw_uplink_mode mode)
+{
+	return mode == SW_UPLINK_TAP   ? KEEPER_OPEN_TAP
+	       : mode == SW_UPLINK_XDP ? KEEPER_OPEN_XDP
+				       : KEEPER_OPEN_PACKET;
+}
+
 static int ask_keeper(struct sw_wire *wire, struct making *making)
 {
 	struct sw *sw = wire->sw;
 	unsigned int count = 0;
-	bool is_tap = wire->mode == SW_UPLINK_TAP;
 	int err = keeper_call(sw->keeper_fd, KEEPER_OPEN_LINKS, NULL, 0, NULL, 0, making->fds,
 			      &count, making->reterr);
 
@@ -99,9 +128,13 @@ static int ask_keeper(struct sw_wire *wire, struct making *making)
 		making->link_fd = making->fds[0];
 	}
 	err = err ? err
-		  : keeper_call(sw->keeper_fd, is_tap ? KEEPER_OPEN_TAP : KEEPER_OPEN_PACKET,
-				wire->dev, wire->count, NULL, 0, making->fds, &count,
-				making->reterr);
+		  : keeper_call(sw->keeper_fd, request_for(making->mode), wire->dev, wire->count,
+				NULL, 0, making->fds, &count, making->reterr);
+	if (!err && making->mode == SW_UPLINK_XDP && count >= 2 && count <= wire->count + 1) {
+		/* an end for each queue of the device */
+		wire->count = --count;
+		making->memory_fd = making->fds[count];
+	}
 	if (!err && count != wire->count) {
 		err = diag_set(making->reterr, -EPROTO, "the keeper of this switch gave no %s",
 			       wire->dev);
@@ -110,6 +143,39 @@ static int ask_keeper(struct sw_wire *wire, struct making *making)
 		close(making->link_fd);
 	}
 	return err;
+}
+
+/* The back end, and its twins on other cores. */
+static int make_ends(struct sw_wire *wire, enum sw_uplink_mode mode, struct diag *reterr)
+{
+	struct making making = { .wire = wire, .mode = mode, .link_fd = -1, .reterr = reterr };
+	int err;
+
+	wire->count = wire->is_nat ? 1 : wire->sw->loop_count;
+	wire->is_xdp = mode == SW_UPLINK_XDP;
+	err = wire->is_nat ? 0 : ask_keeper(wire, &making);
+	if (!err) {
+		loop_call(wire->ends[0].loop, make_on_loop, &making);
+		err = making.err;
+	}
+	return err;
+}
+
+/* auto: AF_XDP, or packet sockets and a line that says why. */
+static int make_best(struct sw_wire *wire, struct diag *reterr)
+{
+	if (wire->is_nat || wire->mode != SW_UPLINK_AUTO) {
+		return make_ends(wire, wire->mode, reterr);
+	}
+	if (!make_ends(wire, SW_UPLINK_XDP, &wire->why)) {
+		return 0;
+	}
+	if (wire->ends[0].net) {
+		*reterr = wire->why;
+		return -EIO;
+	}
+	log_warn(SW_AREA, "%s: packet sockets instead of AF_XDP: %s", wire->dev, wire->why.text);
+	return make_ends(wire, SW_UPLINK_PACKET, reterr);
 }
 
 /* Closes end after end: see on_advance(). */
@@ -122,15 +188,12 @@ static void begin_close(struct sw_wire *wire)
 
 static int open_ends(struct sw_wire *wire, struct diag *reterr)
 {
-	struct making making = { .wire = wire, .link_fd = -1, .reterr = reterr };
-	int err = wire->is_nat ? 0 : ask_keeper(wire, &making);
+	int err = make_best(wire, reterr);
 
-	if (err) {
+	if (err && !wire->ends[0].net) {
 		free_wire(wire);
 		return err;
 	}
-	loop_call(wire->ends[0].loop, make_on_loop, &making);
-	err = making.err;
 	for (unsigned int i = 0; !err && i < wire->count; i++) {
 		loop_call(wire->ends[i].loop, attach_on_loop, &wire->ends[i]);
 		err = wire->ends[i].err;
@@ -169,9 +232,8 @@ static int open_wire(struct sw *sw, uint16_t port, enum sw_uplink_mode mode, boo
 	wire->is_nat = is_nat;
 	wire->signature = sw_nat_signature(sw->config);
 	snprintf(wire->dev, sizeof(wire->dev), "%s", dev);
-	wire->count = is_nat ? 1 : sw->loop_count;
 	loop_work_init(&wire->advance, on_advance);
-	for (unsigned int i = 0; i < wire->count; i++) {
+	for (unsigned int i = 0; i < sw->loop_count; i++) {
 		wire->ends[i].wire = wire;
 		wire->ends[i].loop = sw->loops[i];
 		loop_work_init(&wire->ends[i].detached, on_detached);
@@ -181,13 +243,23 @@ static int open_wire(struct sw *sw, uint16_t port, enum sw_uplink_mode mode, boo
 	return open_ends(wire, reterr);
 }
 
+/*
+ * Whether it is what this mode asks for. One under AF_XDP is also what the other mode for that would
+ * become: a second one could not have the device's queues.
+ */
+static bool serves(const struct sw_wire *wire, enum sw_uplink_mode mode)
+{
+	return wire->mode == mode ||
+	       (wire->is_xdp && (mode == SW_UPLINK_AUTO || mode == SW_UPLINK_XDP));
+}
+
 static const struct sw_wire *find(const struct sw *sw, uint16_t port, const char *dev,
 				  enum sw_uplink_mode mode)
 {
 	list_for_each (it, &sw->wires) {
 		const struct sw_wire *wire = list_entry(it, struct sw_wire, link);
 
-		if (!wire->is_closing && wire->port == port && wire->mode == mode &&
+		if (!wire->is_closing && wire->port == port && serves(wire, mode) &&
 		    strcmp(wire->dev, dev) == 0) {
 			return wire;
 		}
@@ -206,12 +278,6 @@ static bool has_nat(const struct sw *sw)
 	return false;
 }
 
-/* auto and xdp are packet: there is no AF_XDP here yet. */
-static enum sw_uplink_mode mode_of(const struct sw_uplink *uplink)
-{
-	return uplink->mode == SW_UPLINK_TAP ? SW_UPLINK_TAP : SW_UPLINK_PACKET;
-}
-
 /* One of them, if it is named and not open. */
 static int open_host_port(struct sw *sw, const struct sw_config *config, struct diag *reterr)
 {
@@ -224,9 +290,9 @@ static int open_host_port(struct sw *sw, const struct sw_config *config, struct 
 
 static int open_uplink(struct sw *sw, const struct sw_uplink *uplink, struct diag *reterr)
 {
-	return find(sw, uplink->number, uplink->dev, mode_of(uplink))
+	return find(sw, uplink->number, uplink->dev, uplink->mode)
 		       ? 0
-		       : open_wire(sw, uplink->number, mode_of(uplink), false, uplink->dev, reterr);
+		       : open_wire(sw, uplink->number, uplink->mode, false, uplink->dev, reterr);
 }
 
 static int open_nat(struct sw *sw, const struct sw_config *config, struct diag *reterr)
@@ -341,7 +407,7 @@ static bool is_named(const struct sw_config *config, const struct sw_wire *wire)
 	if (wire->port == SW_PORT_HOST) {
 		return strcmp(config->settings.host_port, wire->dev) == 0;
 	}
-	return uplink && uplink->number == wire->port && mode_of(uplink) == wire->mode;
+	return uplink && uplink->number == wire->port && serves(wire, uplink->mode);
 }
 
 void sw_wires_close(struct sw *sw, const struct sw_config *config)
@@ -354,7 +420,7 @@ void sw_wires_close(struct sw *sw, const struct sw_config *config)
 		if (wire->is_closing || is_named(config, wire)) {
 			continue;
 		}
-		if (!wire->is_nat && wire->mode == SW_UPLINK_TAP &&
+		if (!wire->is_nat && (wire->mode == SW_UPLINK_TAP || wire->is_xdp) &&
 		    keeper_call(sw->keeper_fd, KEEPER_CLOSE, wire->dev, 0, NULL, 0, NULL, NULL,
 				&diag)) {
 			log_warn(SW_AREA, "%s: %s", wire->dev, diag.text);
@@ -378,6 +444,23 @@ const struct sw_wire *sw_wire_at(const struct sw *sw, uint16_t port)
 		}
 	}
 	return NULL;
+}
+
+static void look_on_loop(void *arg)
+{
+	struct sw_wire *wire = arg;
+
+	wire->is_up = net_link_is_up(wire->ends[0].net);
+}
+
+void sw_wire_look(struct sw_wire *wire)
+{
+	bool was_up = wire->is_up;
+
+	loop_call(wire->ends[0].loop, look_on_loop, wire);
+	if (wire->is_up != was_up) {
+		log_info(SW_AREA, "%s: link %s", wire->dev, wire->is_up ? "up" : "down");
+	}
 }
 
 bool sw_wires_link(const struct sw *sw, uint16_t port)

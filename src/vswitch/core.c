@@ -426,7 +426,7 @@ static void announce(struct core *core)
 			continue;
 		}
 		slot = &core->ports[core->team.members[member].uplink];
-		if (!slot->end || slot->view->ends[0] != slot->end) {
+		if (!slot->end || slot->view->ends[view_first_queue(slot->view)] != slot->end) {
 			continue; /* the core of its first end does it */
 		}
 		team_build_rarp(entry.mac, bytes);

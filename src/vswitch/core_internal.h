@@ -57,6 +57,17 @@ struct port_view {
 	struct steer steer;
 };
 
+/* While a wire's ends are replaced, the new ones' numbers begin behind the old ones'. */
+static inline unsigned int view_first_queue(const struct port_view *view)
+{
+	unsigned int queue = 0;
+
+	while (queue + 1 < view->queues && view->core_of[queue] == VIEW_NO_CORE) {
+		queue++;
+	}
+	return queue;
+}
+
 /* One line: what a core counts of a port. */
 struct port_counters {
 	_Alignas(64) counter_u64 sent_frames;

@@ -213,7 +213,7 @@ static unsigned int pick_queue(const struct port_slot *slot, struct vframe *fram
 	unsigned int queue;
 
 	if (view->is_wire) {
-		return slot->end ? slot->end->queue : 0;
+		return slot->end ? slot->end->queue : view_first_queue(view);
 	}
 	if (view->queues == 1) {
 		return 0;

@@ -10,7 +10,10 @@ echo ADDRESS PORT        answers UDP datagrams there, until killed
 stream ADDRESS SECONDS   as tcp, so slowly that it takes so long
 starve INTERFACE COUNT   asks for leases from so many invented hardware addresses
 arp DEV VLAN OWN ADDRESS SECONDS   0 as soon as an ARP request in the VLAN is answered there
+plain INTERFACE          has it send no segments beyond its MTU, and no frame without its checksum
 """
+import array
+import fcntl
 import hashlib
 import os
 import socket
@@ -112,6 +115,14 @@ def stream(address, seconds):
     return 0 if got == hashlib.sha256(data).digest() else 1
 
 
+def plain(interface):
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    for command in (0x1f, 0x24, 0x17):  # ETHTOOL_STSO, _SGSO, _STXCSUM: off
+        value = array.array("B", struct.pack("II", command, 0))
+        fcntl.ioctl(sock, 0x8946, struct.pack("16sP16x", interface.encode(), value.buffer_info()[0]))
+    return 0
+
+
 def dhcp(mac, kind, options):
     bootp = struct.pack(">BBBBIHH16x", 1, 1, 6, 0, 0x1234, 0, 0x8000) + mac + bytes(10 + 64 + 128)
     bootp += bytes([0x63, 0x82, 0x53, 0x63, 53, 1, kind]) + options + b"\xff"
@@ -196,6 +207,8 @@ def main(words):
         return tcp(words[1], int(words[2]))
     if words[0] == "udp":
         return udp(words[1], float(words[2]))
+    if words[0] == "plain":
+        return plain(words[1])
     if words[0] == "echo":
         return echo(words[1], int(words[2]))
     if words[0] == "stream":

@@ -1,0 +1,94 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# uplinks.sh TABIQUE: what an uplink becomes by its mode, packet sockets or AF_XDP, and what passes. The device
+# is a veth whose other end is in "there". Needs root.
+
+# shellcheck source=tests/net/rig.sh
+. "$(dirname "$(realpath "$0")")/rig.sh"
+
+ip -n "$here" link add up0 type veth peer name wire0 netns "$there" || exit 77
+ip -n "$here" link set up0 up
+ip -n "$there" link set wire0 up
+ip -n "$there" addr add 10.77.0.1/24 dev wire0
+# AF_XDP of today takes no segments beyond the MTU.
+on_there python3 "$traffic" plain wire0 || exit 77
+
+must sw create sw0 kind=external host-port=host0 threads=2
+ip -n "$here" addr add 10.77.0.2/24 dev host0 || bad "there is no host0"
+ip netns exec "$here" timeout 900 python3 "$traffic" serve 10.77.0.2 &
+servers+=($!)
+ip netns exec "$there" timeout 900 python3 "$traffic" serve 10.77.0.1 &
+servers+=($!)
+passes() {
+	on_there python3 "$traffic" alive 10.77.0.2 10 || return 1
+	on_there python3 "$traffic" tcp 10.77.0.2 1000000 || return 1
+	on_here python3 "$traffic" tcp 10.77.0.1 1000000
+}
+is_a() { # is_a KIND
+	sw uplink list sw0 --json | grep -q "\"kind\": \"$1\""
+}
+has_program() { ip -n "$here" link show up0 | grep -q xdp; }
+
+# ---- packet ----
+must sw uplink add sw0 dev=up0 mode=packet
+must is_a packet
+must passes
+has_program && bad "packet sockets have loaded a program"
+
+# ---- auto: veth is better served by packet sockets, and somebody says so ----
+must sw uplink remove sw0 dev=up0
+must sw uplink add sw0 dev=up0
+must is_a packet
+sw uplink list sw0 | grep -q 'veth.*better served by packet' || bad "no reason: $(sw uplink list sw0)"
+grep -q 'up0: packet sockets instead of AF_XDP: .*veth' "$dir/sw0.log" || bad "the log has no reason"
+must passes
+
+# ---- AF_XDP, by a process without any right ----
+must sw uplink set sw0 dev=up0 mode=xdp
+must is_a xdp
+must has_program
+sw stats sw0 port=up0 | grep -q 'kind: xdp' || bad "stats do not say it: $(sw stats sw0 port=up0)"
+pid=$(data_pid)
+grep -q '^CapEff:.*0000000000000000' "/proc/$pid/status" || bad "it has capabilities"
+must passes
+must sw uplink set sw0 dev=up0 mode=auto # what it has serves it
+must is_a xdp
+must passes
+
+# ---- the next process has it again; so has one after a kill ----
+must sw uplink set sw0 dev=up0 mode=xdp
+must sw upgrade sw0
+until_true 30 is_a xdp || bad "not AF_XDP after an upgrade: $(sw uplink list sw0)"
+must passes
+kill -9 "$(data_pid)"
+until_true 30 is_a xdp || bad "not AF_XDP after a kill: $(sw uplink list sw0)"
+must passes
+
+# ---- back to packet sockets: the program goes ----
+must sw uplink set sw0 dev=up0 mode=packet
+must is_a packet
+until_true 30 passes || bad "nothing passes after AF_XDP"
+has_program && bad "the program stays on the device"
+
+# ---- what cannot be ----
+ip -n "$here" link set up0 mtu 9000
+refused "3800" sw uplink set sw0 dev=up0 mode=xdp
+must is_a packet
+must passes
+must sw uplink set sw0 dev=up0 mode=auto
+must is_a packet
+ip -n "$here" link set up0 mtu 1500
+ip -n "$here" link add many numrxqueues 4 numtxqueues 4 type veth peer name many1 numrxqueues 4 numtxqueues 4 || exit 77
+ip -n "$here" link set many up
+ip -n "$here" link set many1 up
+refused "4 receive queues" sw uplink add sw0 dev=many mode=xdp
+sw uplink list sw0 | grep -q many && bad "a refused uplink stayed"
+must passes
+
+# ---- and the end leaves nothing behind ----
+must sw uplink set sw0 dev=up0 mode=xdp
+must is_a xdp
+must sw stop sw0
+has_program && bad "a stopped switch leaves its program on the device"
+exit $failed
