@@ -104,7 +104,7 @@ const struct switch_verb switch_verbs[] = {
 	{ "flows", "[port=PORT]", "Connections that stateful rules have let through.\n", "flows",
 	  "port proto local local-port remote remote-port state left rule" },
 	{ "uplink add",
-	  "dev=INTERFACE [mode=auto|xdp|packet|tap] [priority=N] [rate=RATE] [team=standby|hash]",
+	  "dev=INTERFACE [mode=packet|xdp|auto|tap] [priority=N] [rate=RATE] [team=standby|hash]",
 	  "Adds a way out of the switch. Several are a team.\n", .is_quiet = true },
 	{ "uplink set", "dev=INTERFACE KEY=VALUE...", "Changes one.\n", .is_quiet = true },
 	{ "uplink remove", "dev=INTERFACE", "Removes one.\n", .is_quiet = true },

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <net/if.h>
+#include <stdbool.h>
 
 #include "base/check.h"
 
@@ -15,3 +16,9 @@
  * errno; -ENODEV: no interface can have this name.
  */
 MUST_CHECK int net_interface_ask(const char *name, struct ifreq *ret_request);
+
+/*
+ * Whether this host answers ARP requests that arrive there also for addresses of its other interfaces,
+ * as Linux does unless told otherwise. false: it does not, or cannot be asked.
+ */
+bool net_interface_answers_for_others(const char *name);

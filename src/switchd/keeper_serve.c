@@ -129,6 +129,24 @@ static int may_open(const struct keeper *keeper, const char *name, bool is_tap, 
 			config->name, is_tap ? "TAP" : "uplink", name);
 }
 
+/*
+ * Peers would have learned the device's own address for the host's, and what they send there reaches
+ * the host only as long as the kernel gets the device's frames too: not under AF_XDP.
+ */
+static void warn_of_arp(const struct keeper *keeper, const char *name)
+{
+	auto_destroy(sw_config) struct sw_config *config = NULL;
+	struct diag diag;
+
+	if (!sw_file_load(keeper->config->name, &config, &diag) && config->settings.host_port[0] &&
+	    net_interface_answers_for_others(name)) {
+		log_warn(AREA,
+			 "%s: the host answers ARP there for %s too, with that device's address "
+			 "(sysctl net/ipv4/conf/%s/arp_ignore=1)",
+			 name, config->settings.host_port, name);
+	}
+}
+
 static struct keeper_tap *find_tap(struct keeper *keeper, const char *name)
 {
 	for (unsigned int i = 0; i < KEEPER_TAPS_MAX; i++) {
@@ -221,6 +239,7 @@ static int open_packet(struct keeper *keeper, const struct keeper_message *reque
 		  : net_packet_open(request->name, request->count, answer->fds, &answer->diag);
 	if (!err) {
 		answer->count = request->count;
+		warn_of_arp(keeper, request->name);
 	}
 	return err;
 }
@@ -322,8 +341,10 @@ static int bind_xdp(struct keeper *keeper, const struct keeper_message *request,
 	err = net_xdp_bind(xdp->name, xdp->fds, xdp->count, &xdp->map_fd, &answer->diag);
 	if (err) {
 		close_xdp(xdp);
+		return err;
 	}
-	return err;
+	warn_of_arp(keeper, request->name);
+	return 0;
 }
 
 void keeper_close_taps(struct keeper *keeper)

@@ -184,7 +184,8 @@ static void mirror_init(void *item)
 
 static void uplink_init(void *item)
 {
-	*(struct sw_uplink *)item = (struct sw_uplink){ .priority = 100 };
+	/* What is known to work on any card; AF_XDP has been tried on none but virtual ones. */
+	*(struct sw_uplink *)item = (struct sw_uplink){ .mode = SW_UPLINK_PACKET, .priority = 100 };
 }
 
 static void forward_init(void *item)

@@ -33,12 +33,20 @@ has_program() { ip -n "$here" link show up0 | grep -q xdp; }
 # ---- packet ----
 must sw uplink add sw0 dev=up0 mode=packet
 must is_a packet
+# The host answers for its port's address there, and not at the device itself: what is sent to the device's
+# own address reaches the host by packet sockets, and is nobody's under AF_XDP.
+said_arp() { grep -c 'up0: the host answers ARP there for host0' "$dir/sw0.log"; }
+[ "$(said_arp)" = 1 ] || bad "nobody says that the host answers ARP at its uplink"
+ip netns exec "$here" sysctl -qw net.ipv4.conf.up0.arp_ignore=1
 must passes
 has_program && bad "packet sockets have loaded a program"
 
 # ---- auto: veth is better served by packet sockets, and somebody says so ----
 must sw uplink remove sw0 dev=up0
-must sw uplink add sw0 dev=up0
+must sw uplink add sw0 dev=up0 # as all uplinks without a word
+must is_a packet
+sw uplink list sw0 | grep -q 'better served' && bad "it was not asked for AF_XDP"
+must sw uplink set sw0 dev=up0 mode=auto
 must is_a packet
 sw uplink list sw0 | grep -q 'veth.*better served by packet' || bad "no reason: $(sw uplink list sw0)"
 grep -q 'up0: packet sockets instead of AF_XDP: .*veth' "$dir/sw0.log" || bad "the log has no reason"
@@ -91,4 +99,5 @@ must sw uplink set sw0 dev=up0 mode=xdp
 must is_a xdp
 must sw stop sw0
 has_program && bad "a stopped switch leaves its program on the device"
+[ "$(said_arp)" = 1 ] || bad "it complains of ARP that is as it should be"
 exit $failed

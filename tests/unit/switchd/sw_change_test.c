@@ -210,6 +210,7 @@ static void the_kind_decides_what_there_may_be(void **state)
 	sw_rig_refused(&config, "uplink add", "mode=auto", -EINVAL, "dev=");
 	sw_rig_refused(&config, "uplink add", "dev=eth2 team=lacp", -EINVAL, "standby or hash");
 	sw_rig_do(&config, "uplink add", "dev=eth2");
+	assert_int_equal(sw_uplink_find(config, "eth2")->mode, SW_UPLINK_PACKET);
 	sw_rig_do(&config, "uplink remove", "dev=eth1");
 	sw_rig_do(&config, "uplink add", "dev=eth3");
 	assert_int_equal(sw_uplink_find(config, "eth3")->number, SW_PORT_UPLINK);
