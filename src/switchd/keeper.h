@@ -46,7 +46,7 @@ enum keeper_type {
 	KEEPER_OPEN_TAP = 3,
 	/* → name, count: ends; ← descriptors */
 	KEEPER_OPEN_PACKET = 4,
-	/* → name: of a TAP, or of a device under AF_XDP, that is not needed any more */
+	/* → name: of a TAP that is not needed any more */
 	KEEPER_CLOSE = 5,
 	/* → a descriptor: the new configuration; ← it is on stable storage */
 	KEEPER_SAVE_CONFIG = 6,
@@ -74,6 +74,8 @@ enum keeper_type {
 	KEEPER_OPEN_XDP = 15,
 	/* → name: they have their rings; ← they are bound, and what arrives at the device arrives at them */
 	KEEPER_BIND_XDP = 16,
+	/* → name: of a device under AF_XDP that is not needed any more; a TAP of this name is another thing */
+	KEEPER_CLOSE_XDP = 17,
 };
 
 struct keeper_message {

@@ -482,6 +482,8 @@ static int serve(struct keeper *keeper, const struct keeper_message *request, in
 		if (request->name[0] && find_tap(keeper, request->name)) {
 			close_tap(find_tap(keeper, request->name));
 		}
+		return 0;
+	case KEEPER_CLOSE_XDP:
 		if (request->name[0] && find_xdp(keeper, request->name)) {
 			close_xdp(find_xdp(keeper, request->name));
 		}

@@ -421,8 +421,8 @@ void sw_wires_close(struct sw *sw, const struct sw_config *config)
 			continue;
 		}
 		if (!wire->is_nat && (wire->mode == SW_UPLINK_TAP || wire->is_xdp) &&
-		    keeper_call(sw->keeper_fd, KEEPER_CLOSE, wire->dev, 0, NULL, 0, NULL, NULL,
-				&diag)) {
+		    keeper_call(sw->keeper_fd, wire->is_xdp ? KEEPER_CLOSE_XDP : KEEPER_CLOSE,
+				wire->dev, 0, NULL, 0, NULL, NULL, &diag)) {
 			log_warn(SW_AREA, "%s: %s", wire->dev, diag.text);
 		}
 		if (wire->is_nat) {

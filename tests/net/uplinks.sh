@@ -4,6 +4,7 @@
 # uplinks.sh TABIQUE: what an uplink becomes by its mode, packet sockets or AF_XDP, and what passes. The device
 # is a veth whose other end is in "there". Needs root.
 
+# shellcheck disable=SC2317  # by must and until_true
 # shellcheck source=tests/net/rig.sh
 . "$(dirname "$(realpath "$0")")/rig.sh"
 
@@ -92,6 +93,16 @@ ip -n "$here" link set many up
 ip -n "$here" link set many1 up
 refused "4 receive queues" sw uplink add sw0 dev=many mode=xdp
 sw uplink list sw0 | grep -q many && bad "a refused uplink stayed"
+must passes
+
+# ---- a TAP that becomes something else: what the keeper has of it goes, and nothing else ----
+ip -n "$here" tuntap add tap7 mode tap multi_queue || exit 77
+ip -n "$here" link set tap7 up
+must sw uplink add sw0 dev=tap7 mode=tap
+must sw uplink set sw0 dev=tap7 mode=xdp
+ip -n "$here" link show tap7 | grep -q xdp || bad "the program went with the TAP"
+must sw uplink remove sw0 dev=tap7
+ip -n "$here" link show tap7 | grep -q xdp && bad "the program stays on a device that is removed"
 must passes
 
 # ---- and the end leaves nothing behind ----
