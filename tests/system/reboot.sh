@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# limit: 900
+# limit: 1500
 #
 # Twenty resets by the guest itself; a counter on its disk survives all of them.
 

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # cases: generic-1 cloud-2
-# limit: 300
+# limit: 600
 #
 # A TAP device of the host: ping and a file each way between the host's own
 # stack and the guest, with large segments; the link follows the device.
@@ -72,7 +72,7 @@ ip link set "$tap" up
 type_line look
 wait_for '^carrier again: '
 check 'link when it is up again' 1 "$(said 'carrier again')"
-check 'a ping from the host' 0 "$(ping -c 2 -W 5 10.77.0.2 >/dev/null; echo $?)"
+check 'a ping from the host' 0 "$(busybox ping -c 2 -W 5 10.77.0.2 >/dev/null; echo $?)"
 type_line enough
 script_ended
 guest_ends 0
