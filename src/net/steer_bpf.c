@@ -124,7 +124,8 @@ static void begin(struct builder *b, int map)
 	(void)emit(b, BPF_ST | BPF_MEM | BPF_W, BPF_REG_10, 0, AT_WORD, 0);
 	move(b, BPF_REG_2, BPF_REG_10);
 	alu(b, BPF_ADD, BPF_REG_2, AT_WORD);
-	(void)emit(b, BPF_LD | BPF_DW | BPF_IMM, BPF_REG_1, BPF_PSEUDO_MAP_FD, 0, map);
+	/* BPF_IMM is 0, too. */
+	(void)emit(b, BPF_LD | BPF_DW, BPF_REG_1, BPF_PSEUDO_MAP_FD, 0, map);
 	(void)emit(b, 0, 0, 0, 0, 0);
 	(void)emit(b, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_map_lookup_elem);
 	zero(b, jump(b, BPF_JEQ, BPF_REG_0, 0));
