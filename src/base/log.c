@@ -2,7 +2,6 @@
 #include "base/log.h"
 
 #include <stdarg.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -65,34 +64,38 @@ void log_write(enum log_level level, const char *area, const char *fmt, ...)
 	va_end(args);
 }
 
-static bool rate_admits(struct log_rate *rate, uint32_t *ret_dropped)
+static uint64_t now_ns(void)
 {
 	struct timespec now;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	uint64_t now_ns = (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
+	return (uint64_t)now.tv_sec * 1000000000ULL + (uint64_t)now.tv_nsec;
+}
 
-	*ret_dropped = 0;
-	if (rate->window_start_ns == 0 || now_ns - rate->window_start_ns > LOG_RATE_WINDOW_NS) {
-		*ret_dropped = rate->dropped;
-		*rate = (struct log_rate){ .window_start_ns = now_ns };
-	}
-	if (rate->lines >= LOG_RATE_BURST) {
-		rate->dropped++;
-		return false;
-	}
-	rate->lines++;
-	return true;
+bool log_guest_drops(struct log_rate *rate)
+{
+	bool is_full = rate->lines >= LOG_RATE_BURST &&
+		       now_ns() - rate->window_start_ns <= LOG_RATE_WINDOW_NS;
+
+	rate->dropped += is_full;
+	return is_full;
 }
 
 void log_guest(struct log_rate *rate, const char *area, const char *fmt, ...)
 {
-	uint32_t dropped;
+	uint32_t dropped = 0;
 	va_list args;
 
-	if (!rate_admits(rate, &dropped)) {
+	if (log_guest_drops(rate)) {
 		return;
 	}
+	uint64_t now = now_ns();
+
+	if (rate->window_start_ns == 0 || now - rate->window_start_ns > LOG_RATE_WINDOW_NS) {
+		dropped = rate->dropped;
+		*rate = (struct log_rate){ .window_start_ns = now };
+	}
+	rate->lines++;
 	if (dropped) {
 		log_warn(area, "%u similar messages dropped", dropped);
 	}

@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
@@ -35,6 +36,12 @@ struct log_rate {
 	uint32_t lines;
 	uint32_t dropped;
 };
+
+/*
+ * Whether log_guest() would drop a line now; then it is counted as dropped, and its text need not even be
+ * made, so that nonsense costs no more than sense.
+ */
+bool log_guest_drops(struct log_rate *rate);
 
 /*
  * A guest's nonsense. Belongs to one thread with its rate; says how many lines were dropped when a

@@ -730,21 +730,13 @@ int vmbus_channel_gpadl_get(struct vmbus_channel *channel, uint32_t id, struct g
 	return gpadl_table_get(channel->gpadls, channel->relid, id, ret);
 }
 
-/* No line would be written: it is not even made, so that nonsense costs no more than sense. */
-static bool is_drowned(const struct log_rate *rate)
-{
-	return rate->lines >= LOG_RATE_BURST &&
-	       loop_now_ns() - rate->window_start_ns <= LOG_RATE_WINDOW_NS;
-}
-
 void vmbus_channel_fault(struct vmbus_channel *channel, const char *fmt, ...)
 {
 	char text[160];
 	va_list args;
 
 	counter_add(&channel->faults, 1);
-	if (is_drowned(&channel->log_rate)) {
-		channel->log_rate.dropped++;
+	if (log_guest_drops(&channel->log_rate)) {
 		return;
 	}
 	va_start(args, fmt);
