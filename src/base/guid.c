@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hash.h"
+
 /* Where the n-th printed byte lives. */
 static const uint8_t print_order[16] = { 3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15 };
 
@@ -74,19 +76,11 @@ int guid_parse(const char *s, struct guid *ret)
 	return 0;
 }
 
-static uint64_t fnv1a(uint64_t hash, const char *s)
-{
-	for (; *s; s++) {
-		hash = (hash ^ (uint8_t)*s) * 0x100000001b3ULL;
-	}
-	return hash;
-}
-
 void guid_from_name(const char *name, struct guid *ret)
 {
 	/* Two passes from different bases give 128 bits. */
-	uint64_t half[2] = { fnv1a(0xcbf29ce484222325ULL, name),
-			     fnv1a(0x9ae16a3b2f90404fULL, name) };
+	uint64_t half[2] = { hash_fnv1a(HASH_FNV1A_BASIS, name),
+			     hash_fnv1a(0x9ae16a3b2f90404fULL, name) };
 
 	memcpy(ret->bytes, half, sizeof(ret->bytes));
 	ret->bytes[7] = (uint8_t)((ret->bytes[7] & 0x0f) | 0x80); /* version 8 */

@@ -1,27 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 #include "switchd/sw_nat.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/bytes.h"
+#include "base/hash.h"
 
-#define V4_BITS    96 /* of ::ffff:0:0/96 */
-#define BITS_MIN   8
-#define BITS_MAX   28
-#define HASH_PRIME 0x100000001b3ULL
+#define V4_BITS  96 /* of ::ffff:0:0/96 */
+#define BITS_MIN 8
+#define BITS_MAX 28
 
 _Static_assert(SW_FORWARDS_MAX <= NET_NAT_FORWARDS_MAX, "all forwards can be had");
 _Static_assert(SW_RESERVATIONS_MAX <= DHCP_STATICS_MAX, "all reservations can be kept");
-
-void sw_nat_address_text(uint32_t address, char ret[16])
-{
-	struct in_addr in = { htonl(address) };
-
-	inet_ntop(AF_INET, &in, ret, 16);
-}
 
 /* ---- the network -------------------------------------------------------------------------------- */
 
@@ -92,8 +84,8 @@ static int check_forward(const struct sw_forward *forward, const struct net_nat_
 	if (net_nat_network_has_guest(network, parsed.guest_address)) {
 		return 0;
 	}
-	sw_nat_address_text(network->gateway, gateway);
-	sw_nat_address_text(network->pool_first, example);
+	sw_ipv4_text(network->gateway, gateway);
+	sw_ipv4_text(network->pool_first, example);
 	return diag_set(reterr, -EINVAL,
 			"nat: forward %s names no guest of the network (the gateway is %s): write "
 			"its address, as in tcp:2222:%s:22",
@@ -106,7 +98,7 @@ static int check_reservation(const struct sw_config *config, unsigned int index,
 	const struct sw_reservation *one = sw_list_at(config, SW_LIST_RESERVATIONS, index);
 	char text[16];
 
-	sw_nat_address_text(one->address, text);
+	sw_ipv4_text(one->address, text);
 	if (!net_nat_network_has_guest(network, one->address)) {
 		return diag_set(reterr, -EINVAL,
 				"nat: ip %s cannot be reserved: it must be an address of the "
@@ -148,10 +140,7 @@ uint64_t sw_nat_signature(const struct sw_config *config)
 
 	for (unsigned int i = 0; i < sw_nat_table.count; i++) {
 		sw_value_text(&sw_nat_table, i, &config->nat, text);
-		for (const char *at = text; *at; at++) {
-			hash = (hash ^ (uint8_t)*at) * HASH_PRIME;
-		}
-		hash = (hash ^ ',') * HASH_PRIME;
+		hash = hash_fnv1a(hash_fnv1a(hash, text), ",");
 	}
 	return hash;
 }

@@ -26,6 +26,3 @@ uint64_t sw_nat_signature(const struct sw_config *config);
 /* Of the list, which has been checked: at most SW_FORWARDS_MAX; how many. */
 unsigned int sw_nat_forwards(const struct sw_config *config,
 			     struct net_forward ret[SW_FORWARDS_MAX]);
-
-/* "10.0.2.15" */
-void sw_nat_address_text(uint32_t address, char ret[16]);

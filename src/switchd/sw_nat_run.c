@@ -319,7 +319,7 @@ static void list_on_loop(void *arg)
 	while (net_nat_leases(listing->net, &cursor, &lease)) {
 		const uint8_t *m = lease.mac;
 
-		sw_nat_address_text(lease.address, ip);
+		sw_ipv4_text(lease.address, ip);
 		snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3],
 			 m[4], m[5]);
 		json_array_append_new(listing->list, json_pack("{s:s, s:s, s:s, s:I, s:b}", "ip",
@@ -365,7 +365,7 @@ static void set_address(json_t *json, const char *name, uint32_t address)
 {
 	char text[16];
 
-	sw_nat_address_text(address, text);
+	sw_ipv4_text(address, text);
 	json_object_set_new(json, name, json_string(text));
 }
 

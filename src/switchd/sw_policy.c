@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/fault.h"
+#include "base/hash.h"
 #include "base/num.h"
 
 AUTO_DESTROY(policy, policy_destroy)
@@ -347,11 +348,8 @@ static void add_private_vlans(const struct sw_config *config, struct policy *pol
  */
 static void add_querier(const struct sw_config *config, struct policy *policy)
 {
-	uint64_t hash = 0xcbf29ce484222325; /* FNV-1a */
+	uint64_t hash = hash_fnv1a(HASH_FNV1A_BASIS, config->name);
 
-	for (const char *at = config->name; *at; at++) {
-		hash = (hash ^ (uint8_t)*at) * 0x100000001b3;
-	}
 	policy->querier = config->settings.querier;
 	policy->querier_mac[0] = 2;
 	for (unsigned int i = 1; i < NET_MAC_BYTES; i++) {

@@ -254,7 +254,7 @@ static bool read_ipv4(const char *text, uint32_t *ret)
 	return true;
 }
 
-static void write_ipv4(uint32_t address, char ret[INET_ADDRSTRLEN])
+void sw_ipv4_text(uint32_t address, char ret[SW_IPV4_TEXT_BYTES])
 {
 	struct in_addr in = { htonl(address) };
 
@@ -275,7 +275,7 @@ void sw_build_ipv4(const struct sw_key *key, const void *value, char *ret)
 	if (address == 0) {
 		strcpy(ret, "auto");
 	} else {
-		write_ipv4(address, ret);
+		sw_ipv4_text(address, ret);
 	}
 }
 
@@ -308,7 +308,7 @@ void sw_build_pool(const struct sw_key *key, const void *value, char *ret)
 		strcpy(ret, "auto");
 		return;
 	}
-	write_ipv4(pool->first, first);
-	write_ipv4(pool->last, last);
+	sw_ipv4_text(pool->first, first);
+	sw_ipv4_text(pool->last, last);
 	snprintf(ret, SW_TEXT_BYTES, "%s-%s", first, last);
 }

@@ -172,5 +172,9 @@ bool sw_json_text(const struct json_t *value, char *ret, size_t bytes);
 void sw_object_build(const struct sw_table *table, const void *object, bool everything,
 		     struct json_t *json);
 
+#define SW_IPV4_TEXT_BYTES 16
+/* "10.0.2.15" */
+void sw_ipv4_text(uint32_t address, char ret[SW_IPV4_TEXT_BYTES]);
+
 /* For those who compare: "web" is 1 to SW_NAME_BYTES - 1 of the characters that SW_NAME takes. */
 bool sw_name_is_good(const char *name);
