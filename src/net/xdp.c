@@ -747,12 +747,13 @@ static int make_queues(struct xdp_state *state, const struct net_xdp_config *con
 {
 	int err = check_mtu(config->name, reterr);
 
-	err = err ? err : open_queues(state, config, fds);
-	if (err && err != -EMSGSIZE && err != -ENODEV) {
-		(void)diag_set(reterr, err, "no AF_XDP on network interface '%s': %s", config->name,
-			       strerror(-err));
+	if (err) {
+		return err;
 	}
-	return err;
+	err = open_queues(state, config, fds);
+	return err ? diag_set(reterr, err, "no AF_XDP on network interface '%s': %s", config->name,
+			      strerror(-err))
+		   : 0;
 }
 
 int net_xdp_create(struct loop *loop, const struct net_xdp_config *config, struct net **ret,

@@ -111,16 +111,11 @@ static int hello(struct keeper *keeper, struct answer *answer)
 /* ---- devices ------------------------------------------------------------------------------------ */
 
 /* Only what the configuration's file names is opened. */
-static int may_open(const struct keeper *keeper, const char *name, bool is_tap, struct diag *reterr)
+static int may_open(const struct sw_config *config, const char *name, bool is_tap,
+		    struct diag *reterr)
 {
-	auto_destroy(sw_config) struct sw_config *config = NULL;
-	const struct sw_uplink *uplink;
-	int err = sw_file_load(keeper->config->name, &config, reterr);
+	const struct sw_uplink *uplink = sw_uplink_find(config, name);
 
-	if (err) {
-		return err;
-	}
-	uplink = sw_uplink_find(config, name);
 	if ((is_tap && strcmp(config->settings.host_port, name) == 0 && name[0]) ||
 	    (uplink && (uplink->mode == SW_UPLINK_TAP) == is_tap)) {
 		return 0;
@@ -133,13 +128,9 @@ static int may_open(const struct keeper *keeper, const char *name, bool is_tap, 
  * Peers would have learned the device's own address for the host's, and what they send there reaches
  * the host only as long as the kernel gets the device's frames too: not under AF_XDP.
  */
-static void warn_of_arp(const struct keeper *keeper, const char *name)
+static void warn_of_arp(const struct sw_config *config, const char *name)
 {
-	auto_destroy(sw_config) struct sw_config *config = NULL;
-	struct diag diag;
-
-	if (!sw_file_load(keeper->config->name, &config, &diag) && config->settings.host_port[0] &&
-	    net_interface_answers_for_others(name)) {
+	if (config->settings.host_port[0] && net_interface_answers_for_others(name)) {
 		log_warn(AREA,
 			 "%s: the host answers ARP there for %s too, with that device's address "
 			 "(sysctl net/ipv4/conf/%s/arp_ignore=1)",
@@ -203,11 +194,8 @@ static int open_tap(struct keeper *keeper, const struct keeper_message *request,
 		    struct answer *answer)
 {
 	struct keeper_tap *tap = find_tap(keeper, request->name);
-	int err = may_open(keeper, request->name, true, &answer->diag);
+	int err;
 
-	if (err) {
-		return err;
-	}
 	if (tap) {
 		err = fit_tap(tap, request->count, &answer->diag);
 	} else {
@@ -230,16 +218,14 @@ static int open_tap(struct keeper *keeper, const struct keeper_message *request,
 	return 0;
 }
 
-static int open_packet(struct keeper *keeper, const struct keeper_message *request,
+static int open_packet(const struct sw_config *config, const struct keeper_message *request,
 		       struct answer *answer)
 {
-	int err = may_open(keeper, request->name, false, &answer->diag);
+	int err = net_packet_open(request->name, request->count, answer->fds, &answer->diag);
 
-	err = err ? err
-		  : net_packet_open(request->name, request->count, answer->fds, &answer->diag);
 	if (!err) {
 		answer->count = request->count;
-		warn_of_arp(keeper, request->name);
+		warn_of_arp(config, request->name);
 	}
 	return err;
 }
@@ -276,18 +262,11 @@ void keeper_close_xdps(struct keeper *keeper)
 }
 
 /* With mode=auto only where the driver does it well. */
-static int may_xdp(const struct keeper *keeper, const char *name, struct diag *reterr)
+static int may_xdp(const struct sw_config *config, const char *name, struct diag *reterr)
 {
-	auto_destroy(sw_config) struct sw_config *config = NULL;
-	const struct sw_uplink *uplink;
+	const struct sw_uplink *uplink = sw_uplink_find(config, name);
 	struct diag why;
-	int err = may_open(keeper, name, false, reterr);
 
-	err = err ? err : sw_file_load(keeper->config->name, &config, reterr);
-	if (err) {
-		return err;
-	}
-	uplink = sw_uplink_find(config, name);
 	if (uplink->mode == SW_UPLINK_PACKET) {
 		return diag_set(reterr, -EPERM, "uplink %s has mode=packet", name);
 	}
@@ -297,11 +276,11 @@ static int may_xdp(const struct keeper *keeper, const char *name, struct diag *r
 	return 0;
 }
 
-static int open_xdp(struct keeper *keeper, const struct keeper_message *request,
-		    struct answer *answer)
+static int open_xdp(struct keeper *keeper, const struct sw_config *config,
+		    const struct keeper_message *request, struct answer *answer)
 {
 	struct keeper_xdp *xdp = find_xdp(keeper, request->name);
-	int memory_fd, err = may_xdp(keeper, request->name, &answer->diag);
+	int memory_fd, err = may_xdp(config, request->name, &answer->diag);
 
 	if (err) {
 		return err;
@@ -331,7 +310,9 @@ static int open_xdp(struct keeper *keeper, const struct keeper_message *request,
 static int bind_xdp(struct keeper *keeper, const struct keeper_message *request,
 		    struct answer *answer)
 {
+	auto_destroy(sw_config) struct sw_config *config = NULL;
 	struct keeper_xdp *xdp = request->name[0] ? find_xdp(keeper, request->name) : NULL;
+	struct diag ignored;
 	int err;
 
 	if (!xdp || xdp->map_fd >= 0) {
@@ -343,8 +324,31 @@ static int bind_xdp(struct keeper *keeper, const struct keeper_message *request,
 		close_xdp(xdp);
 		return err;
 	}
-	warn_of_arp(keeper, request->name);
+	if (!sw_file_load(keeper->config->name, &config, &ignored)) {
+		warn_of_arp(config, request->name);
+	}
 	return 0;
+}
+
+static int open_device(struct keeper *keeper, const struct keeper_message *request,
+		       struct answer *answer)
+{
+	auto_destroy(sw_config) struct sw_config *config = NULL;
+	int err;
+
+	if (request->count < 1 || request->count > KEEPER_FDS_MAX || !request->name[0]) {
+		return diag_set(&answer->diag, -EINVAL, "no device, or too many queues");
+	}
+	err = sw_file_load(keeper->config->name, &config, &answer->diag);
+	err = err ? err
+		  : may_open(config, request->name, request->type == KEEPER_OPEN_TAP,
+			     &answer->diag);
+	if (err) {
+		return err;
+	}
+	return request->type == KEEPER_OPEN_TAP      ? open_tap(keeper, request, answer)
+	       : request->type == KEEPER_OPEN_PACKET ? open_packet(config, request, answer)
+						     : open_xdp(keeper, config, request, answer);
 }
 
 void keeper_close_taps(struct keeper *keeper)
@@ -468,12 +472,7 @@ static int serve(struct keeper *keeper, const struct keeper_message *request, in
 	case KEEPER_OPEN_TAP:
 	case KEEPER_OPEN_PACKET:
 	case KEEPER_OPEN_XDP:
-		if (request->count < 1 || request->count > KEEPER_FDS_MAX || !request->name[0]) {
-			return diag_set(&answer->diag, -EINVAL, "no device, or too many queues");
-		}
-		return request->type == KEEPER_OPEN_TAP      ? open_tap(keeper, request, answer)
-		       : request->type == KEEPER_OPEN_PACKET ? open_packet(keeper, request, answer)
-							     : open_xdp(keeper, request, answer);
+		return open_device(keeper, request, answer);
 	case KEEPER_BIND_XDP:
 		return bind_xdp(keeper, request, answer);
 	case KEEPER_OPEN_LINKS:
