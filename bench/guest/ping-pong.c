@@ -5,38 +5,21 @@
  *   ping-pong ADDRESS PORT          answers, until killed
  *   ping-pong ADDRESS PORT SECONDS  asks, and prints the round trips per second
  */
-#include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
-__attribute__((noreturn)) static void fail(const char *what)
-{
-	perror(what);
-	exit(1);
-}
+#include "tool.h"
 
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static int tcp_socket(const char *address, const char *port, struct sockaddr_in *ret_address)
+static int tcp_socket(void)
 {
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
 
-	*ret_address = (struct sockaddr_in){ .sin_family = AF_INET,
-					     .sin_port = htons((uint16_t)atoi(port)) };
-	if (fd < 0 || inet_pton(AF_INET, address, &ret_address->sin_addr) != 1 ||
-	    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) < 0 ||
 	    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) < 0) {
 		fail("socket");
 	}
@@ -45,8 +28,8 @@ static int tcp_socket(const char *address, const char *port, struct sockaddr_in 
 
 static int answer(const char *host, const char *port)
 {
-	struct sockaddr_in address;
-	int fd = tcp_socket(host, port, &address), on = 1;
+	struct sockaddr_in address = address_of(host, port);
+	int fd = tcp_socket(), on = 1;
 	char byte;
 
 	if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 4) < 0) {
@@ -66,8 +49,8 @@ static int answer(const char *host, const char *port)
 
 static int ask(const char *host, const char *port, double seconds)
 {
-	struct sockaddr_in address;
-	int fd = tcp_socket(host, port, &address);
+	struct sockaddr_in address = address_of(host, port);
+	int fd = tcp_socket();
 	unsigned long done = 0;
 	char byte = 'b';
 

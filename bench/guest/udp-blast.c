@@ -9,7 +9,6 @@
  * arrived, which is answered by the number. A run's number keeps late ones of the run before apart.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -17,8 +16,9 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "tool.h"
 
 #define BATCH  64
 #define BYTES  18 /* with its headers and its checksum a frame of the least size */
@@ -32,31 +32,6 @@ struct datagram {
 	uint32_t count;
 	uint8_t rest[BYTES - 8];
 };
-
-__attribute__((noreturn)) static void fail(const char *what)
-{
-	perror(what);
-	exit(1);
-}
-
-static double now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static struct sockaddr_in address_of(const char *host, const char *port)
-{
-	struct sockaddr_in address = { .sin_family = AF_INET,
-				       .sin_port = htons((uint16_t)atoi(port)) };
-
-	if (inet_pton(AF_INET, host, &address.sin_addr) != 1) {
-		fail(host);
-	}
-	return address;
-}
 
 static int udp_socket(void)
 {

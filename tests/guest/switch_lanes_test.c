@@ -354,6 +354,12 @@ static void all_pieces_come_back(struct world *w)
 	assert_int_equal(pool.owned, vsc_of(w)->pieces);
 }
 
+static void end(struct world *w)
+{
+	all_pieces_come_back(w);
+	world_destroy(w);
+}
+
 /* ---- tests ---- */
 
 static void frames_go_straight_to_a_guest_of_another_core(void **state)
@@ -377,8 +383,7 @@ static void frames_go_straight_to_a_guest_of_another_core(void **state)
 			 stats_of(w, 0).lane_frames);
 	assert_int_equal(net_counters(w->rig.party[TAKER].net)->delivered_frames, w->got);
 	assert_int_equal(net_counters(w->rig.party[TAKER].net)->delivered_large, w->large);
-	all_pieces_come_back(w);
-	world_destroy(w);
+	end(w);
 }
 
 /* Bursts that are longer than what is granted; and another source at the queue's own core. */
@@ -396,8 +401,7 @@ static void both_ways_together_keep_the_order(void **state)
 	assert_true(stats_of(w, 0).lane_frames > 1000);
 	assert_true(stats_of(w, 0).handed_over > 100);
 	assert_int_equal(stats_of(w, 1).lane_frames, 0);
-	all_pieces_come_back(w);
-	world_destroy(w);
+	end(w);
 }
 
 /* A guest that takes nothing loses what is sent to it, and nobody waits. */
@@ -435,8 +439,7 @@ static void who_stops_taking_loses_frames(void **state)
 	}
 	halt(w, 0);
 	all_is_accounted_for(w);
-	all_pieces_come_back(w);
-	world_destroy(w);
+	end(w);
 }
 
 static void restart_driver(struct world *w, unsigned int how)
@@ -466,8 +469,16 @@ static void a_driver_comes_and_goes_under_traffic(void **state)
 	take_frames(w, 300);
 	halt(w, 0);
 	halt(w, 1);
-	all_pieces_come_back(w);
-	world_destroy(w);
+	end(w);
+}
+
+static void start_another_nic(struct world *w)
+{
+	vsc_of(w)->mtu = 1514;
+	rig_make_nic(&w->rig, TAKER);
+	rig_start(&w->rig.party[TAKER]);
+	netvsc_enable_rsc(vsc_of(w), true);
+	rig_settle(&w->rig);
 }
 
 /* As when a device is taken home and lent again: another NIC at the same end. */
@@ -485,17 +496,12 @@ static void a_nic_is_replaced_under_traffic(void **state)
 			rig_settle(&w->rig); /* else the cores never hear that there was none */
 		}
 		netvsc_init(vsc_of(w));
-		vsc_of(w)->mtu = 1514;
-		rig_make_nic(&w->rig, TAKER);
-		rig_start(&w->rig.party[TAKER]);
-		netvsc_enable_rsc(vsc_of(w), true);
-		rig_settle(&w->rig);
+		start_another_nic(w);
 	}
 	take_frames(w, 300);
 	halt(w, 0);
 	assert_true(stats_of(w, 0).lane_frames > 1000);
-	all_pieces_come_back(w);
-	world_destroy(w);
+	end(w);
 }
 
 static void a_port_comes_and_goes_under_traffic(void **state)
@@ -509,18 +515,13 @@ static void a_port_comes_and_goes_under_traffic(void **state)
 		take_frames(w, 300);
 		rig_unplug(&w->rig, TAKER);
 		rig_plug(&w->rig, TAKER);
-		vsc_of(w)->mtu = 1514;
 		rig_adopt(&w->rig);
-		rig_make_nic(&w->rig, TAKER);
-		rig_start(&w->rig.party[TAKER]);
-		netvsc_enable_rsc(vsc_of(w), true);
-		rig_settle(&w->rig);
+		start_another_nic(w);
 	}
 	take_frames(w, 300);
 	halt(w, 0);
 	halt(w, 1);
-	all_pieces_come_back(w);
-	world_destroy(w);
+	end(w);
 }
 
 static void what_is_paused_and_set_under_traffic_stays_in_order(void **state)
@@ -538,8 +539,7 @@ static void what_is_paused_and_set_under_traffic_stays_in_order(void **state)
 				  i % 2 ? NDIS_FILTER_DIRECTED : NDIS_FILTER_PROMISCUOUS);
 	}
 	halt(w, 0);
-	all_pieces_come_back(w);
-	world_destroy(w);
+	end(w);
 }
 
 /* One frame a while: an idle lane has given its pieces back, and the next frame finds its way. */

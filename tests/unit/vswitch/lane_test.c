@@ -207,6 +207,16 @@ static void begin(struct rig *rig)
 	expect(rig, "0");
 }
 
+/* The second one by the ring. */
+static void send_by_both_ways(struct rig *rig)
+{
+	send(rig, '1', LONG_BYTES);
+	lane->refuses = -ENOBUFS;
+	send(rig, '2', LONG_BYTES);
+	lane->refuses = 0;
+	send(rig, '3', LONG_BYTES);
+}
+
 static struct core_stats stats_of(struct rig *rig)
 {
 	struct core_stats stats;
@@ -248,11 +258,7 @@ static void what_is_handed_over_waits_for_the_run_before(void **state)
 	struct rig *rig = *state;
 
 	begin(rig);
-	send(rig, '1', LONG_BYTES);
-	lane->refuses = -ENOBUFS;
-	send(rig, '2', LONG_BYTES);
-	lane->refuses = 0;
-	send(rig, '3', LONG_BYTES);
+	send_by_both_ways(rig);
 	turn(rig, 0);
 	assert_int_equal(lane->put, 2);
 	turn(rig, 1);
@@ -265,11 +271,7 @@ static void nothing_overtakes_a_lane_that_waits(void **state)
 	struct rig *rig = *state;
 
 	begin(rig);
-	send(rig, '1', LONG_BYTES);
-	lane->refuses = -ENOBUFS;
-	send(rig, '2', LONG_BYTES);
-	lane->refuses = 0;
-	send(rig, '3', LONG_BYTES);
+	send_by_both_ways(rig);
 	lane->is_full = true;
 	rig_turn(rig);
 	expect(rig, "");
