@@ -371,11 +371,17 @@ serve_on() {
 	helpers+=($!)
 }
 
-# with_carrier: the guest's eth0 has one soon; for a later wait there is `carrier 1` in the guest.
-with_carrier() {
+# knows_carrier: from now on there is `carrier 0` and `carrier 1` in the guest, which wait for it.
+knows_carrier() {
 	# shellcheck disable=SC2016  # for the guest
-	inside 'carrier() { for i in $(seq 600); do [ "$(cat /sys/class/net/eth0/carrier)" != $1 ] || return 0; usleep 100000; done; return 1; }; carrier 1'
-	check "carrier" 0 $?
+	inside 'carrier() { for i in $(seq 600); do [ "$(cat /sys/class/net/eth0/carrier)" != $1 ] || return 0; usleep 100000; done; return 1; }'
+}
+
+# with_carrier [WHOSE]: the guest's eth0 has one soon.
+with_carrier() {
+	knows_carrier
+	inside 'carrier 1'
+	check "carrier${1:+ of $1}" 0 $?
 }
 
 # files_under_way HERE THERE: from now on files go all the time to the guest, from an http server at
@@ -399,6 +405,28 @@ files_under_way() {
 	inside 'two_more() { n=$(($(wc -l </tmp/sums) + 2)); for i in $(seq 1200); do [ $(wc -l </tmp/sums) -lt $n ] || return 0; usleep 100000; done; return 1; }'
 }
 has_sums() { [ "$(wc -l <"$work/sums")" -ge "$1" ]; }
+
+# busy_on_switch: a guest on a switch of MTU 9000, with files under way between it and the host. In the guest
+# there is `address`, which gives its eth0 one again.
+busy_on_switch() {
+	with_switch lan kind=internal host-port=tbt0 mtu=9000
+	echo 1 >/proc/sys/net/ipv6/conf/tbt0/disable_ipv6 2>/dev/null
+	ip link set tbt0 mtu 9000
+	ip addr add 10.83.0.1/24 dev tbt0
+	ip link set tbt0 up
+	serve_on 10.83.0.1 256K
+	obedient --name one --net switch=lan
+	inside 'address() { ip addr add 10.83.0.2/24 dev eth0; ip link set eth0 up; }; address'
+	with_carrier
+	files_under_way 10.83.0.1 10.83.0.2
+	goes_on 'at first'
+}
+
+# ethtool_does OPTION...: in the guest.
+ethtool_does() {
+	inside "/bin/ethtool $*"
+	check "ethtool $*" 0 $?
+}
 
 # goes_on WHAT: one file each way arrives that was begun after this.
 goes_on() {

@@ -10,30 +10,16 @@
 . "$(dirname "$0")/lib.sh"
 
 memory=512M tools=yes append='ipv6.disable=1'
-with_switch lan kind=internal host-port=tbt0 mtu=9000
-echo 1 >/proc/sys/net/ipv6/conf/tbt0/disable_ipv6 2>/dev/null
-ip link set tbt0 mtu 9000
-ip addr add 10.83.0.1/24 dev tbt0
-ip link set tbt0 up
-serve_on 10.83.0.1 256K
-obedient --name one --net switch=lan
-inside 'address() { ip addr add 10.83.0.2/24 dev eth0; ip link set eth0 up; }; address'
-with_carrier
-files_under_way 10.83.0.1 10.83.0.2
-tool() { # tool OPTION... : ethtool in the guest
-	inside "/bin/ethtool $*"
-	check "ethtool $*" 0 $?
-}
-goes_on 'at first'
+busy_on_switch
 
 # ---- rings ----
 
-tool -G eth0 rx 64 tx 32
+ethtool_does -G eth0 rx 64 tx 32
 inside '/bin/ethtool -g eth0 | sed -n "/^Current/,\$s/^[RT]X:[[:space:]]*//p" | xargs'
 check_less 'pieces of the receive buffer' "${answer% *}" 1024 # ours are smaller where the buffer is
 check_less 'sections of the send buffer' "${answer#* }" 64
 goes_on 'small rings'
-tool -G eth0 rx 4096 tx 192
+ethtool_does -G eth0 rx 4096 tx 192
 goes_on 'other rings'
 
 # ---- down and up, gone and there ----

@@ -23,7 +23,7 @@ with_switch lan kind=internal host-port=tbr0
 ip addr add 10.81.0.1/24 dev tbr0
 ip link set tbr0 up
 serve_on 10.81.0.1 16
-inside 'carrier() { for i in $(seq 600); do [ "$(cat /sys/class/net/eth0/carrier)" != $1 ] || return 0; usleep 100000; done; return 1; }'
+knows_carrier
 inside 'carrier 1'
 check 'carrier when the switch is there' 0 $?
 inside 'ping -c 3 -W 10 10.81.0.1'

@@ -19,9 +19,7 @@ obedient --name two --net switch=lan,port=two,mac=02:00:00:00:00:11
 for n in 0 1; do
 	turn $n
 	inside "ip addr add 10.82.10.1$n/24 dev eth0; ip addr add 10.82.20.1$n/24 dev eth0; ip link set eth0 up"
-	inside 'carrier() { for i in $(seq 600); do [ "$(cat /sys/class/net/eth0/carrier)" != $1 ] || return 0; usleep 100000; done; return 1; }'
-	inside 'carrier 1'
-	check "guest $n has a carrier" 0 $?
+	with_carrier "guest $n"
 	inside 'head -c 2097152 /dev/urandom >/tmp/file; httpd -p 80 -h /tmp; sha256sum </tmp/file'
 	sums[n]=${answer%% *}
 	# For good, so that nobody asks again by himself later.
