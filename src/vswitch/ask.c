@@ -63,20 +63,61 @@ void core_ask(struct core *core, uint32_t now_s)
 	}
 }
 
+/* And once more, a second later: the timer is for the first of those that wait. */
+static void ask_and_again(struct core *core, const struct querier_again *what)
+{
+	uint64_t now_ns = loop_now_ns();
+
+	ask(core, what->vlan, what->is_v6, what->is_all ? NULL : &what->group, QUERIER_LAST_MS,
+	    what->port);
+	if (querier_left_add(&core->left, what, now_ns) && !core->is_quiet &&
+	    !loop_timer_is_armed(&core->ask_again)) {
+		loop_timer_arm(&core->ask_again, QUERIER_LAST_MS * 1000000ULL);
+	}
+}
+
 void core_ask_left(struct core *core, const struct vframe *frame)
 {
 	const struct mcast_news_list *heard = &core->heard;
-	bool is_v6 = frame->key.ip_version == 6;
-	uint16_t vlan = frame->fid;
+	struct querier_again what = { .vlan = frame->fid,
+				      .port = frame->from,
+				      .is_v6 = frame->key.ip_version == 6 };
 
-	if (heard->left_count == 0 || !mcast_is_ours(core->mcast, vlan, is_v6)) {
+	if (heard->left_count == 0 || !mcast_is_ours(core->mcast, what.vlan, what.is_v6)) {
 		return;
 	}
 	if (heard->left_count > MCAST_LEFT_MAX) {
-		ask(core, vlan, is_v6, NULL, QUERIER_LAST_MS, frame->from);
+		what.is_all = true;
+		ask_and_again(core, &what);
 		return;
 	}
 	for (unsigned int i = 0; i < heard->left_count; i++) {
-		ask(core, vlan, is_v6, &heard->left[i], QUERIER_LAST_MS, frame->from);
+		what.group = heard->left[i].group;
+		memcpy(what.mac, heard->left[i].mac, sizeof(what.mac));
+		ask_and_again(core, &what);
+	}
+}
+
+/* Whoever wants it has said so meanwhile, or another asks now: then it is not asked again. */
+static bool is_still_open(const struct core *core, const struct querier_again *what)
+{
+	return core->policy->querier && mcast_is_ours(core->mcast, what->vlan, what->is_v6) &&
+	       (what->is_all || mcast_is_leaving(core->mcast, what->mac, what->vlan, what->port));
+}
+
+void core_ask_again(struct core *core, uint64_t now_ns)
+{
+	struct querier_again what;
+	uint64_t wait_ns;
+
+	core_take_news(core); /* it may have been said on another core */
+	while (querier_left_take(&core->left, now_ns, &what)) {
+		if (is_still_open(core, &what)) {
+			ask(core, what.vlan, what.is_v6, what.is_all ? NULL : &what.group,
+			    QUERIER_LAST_MS, what.port);
+		}
+	}
+	if (querier_left_wait(&core->left, now_ns, &wait_ns) && !core->is_quiet) {
+		loop_timer_arm(&core->ask_again, wait_ns);
 	}
 }

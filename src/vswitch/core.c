@@ -135,6 +135,13 @@ static void on_second(struct loop_timer *timer)
 	loop_timer_arm(&core->second, SECOND_NS);
 }
 
+static void on_ask_again(struct loop_timer *timer)
+{
+	struct core *core = container_of(timer, struct core, ask_again);
+
+	core_ask_again(core, loop_now_ns());
+}
+
 /* ---- life -------------------------------------------------------------------------------------- */
 
 static void on_hand(struct loop_work *work)
@@ -194,6 +201,7 @@ int core_create(struct vswitch *vswitch, struct loop *loop, unsigned int index, 
 	loop_work_init(&core->news, on_news);
 	loop_work_init(&core->room, on_room);
 	loop_timer_init(&core->second, loop, on_second);
+	loop_timer_init(&core->ask_again, loop, on_ask_again);
 	for (unsigned int i = 0; i < VSWITCH_PORTS_MAX; i++) {
 		struct port_buckets *buckets = &vswitch->buckets[i];
 
@@ -236,6 +244,7 @@ void core_quiet(struct core *core)
 {
 	check(list_is_empty(&core->ends));
 	loop_timer_cancel(&core->second);
+	loop_timer_cancel(&core->ask_again);
 	core->is_quiet = true;
 }
 

@@ -188,6 +188,8 @@ struct core {
 	struct vframe single;   /* handed or resumed */
 	struct vframe asked;    /* a question of our own */
 	struct querier querier; /* the first core's */
+	struct querier_left left;
+	struct loop_timer ask_again;
 	struct vframe peeked;
 	struct iovec iov[NET_IOV_MAX + 2]; /* of a frame that came without room for its head */
 	struct mcast_news_list heard;
@@ -284,6 +286,8 @@ static inline void core_drop(struct core *core, unsigned int port, enum drop_cau
 void core_ask(struct core *core, uint32_t now_s);
 /* What core->heard says was left is asked about at the port that the frame came in on. */
 void core_ask_left(struct core *core, const struct vframe *frame);
+/* What is due to be asked about once more, at this time of loop_now_ns(). */
+void core_ask_again(struct core *core, uint64_t now_ns);
 
 /* ---- exchange.c ---- */
 

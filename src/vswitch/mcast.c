@@ -211,6 +211,18 @@ static bool take_join(struct mcast *mcast, const struct mcast_news *news, uint32
 	return is_new;
 }
 
+bool mcast_is_leaving(const struct mcast *mcast, const uint8_t mac[NET_MAC_BYTES], uint16_t vlan,
+		      uint16_t port)
+{
+	const struct mcast_group *group = find_group(mcast, group_key(mac, vlan));
+	uint16_t at = group ? group->first : MCAST_NO_INDEX;
+
+	while (at != MCAST_NO_INDEX && mcast->members[at].port != port) {
+		at = mcast->members[at].next;
+	}
+	return at != MCAST_NO_INDEX && mcast->members[at].is_leaving;
+}
+
 static bool take_leave(struct mcast *mcast, const struct mcast_news *news, uint32_t now_s)
 {
 	uint64_t key = group_key(news->mac, news->vlan);

@@ -44,7 +44,11 @@
 #define MCAST_OTHER_S           255U /* twice a querier's interval and half its time to answer */
 #define MCAST_LEFT_MAX          8U   /* groups left by one report that are asked about one by one */
 #define MCAST_GRACE_S           12U  /* all have answered a new querier: pruning begins */
-#define MCAST_LAST_MEMBER_S     2U
+/*
+ * Two questions a second apart and a second to answer the last one (RFC 3376, 8.8 to 8.10), and what may be
+ * missing of the second that a leave falls into.
+ */
+#define MCAST_LAST_MEMBER_S     3U
 #define MCAST_TELL_S            10U /* a membership that goes on is told again this often at most */
 /* How much of a message is worth copying out for mcast_snoop(). */
 #define MCAST_PAYLOAD_BYTES_MAX 1500U
@@ -76,7 +80,10 @@ struct mcast_news_list {
 	struct mcast_news news[MCAST_NEWS_MAX];
 	/* Groups that somebody was in and leaves by and by; more than MCAST_LEFT_MAX: only how many. */
 	unsigned int left_count;
-	struct vframe_ip left[MCAST_LEFT_MAX];
+	struct {
+		struct vframe_ip group;
+		uint8_t mac[NET_MAC_BYTES];
+	} left[MCAST_LEFT_MAX];
 };
 
 /* What a port may. */
@@ -104,6 +111,10 @@ void mcast_set_address(struct mcast *mcast, const struct vframe_ip *address);
 /* Whether the querier of a VLAN is this switch; and whether there is one that it keeps silent for. */
 bool mcast_is_ours(const struct mcast *mcast, uint16_t vlan, bool is_v6);
 bool mcast_has_other(const struct mcast *mcast, uint16_t vlan, bool is_v6);
+
+/* Whether a port has left the group, and nobody there has said since that it wants it. */
+bool mcast_is_leaving(const struct mcast *mcast, const uint8_t mac[NET_MAC_BYTES], uint16_t vlan,
+		      uint16_t port);
 
 /* Whether the frame may be about groups: then mcast_snoop() is to see it. Cheap. */
 static inline bool mcast_is_snoopable(const struct vframe *frame)

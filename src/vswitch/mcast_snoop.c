@@ -109,7 +109,8 @@ static void leave(struct snoop *s, const uint8_t *group)
 	    say(s, MCAST_LEAVE, mac, s->policy->fast_leave ? 0 : MCAST_LAST_MEMBER_S) &&
 	    !s->policy->fast_leave) {
 		if (s->news->left_count < MCAST_LEFT_MAX) {
-			s->news->left[s->news->left_count] = group_ip(s, group);
+			s->news->left[s->news->left_count].group = group_ip(s, group);
+			memcpy(s->news->left[s->news->left_count].mac, mac, sizeof(mac));
 		}
 		s->news->left_count++;
 	}

@@ -64,6 +64,49 @@ bool querier_is_due(struct querier *querier, unsigned int index, bool is_v6, boo
 	return true;
 }
 
+/* ---- once more ---------------------------------------------------------------------------------- */
+
+bool querier_left_add(struct querier_left *left, const struct querier_again *what, uint64_t now_ns)
+{
+	struct querier_again *again;
+	unsigned int of_port = 0;
+
+	for (unsigned int i = 0; i < left->count; i++) {
+		of_port += left->list[(left->first + i) % QUERIER_LEFT_MAX].port == what->port;
+	}
+	if (left->count == QUERIER_LEFT_MAX || of_port >= QUERIER_LEFT_PER_PORT) {
+		return false;
+	}
+	again = &left->list[(left->first + left->count++) % QUERIER_LEFT_MAX];
+	*again = *what;
+	again->due_ns = now_ns + QUERIER_LAST_MS * 1000000ULL;
+	return true;
+}
+
+bool querier_left_take(struct querier_left *left, uint64_t now_ns, struct querier_again *ret)
+{
+	uint64_t wait_ns;
+
+	if (!querier_left_wait(left, now_ns, &wait_ns) || wait_ns > 0) {
+		return false;
+	}
+	*ret = left->list[left->first];
+	left->first = (left->first + 1) % QUERIER_LEFT_MAX;
+	left->count--;
+	return true;
+}
+
+bool querier_left_wait(const struct querier_left *left, uint64_t now_ns, uint64_t *ret_ns)
+{
+	const struct querier_again *next = &left->list[left->first];
+
+	if (left->count == 0) {
+		return false;
+	}
+	*ret_ns = next->due_ns > now_ns ? next->due_ns - now_ns : 0;
+	return true;
+}
+
 /* ---- what --------------------------------------------------------------------------------------- */
 
 struct vframe_ip querier_address(const uint8_t mac[NET_MAC_BYTES])

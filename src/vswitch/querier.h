@@ -7,7 +7,11 @@
  * there (RFC 4541, 2.1.1); of MLD's queriers the lowest link-local address wins, and its own is made of a
  * MAC that is made up.
  *
- *   owner   the core   thread  its loop; time is handed in (seconds of a monotonic clock)
+ * About a group that somebody has left it asks at once and once more QUERIER_LAST_MS later (struct
+ * querier_left), since one question, or the only answer to it, may be lost on its way.
+ *
+ *   owner   the core   thread  its loop; time is handed in (seconds of a monotonic clock; nanoseconds
+ *           where it says so)
  *   spec    RFC 3376, 3810 (4.1, 5.1, 8, 9); 2236, 2710; 4541
  */
 #pragma once
@@ -23,6 +27,8 @@
 #define QUERIER_STARTUP_COUNT   2U
 #define QUERIER_ANSWER_MS       10000U /* hosts have so long to answer a general query, */
 #define QUERIER_LAST_MS         1000U  /* and so long one that somebody's leave has caused */
+#define QUERIER_LEFT_MAX        256U   /* questions that wait to be repeated, on one core, */
+#define QUERIER_LEFT_PER_PORT   16U    /* and of one port */
 #define QUERIER_FRAME_BYTES_MAX 90U
 
 struct querier_vlan {
@@ -44,6 +50,34 @@ void querier_set(struct querier *querier, const uint16_t *vlans, unsigned int co
 /* Whether a query is due in the index-th VLAN; true: it is taken for sent. */
 bool querier_is_due(struct querier *querier, unsigned int index, bool is_v6, bool has_other,
 		    uint32_t now_s);
+
+/* What was left and is to be asked about once more. */
+struct querier_again {
+	uint64_t due_ns;
+	struct vframe_ip group;
+	uint8_t mac[NET_MAC_BYTES]; /* the group's */
+	uint16_t vlan, port;
+	bool is_v6;
+	bool is_all; /* more was left than is asked about one by one: a general query */
+};
+
+/* In the order of their times, since all wait alike. All zeroes: none. */
+struct querier_left {
+	unsigned int first, count;
+	struct querier_again list[QUERIER_LEFT_MAX];
+};
+
+/*
+ * The first question has been sent: the next is due QUERIER_LAST_MS from now. false: there is no room, or
+ * QUERIER_LEFT_PER_PORT of this port wait already; one question has to do then.
+ */
+bool querier_left_add(struct querier_left *left, const struct querier_again *what, uint64_t now_ns);
+
+/* Takes the next one that is due. false: none is. */
+bool querier_left_take(struct querier_left *left, uint64_t now_ns, struct querier_again *ret);
+
+/* How long until the next is due, in nanoseconds. false: none waits. */
+bool querier_left_wait(const struct querier_left *left, uint64_t now_ns, uint64_t *ret_ns);
 
 /* The address that MLD's queries come from. */
 struct vframe_ip querier_address(const uint8_t mac[NET_MAC_BYTES]);

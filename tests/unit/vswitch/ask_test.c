@@ -146,6 +146,75 @@ static void who_leaves_is_asked_about_the_group_and_nobody_else(void **state)
 	expect_nothing(rig);
 }
 
+static void again_on_core(struct core *core, void *arg)
+{
+	core_ask_again(core, loop_now_ns() + *(const uint64_t *)arg);
+}
+
+/* As if so many milliseconds had passed. */
+static void again(struct rig *rig, uint64_t later_ms)
+{
+	uint64_t later_ns = later_ms * 1000000;
+
+	vswitch_on_cores(rig->vswitch, again_on_core, &later_ns);
+	rig_turn(rig);
+}
+
+static void say(struct rig *rig, uint8_t type)
+{
+	uint8_t frame[100];
+
+	rig_send(rig, 1, frame, igmp(frame, 1, 0x0a000002, type, GROUP));
+}
+
+static void expect_question_about_the_group(struct rig *rig)
+{
+	const struct rig_frame *got = rig_next(rig, 1);
+
+	assert_non_null(got);
+	assert_int_equal(got->data[14 + 24], 0x11);
+	assert_int_equal(bytes_be32(got->data + 14 + 28), GROUP);
+	expect_nothing(rig);
+}
+
+static void it_is_asked_twice_a_second_apart(void **state)
+{
+	struct rig *rig = *state;
+
+	ask(rig, 0);
+	expect_one_round(rig);
+	say(rig, 0x16);
+	say(rig, 0x17);
+	expect_question_about_the_group(rig);
+	again(rig, 500);
+	expect_nothing(rig);
+	again(rig, 1000);
+	expect_question_about_the_group(rig);
+	again(rig, 3000);
+	expect_nothing(rig);
+}
+
+static void who_says_that_he_wants_it_is_not_asked_again(void **state)
+{
+	struct rig *rig = *state;
+
+	ask(rig, 0);
+	expect_one_round(rig);
+	say(rig, 0x16);
+	say(rig, 0x17);
+	expect_question_about_the_group(rig);
+	say(rig, 0x16);
+	again(rig, 1000);
+	expect_nothing(rig);
+	/* nor where the switch asks no more */
+	say(rig, 0x17);
+	expect_question_about_the_group(rig);
+	rig->policy->querier = false;
+	rig_adopt(rig);
+	again(rig, 1000);
+	expect_nothing(rig);
+}
+
 static void it_is_silent_where_a_better_one_asks(void **state)
 {
 	struct rig *rig = *state;
@@ -176,6 +245,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(each_vlan_is_asked_at_its_time),
 		TEST(who_leaves_is_asked_about_the_group_and_nobody_else),
+		TEST(it_is_asked_twice_a_second_apart),
+		TEST(who_says_that_he_wants_it_is_not_asked_again),
 		TEST(it_is_silent_where_a_better_one_asks),
 	};
 

@@ -180,14 +180,21 @@ static void a_member_leaves_after_its_last_member_time(void **state)
 	assert_int_equal(igmp(1, IGMP_V1_REPORT, 0, GROUP), MCAST_TO_ROUTERS);
 	assert_int_equal(igmp(1, IGMP_LEAVE, 0, GROUP), MCAST_TO_ROUTERS);
 	assert_int_equal(news.count, 1);
+	assert_true(mcast_is_leaving(mcast, rig.frame.key.to, rig.frame.fid, 1));
+	assert_false(mcast_is_leaving(mcast, rig.frame.key.to, rig.frame.fid, 9));
 	goes_to(1, 9);
-	age(MCAST_LAST_MEMBER_S);
+	/* Until the second question's answer may have come. */
+	age(MCAST_LAST_MEMBER_S - 1);
+	goes_to(1, 9);
+	age(1);
+	assert_false(mcast_is_leaving(mcast, rig.frame.key.to, rig.frame.fid, 1));
 	goes_to(9, 9); /* known, with no members: not flooded */
 	/* Another behind the same port says no in time. */
 	(void)igmp(1, IGMP_V2_REPORT, 0, GROUP);
 	(void)igmp(1, IGMP_LEAVE, 0, GROUP);
 	age(1);
 	(void)igmp(1, IGMP_V2_REPORT, 0, GROUP);
+	assert_false(mcast_is_leaving(mcast, rig.frame.key.to, rig.frame.fid, 1));
 	assert_int_equal(news.count, 1);
 	age(5);
 	goes_to(1, 9);
@@ -548,13 +555,14 @@ static void what_is_left_is_told_once_to_who_asks(void **state)
 	(void)igmp(1, IGMP_V2_REPORT, 0, GROUP);
 	(void)igmp(1, IGMP_LEAVE, 0, GROUP);
 	assert_int_equal(news.left_count, 1);
-	assert_true(news.left[0].hi == 0 && news.left[0].lo == (0xffff00000000 | GROUP));
+	assert_true(news.left[0].group.hi == 0 &&
+		    news.left[0].group.lo == (0xffff00000000 | GROUP));
 	(void)igmp(1, IGMP_LEAVE, 0, GROUP);
 	assert_int_equal(news.left_count, 0); /* it is leaving already */
 	(void)mld(1, ICMPV6_MLD_REPORT, GROUP6);
 	(void)mld(1, ICMPV6_MLD_DONE, GROUP6);
 	assert_int_equal(news.left_count, 1);
-	assert_true(news.left[0].hi == GROUP6.hi && news.left[0].lo == GROUP6.lo);
+	assert_true(news.left[0].group.hi == GROUP6.hi && news.left[0].group.lo == GROUP6.lo);
 	/* more than can be told one by one are counted */
 	for (unsigned int i = 0; i < 12; i++) {
 		(void)igmp(2, IGMP_V2_REPORT, 0, GROUP + i);

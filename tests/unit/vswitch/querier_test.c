@@ -79,6 +79,59 @@ static void a_vlan_that_stays_keeps_its_time(void **state)
 	assert_int_equal(querier.count, 0);
 }
 
+#define S 1000000000ULL
+
+static void what_was_left_is_due_once_more_a_second_later(void **state)
+{
+	static struct querier_left left;
+	const struct querier_again one = { .port = 1, .vlan = 7 },
+				   two = { .port = 2, .is_v6 = true };
+	struct querier_again got;
+	uint64_t wait_ns;
+
+	(void)state;
+	assert_false(querier_left_wait(&left, 5 * S, &wait_ns));
+	assert_false(querier_left_take(&left, 5 * S, &got));
+	assert_true(querier_left_add(&left, &one, 5 * S));
+	assert_true(querier_left_add(&left, &two, 5 * S + S / 4));
+	assert_false(querier_left_take(&left, 6 * S - 1, &got));
+	assert_true(querier_left_wait(&left, 6 * S - 1, &wait_ns) && wait_ns == 1);
+	assert_true(querier_left_take(&left, 6 * S, &got));
+	assert_true(got.port == 1 && got.vlan == 7 && !got.is_v6);
+	assert_true(querier_left_wait(&left, 6 * S, &wait_ns) && wait_ns == S / 4);
+	assert_false(querier_left_take(&left, 6 * S, &got));
+	assert_true(querier_left_take(&left, 9 * S, &got) && got.port == 2 && got.is_v6);
+	assert_false(querier_left_take(&left, 9 * S, &got));
+}
+
+static void one_port_leaves_room_for_the_others(void **state)
+{
+	static struct querier_left left;
+	struct querier_again what = { .port = 0 }, got;
+	unsigned int added = 0;
+
+	(void)state;
+	/* around the end of the list, too */
+	for (unsigned int i = 0; i < QUERIER_LEFT_MAX - 3; i++) {
+		assert_true(querier_left_add(&left, &what, 0));
+		assert_true(querier_left_take(&left, S, &got));
+	}
+	for (unsigned int i = 0; i < 100; i++) {
+		added += querier_left_add(&left, &what, 0);
+	}
+	assert_int_equal(added, QUERIER_LEFT_PER_PORT);
+	for (what.port = 1; what.port < 100; what.port++) {
+		for (unsigned int i = 0; i < QUERIER_LEFT_PER_PORT; i++) {
+			added += querier_left_add(&left, &what, 0);
+		}
+	}
+	assert_int_equal(added, QUERIER_LEFT_MAX);
+	while (querier_left_take(&left, S, &got)) {
+		added--;
+	}
+	assert_int_equal(added, 0);
+}
+
 static const struct vframe *parse(struct rig *rig, bool is_v6, const struct vframe_ip *group,
 				  uint32_t answer_ms)
 {
@@ -170,6 +223,8 @@ int main(void)
 		cmocka_unit_test(it_asks_at_once_soon_again_and_then_at_its_interval),
 		cmocka_unit_test(it_is_silent_while_another_asks_and_begins_when_that_one_is_gone),
 		cmocka_unit_test(a_vlan_that_stays_keeps_its_time),
+		cmocka_unit_test(what_was_left_is_due_once_more_a_second_later),
+		cmocka_unit_test(one_port_leaves_room_for_the_others),
 		cmocka_unit_test(igmp_is_asked_for_as_version_3),
 		cmocka_unit_test(mld_is_asked_for_as_version_2),
 	};
