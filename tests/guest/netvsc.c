@@ -196,7 +196,7 @@ static const uint8_t *find_ppi(const uint8_t *body, uint32_t room, uint32_t type
 /* rndis_filter_receive_data() */
 static void take_frame(struct netvsc *vsc, const uint8_t *message, uint32_t bytes, bool is_last)
 {
-	const uint8_t *body = message + 8, *checksum, *id, *hash;
+	const uint8_t *body = message + 8, *checksum, *id, *hash, *vlan;
 	struct netvsc_item *item;
 	uint32_t room = bytes - 8, offset, length;
 
@@ -207,6 +207,7 @@ static void take_frame(struct netvsc *vsc, const uint8_t *message, uint32_t byte
 	checksum = find_ppi(body, room, RNDIS_PPI_CHECKSUM);
 	id = find_ppi(body, room, RNDIS_PPI_ID);
 	hash = find_ppi(body, room, RNDIS_PPI_HASH);
+	vlan = find_ppi(body, room, RNDIS_PPI_VLAN);
 	if (id && id[1] & RNDIS_ID_PIECE) {
 		if (id[1] & RNDIS_ID_PIECE_FIRST) {
 			vsc->joined_pieces = 0;
@@ -234,6 +235,8 @@ static void take_frame(struct netvsc *vsc, const uint8_t *message, uint32_t byte
 			vsc->joined_checksum);
 	item->has_hash = vsc->joined_has_hash;
 	item->hash = vsc->joined_hash;
+	item->has_vlan = vlan != NULL; /* a chain's pieces all say it */
+	item->vlan = vlan ? bytes_le32(vlan) : 0;
 	vsc->joined_pieces = 0;
 }
 

@@ -32,8 +32,9 @@ struct netvsc_item {
 	unsigned int pieces;
 	unsigned int queue; /* that it came on */
 	uint32_t checksum;
-	bool has_hash;
+	bool has_hash, has_vlan;
 	uint32_t hash;
+	uint32_t vlan; /* RNDIS_PPI_VLAN */
 	uint32_t bytes;
 	uint8_t data[];
 };
