@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
-# cases: generic-1 generic-2 generic-4 cloud-1 cloud-2 cloud-4
+# cases: generic-1 generic-4 cloud-2
 # limit: 240
 #
 # A stock kernel comes up on its synthetic devices with so many processors, sees

@@ -45,7 +45,8 @@ about '4 MiB a second' 4.19 "$answer"
 inside '(guest-io random $c read 64 4096 5 >/tmp/c) & guest-io random $d read 4 4096 5 >/tmp/d; wait; sed "s/guest-io: \([0-9]*\) .*/\1/" /tmp/c /tmp/d' 60
 c=$(sed -n 1p <<<"$answer") d=$(sed -n 2p <<<"$answer")
 about "300 operations shared: $c + $d" 300 $((c + d))
-check_less 'the modest one is starved' $((300 / 3 - d)) 1
+# A third of it, less what a slice of time more or less is worth.
+check_less 'the modest one is starved' $((300 / 3 - d)) 20
 check_true 'the policy is changed' ctl policy set name=gold iops=600 >/dev/null
 rate 'guest-io random $c read 16 4096 3'
 about '600 operations of the policy' 600 "$answer"
