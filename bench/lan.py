@@ -4,6 +4,7 @@ Two guests and their host on one wire: Tabique's switch with the host's own port
 virtio-net and vhost-net on a Linux bridge. Traffic from a guest to the host, from the host to a guest,
 and from guest to guest. Inside a machine of one's own, or as root.
 """
+import fnmatch
 import json
 import os
 import re
@@ -26,7 +27,15 @@ LOADS = {
     'tcp8': ('TCP, 8 streams, MiB/s', 'megabytes', 'MiB', {'pair': 1.5}, 10),
     'udp': ('datagrams of 64 bytes/s', 'done', 'datagram', dict.fromkeys(DIRECTIONS, 2), 0.1),
     'trips': ('TCP round trips/s', 'done', 'trip', dict.fromkeys(DIRECTIONS, 1.25), None)}
+# Of what is counted, that which is shown by kind.
+KINDS = {'exit': 'exits', 'user': 'exits to user space', 'msr': 'MSRs', 'hypercall': 'hypercalls',
+         'inject': 'interrupts by vector', 'syscall': 'system calls'}
 PHASES = [f'{direction}.{load}' for direction in DIRECTIONS for load in LOADS]
+
+
+def rows_named(patterns):
+    """The loads that are wanted, in order."""
+    return [phase for phase in PHASES if any(fnmatch.fnmatch(phase, p) for p in patterns)]
 
 
 def load_command(load, address, seconds):
@@ -215,6 +224,15 @@ def count(before, after):
     return total
 
 
+def share(counts, event, unit):
+    """How often each kind of an event happened for each unit of work, the commonest first; of all."""
+    total = {}
+    for detail in counts['detail'].values():
+        for kind, n in detail.get(event, {}).items():
+            total[kind] = total.get(kind, 0) + n
+    return {kind: n / counts[unit] for kind, n in sorted(total.items(), key=lambda item: -item[1])}
+
+
 class Lan:
     def __init__(self, args, host, tools, initrd, say):
         self.args, self.host, self.tools, self.initrd, self.say = args, host, tools, initrd, say
@@ -226,7 +244,7 @@ class Lan:
         for number in range(self.args.rounds + 1):
             self.say('two guests: ' + (f'round {number} of {self.args.rounds}' if number else
                                        'counting'))
-            for kind in CONTESTANTS:
+            for kind in self.args.contestants:
                 done = set()
                 for _ in range(3):  # the emulated host loses a guest now and then
                     try:
@@ -242,7 +260,7 @@ class Lan:
         try:
             if tracer:
                 tracer.start()
-            for phase in PHASES:
+            for phase in self.args.rows:
                 if phase not in done:
                     self.phase(kind, wire, tracer, phase)
                     done.add(phase)
@@ -270,6 +288,8 @@ class Lan:
         for direction, where in DIRECTIONS.items():
             for load, (name, unit, unit_name, factors, exits) in LOADS.items():
                 phase = f'{direction}.{load}'
+                if phase not in self.args.rows:
+                    continue
                 rows.add(f'{where}: {name}', rows.median(phase), 'more',
                          factor=factors.get(direction))
                 rows.add(f'  exits/{unit_name}', rows.per(phase, 'exits', unit), 'less',
@@ -283,7 +303,7 @@ class Lan:
     def save(self):
         report = {'host': 'emulated' if os.environ.get('TABIQUE_EMULATED_HOST') else 'native',
                   'kernel': os.uname().release, 'rounds': self.args.rounds,
-                  'seconds': self.args.seconds, 'machines': list(CONTESTANTS),
+                  'seconds': self.args.seconds, 'machines': self.args.contestants,
                   'retries': self.retries, 'values': self.results, 'counts': self.counts,
                   'medians': {kind: {row: statistics.median(values) for row, values in rows.items()}
                               for kind, rows in self.results.items()}}
@@ -294,9 +314,24 @@ class Lan:
             f.write('\n')
         return report
 
+    def show_kinds(self):
+        """What exits and interrupts consist of, for each unit; what is rarer than one in 20 is left out."""
+        for phase in self.args.rows:
+            _, unit, unit_name, _, _ = LOADS[phase.split('.')[1]]
+            for kind in self.args.contestants:
+                counts = self.counts.get(kind, {}).get(phase)
+                if not counts or not counts.get(unit):
+                    continue
+                print(f'{phase}, {kind}, per {unit_name}:')
+                for event, called in KINDS.items():
+                    kinds = share(counts, event, unit)
+                    print(f'  {called}: ' + ', '.join(f'{name} {n:.2f}' for name, n in kinds.items()
+                                                      if n >= 0.05))
+
     def show(self):
         report = self.save()
-        table.show_rows(report['rows'], CONTESTANTS, {'vhost': 'QEMU vhost-net'})
+        self.show_kinds()
+        table.show_rows(report['rows'], self.args.contestants, {'vhost': 'QEMU vhost-net'})
         print(f'\n{report["host"]} host, Linux {report["kernel"]}; two guests, a virtual processor and '
               f'{MEMORY_MB} MiB each, on one wire with their host; counts of both guests and the '
               'switch together')
