@@ -9,7 +9,6 @@
 
 #include "base/fault.h"
 #include "base/num.h"
-#include "dev/synic.h"
 #include "vmbus/channel_internal.h"
 
 /* Packets taken in one go before others on the loop have their turn. */
@@ -25,21 +24,11 @@ static const struct vmbus_device_ops *ops_of(const struct vmbus_channel *channel
 
 /* ---- telling the guest ---- */
 
-static void signal_guest(struct vmbus_channel *channel)
+/* What was written is the guest's to see; must_signal is set if it has to be told now. */
+static void publish_ring(struct vmbus_channel *channel)
 {
-	struct synic *synic = channel->synic;
-	const _Atomic(uint32_t) *at =
-		channel->board_target_vp ? channel->board_target_vp : &channel->target_vp;
-	uint32_t vp = atomic_load_explicit(at, memory_order_relaxed);
-	int fd = synic->ops->sint_eventfd(synic, vp, VMBUS_SINT);
-
-	if (fd >= 0 && synic->ops->set_event_flag(synic, vp, VMBUS_SINT, channel->relid)) {
-		counter_add(&channel->interrupts, 1);
-		if (channel->signal) {
-			loop_signal_once(channel->signal, fd);
-		} else {
-			loop_signal_eventfd(channel->loop, fd);
-		}
+	if (channel->out.write != channel->out.published) {
+		channel_note_shown(channel, vmbus_ring_publish(&channel->out));
 	}
 }
 
@@ -66,9 +55,7 @@ static void commit(struct vmbus_channel *channel)
 	channel->seq = seq;
 	in->intent = in->read;
 	out->intent = out->write;
-	if (vmbus_ring_publish(out)) {
-		channel->must_signal = true;
-	}
+	publish_ring(channel);
 	if (vmbus_ring_commit(in)) {
 		channel->must_signal = true;
 	}
@@ -89,9 +76,7 @@ static void publish(struct vmbus_channel *channel, bool in_vain)
 		commit(channel);
 		return;
 	}
-	if (vmbus_ring_publish(&channel->out)) {
-		channel->must_signal = true;
-	}
+	publish_ring(channel);
 }
 
 /* Publishes, and signals once for all of it. */
@@ -100,7 +85,7 @@ static void show(struct vmbus_channel *channel, bool in_vain)
 	publish(channel, in_vain);
 	if (channel->must_signal) {
 		channel->must_signal = false;
-		signal_guest(channel);
+		channel_signal(channel);
 	}
 }
 
@@ -407,6 +392,7 @@ static int start(struct vmbus_channel *channel)
 	channel->poller.ops = &poller_ops;
 	loop_work_init(&channel->flush, on_flush);
 	loop_timer_init(&channel->room_timer, channel->loop, on_room_timer);
+	channel_signal_init(channel);
 	loop_poller_add(channel->loop, &channel->poller);
 	return 0;
 }
@@ -417,6 +403,7 @@ static void stop(struct vmbus_channel *channel)
 	loop_watch_stop(&channel->doorbell);
 	loop_poller_remove(channel->loop, &channel->poller);
 	loop_timer_cancel(&channel->room_timer);
+	loop_timer_cancel(&channel->lazy_timer);
 	loop_cancel(channel->loop, &channel->flush);
 	free_buffers(channel);
 	channel->journal = NULL;
@@ -494,7 +481,7 @@ void channel_go_on(struct vmbus_channel *channel, bool goes_on)
 			      ops_of(channel)->coalesces && loop_spins(channel->loop));
 	}
 	/* Who was here before may have died between an index and its signal. */
-	signal_guest(channel);
+	channel_signal(channel);
 }
 
 void channel_drop(struct vmbus_channel *channel)
@@ -546,6 +533,9 @@ void channel_set_paused(struct vmbus_channel *channel, bool paused)
 	channel->is_written = channel->is_written && paused;
 	if (channel->is_open && channel->coalesce.held > 0) {
 		show(channel, false); /* a saved ring has all that its device has answered */
+	}
+	if (channel->is_open && paused) {
+		channel_pay(channel); /* and its event flag says so */
 	}
 	if (was_paused && !paused && vmbus_channel_is_open(channel) && ops_of(channel)->unpaused) {
 		ops_of(channel)->unpaused(channel->device, channel);
@@ -620,7 +610,8 @@ static bool has_left(struct vmbus_channel *channel, uint64_t bytes)
 static bool wait_for_room(struct vmbus_channel *channel, uint64_t bytes)
 {
 	counter_add(&channel->ring_full, 1);
-	/* The guest makes room only from what it has been shown. */
+	/* The guest makes room only from what it has been shown, and told of. */
+	channel_hurry(channel);
 	loop_defer(channel->loop, &channel->flush);
 	if (channel->journal && channel->holds_commit) {
 		channel->ends_batch = channel->is_urgent = true; /* J1: when packet() returns */
@@ -657,6 +648,7 @@ int vmbus_channel_send(struct vmbus_channel *channel, const struct vmbus_send *s
 	}
 	if (!err) {
 		counter_add(&channel->packets_out, 1);
+		channel_note_sent(channel, send->lazy_bytes);
 		loop_defer(channel->loop, &channel->flush);
 		if (send->type == VMBUS_PACKET_COMPLETION) {
 			coalesce_answered(&channel->coalesce);
@@ -680,16 +672,23 @@ int vmbus_channel_send_inband(struct vmbus_channel *channel, uint64_t transactio
 	return vmbus_channel_send(channel, &send);
 }
 
-int vmbus_channel_complete(struct vmbus_channel *channel, uint64_t transaction_id,
-			   const void *payload, uint32_t bytes)
+int vmbus_channel_complete_lazily(struct vmbus_channel *channel, uint64_t transaction_id,
+				  const void *payload, uint32_t bytes, uint32_t lazy_bytes)
 {
 	struct iovec iov = { .iov_base = (void *)payload, .iov_len = bytes };
 	struct vmbus_send send = { .type = VMBUS_PACKET_COMPLETION,
 				   .transaction_id = transaction_id,
 				   .payload = &iov,
-				   .payload_count = bytes ? 1 : 0 };
+				   .payload_count = bytes ? 1 : 0,
+				   .lazy_bytes = lazy_bytes };
 
 	return vmbus_channel_send(channel, &send);
+}
+
+int vmbus_channel_complete(struct vmbus_channel *channel, uint64_t transaction_id,
+			   const void *payload, uint32_t bytes)
+{
+	return vmbus_channel_complete_lazily(channel, transaction_id, payload, bytes, 0);
 }
 
 bool vmbus_channel_has_room(const struct vmbus_channel *channel, uint32_t bytes)

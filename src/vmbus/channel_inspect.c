@@ -24,6 +24,8 @@ static void inspect_channel(const struct vmbus_channel *channel, struct inspect 
 	inspect_u64(at, "held_in_vain", channel->coalesce.in_vain);
 	inspect_u64(at, "doorbells", counter_read(&channel->doorbells));
 	inspect_u64(at, "interrupts", counter_read(&channel->interrupts));
+	inspect_u64(at, "shown_lazily", counter_read(&channel->lazy));
+	inspect_u64(at, "interrupts_late", counter_read(&channel->late));
 	inspect_u64(at, "ring_full", counter_read(&channel->ring_full));
 	inspect_u64(at, "faults", counter_read(&channel->faults));
 	if (channel->journal) {

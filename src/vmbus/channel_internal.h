@@ -94,6 +94,10 @@ struct vmbus_channel {
 	bool must_signal;
 	bool is_urgent; /* what was written is no answer, and does not wait for others */
 	struct coalesce coalesce;
+	/* What was sent since the guest was last told of anything; see channel_signal.c. */
+	bool is_prompt; /* not all of it may wait */
+	uint32_t lazy_packets, lazy_bytes;
+	struct loop_timer lazy_timer; /* armed while an interrupt is owed */
 	struct log_rate log_rate;
 
 	/* Of one that is served for another process; NULL at home. */
@@ -105,6 +109,7 @@ struct vmbus_channel {
 	struct loop_work closed, subs_asked; /* from the I/O loop to the control loop */
 	_Atomic(uint32_t) subs_wanted;
 	counter_u64 packets_in, packets_out, doorbells, interrupts, faults, ring_full, batches;
+	counter_u64 lazy, late; /* showings that waited for an interrupt; timers that made one */
 };
 
 /* ---- life, on the control loop ---- */
@@ -209,6 +214,20 @@ void channel_again_taken(struct vmbus_channel *channel);
 void channel_free_answered(struct vmbus_channel *channel);
 /* The device's saved form, true with this commit. */
 void channel_save_bank(struct vmbus_channel *primary, uint64_t stamp);
+
+/* ---- channel_signal.c, for channel.c ---- */
+
+void channel_signal_init(struct vmbus_channel *channel);
+/* A packet is in the ring; lazy_bytes as in struct vmbus_send. */
+void channel_note_sent(struct vmbus_channel *channel, uint32_t lazy_bytes);
+/* All that is in the ring was shown; is_owed: vmbus_ring_publish(). Sets must_signal, or it is lazy. */
+void channel_note_shown(struct vmbus_channel *channel, bool is_owed);
+/* What is in the ring, shown or not, may wait no longer: the next show() interrupts the guest. */
+void channel_hurry(struct vmbus_channel *channel);
+/* Interrupts the guest now. */
+void channel_signal(struct vmbus_channel *channel);
+/* The same if that is owed. */
+void channel_pay(struct vmbus_channel *channel);
 
 /* channel.c: what was written is shown to the guest now. */
 void channel_show(struct vmbus_channel *channel);

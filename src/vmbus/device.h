@@ -221,7 +221,17 @@ struct vmbus_send {
 	uint32_t descriptor_bytes;
 	const struct iovec *payload;
 	int payload_count;
+	/*
+	 * 0, or the guest is in no hurry to hear of it: it is shown like any other packet, but its
+	 * interrupt may wait for another's (VMBUS_LAZY_NS). So many bytes of the guest's it frees.
+	 */
+	uint32_t lazy_bytes;
 };
+
+/* An interrupt waits no longer than this, for no more packets, and for no more bytes that they free. */
+#define VMBUS_LAZY_NS      900000ULL
+#define VMBUS_LAZY_PACKETS 16U
+#define VMBUS_LAZY_BYTES   65536U
 
 /*
  * Puts a packet into the host → guest ring. 0; -EAGAIN when there is no room: writable() is called
@@ -237,6 +247,11 @@ MUST_CHECK int vmbus_channel_send_inband(struct vmbus_channel *channel, uint64_t
 					 uint32_t bytes);
 MUST_CHECK int vmbus_channel_complete(struct vmbus_channel *channel, uint64_t transaction_id,
 				      const void *payload, uint32_t bytes);
+
+/* A completion that the guest is in no hurry to hear of: see lazy_bytes. */
+MUST_CHECK int vmbus_channel_complete_lazily(struct vmbus_channel *channel, uint64_t transaction_id,
+					     const void *payload, uint32_t bytes,
+					     uint32_t lazy_bytes);
 
 /* Whether a packet with so many bytes of descriptor and payload would fit now. */
 bool vmbus_channel_has_room(const struct vmbus_channel *channel, uint32_t bytes);

@@ -197,7 +197,7 @@ int vmbus_ring_writer_init(struct vmbus_ring_writer *writer)
 	if (!is_index(&writer->ring, write) || !is_index(&writer->ring, read)) {
 		return -EPROTO;
 	}
-	writer->write = writer->published = write;
+	writer->write = writer->published = writer->told = write;
 	writer->read = read;
 	writer->is_journaled = false;
 	atomic_fetch_or(&control->feature_bits, VMBUS_RING_FEATURE_PENDING_SEND);
@@ -302,6 +302,19 @@ int vmbus_ring_write(struct vmbus_ring_writer *writer, const struct vmbus_send *
 	return 0;
 }
 
+/* Whether the guest does not look by itself, and stands in the `bytes` behind what it was told of. */
+static bool is_untold(const struct vmbus_ring_writer *writer, uint32_t bytes)
+{
+	const struct vmbus_ring_control *control = writer->ring.control;
+
+	if (atomic_load_explicit(&control->interrupt_mask, memory_order_relaxed)) {
+		return false;
+	}
+	uint32_t read = atomic_load_explicit(&control->read_index, memory_order_relaxed);
+
+	return distance(&writer->ring, writer->told, read) < bytes;
+}
+
 bool vmbus_ring_publish(struct vmbus_ring_writer *writer)
 {
 	struct vmbus_ring_control *control = writer->ring.control;
@@ -316,11 +329,23 @@ bool vmbus_ring_publish(struct vmbus_ring_writer *writer)
 	atomic_store_explicit(&control->write_index, writer->write, memory_order_release);
 	/* Partner: the guest's barrier between clearing the mask and looking for packets. */
 	atomic_thread_fence(memory_order_seq_cst);
-	if (atomic_load_explicit(&control->interrupt_mask, memory_order_relaxed)) {
+	/* At `before` it has read all there was. */
+	if (!is_untold(writer, distance(&writer->ring, writer->told, before) + 1)) {
+		/* It looks, or has yet to read what it was told of: it sees these, too, before it sleeps. */
+		writer->told = writer->write;
 		return false;
 	}
-	/* A guest that had not read all before will see these, too, before it sleeps. */
-	return atomic_load_explicit(&control->read_index, memory_order_relaxed) == before;
+	return true;
+}
+
+bool vmbus_ring_owes(const struct vmbus_ring_writer *writer)
+{
+	return is_untold(writer, distance(&writer->ring, writer->told, writer->published));
+}
+
+void vmbus_ring_told(struct vmbus_ring_writer *writer)
+{
+	writer->told = writer->published;
 }
 
 bool vmbus_ring_wait_room(struct vmbus_ring_writer *writer, uint64_t content_bytes)
@@ -362,7 +387,7 @@ int vmbus_ring_roll(struct vmbus_ring_reader *reader, uint32_t read,
 		return -EPROTO;
 	}
 	reader->read = reader->limit = reader->committed = reader->intent = read;
-	writer->write = writer->published = writer->intent = write;
+	writer->write = writer->published = writer->told = writer->intent = write;
 	writer->read = guests;
 	reader->is_journaled = writer->is_journaled = true;
 	fault_store();

@@ -88,6 +88,7 @@ struct vmbus_ring_writer {
 	struct vmbus_ring ring;
 	uint32_t write;     /* ahead of the shared index until publish */
 	uint32_t published; /* the shared index */
+	uint32_t told;      /* the guest looks, or will, at what lies before this */
 	uint32_t read;      /* the guest's read index when last looked at */
 	bool is_journaled;  /* as in a reader */
 	uint32_t intent;
@@ -104,8 +105,17 @@ uint64_t vmbus_ring_packet_bytes(uint64_t content_bytes);
  */
 MUST_CHECK int vmbus_ring_write(struct vmbus_ring_writer *writer, const struct vmbus_send *send);
 
-/* Shows the guest all that was written; whether it must be signalled. */
+/*
+ * Shows the guest all that was written; whether it is owed a signal: it does not look by itself, and
+ * has read all that it was told of. That stays so, whatever is published, until vmbus_ring_told().
+ */
 bool vmbus_ring_publish(struct vmbus_ring_writer *writer);
+
+/* Whether that is so now: a guest may have looked meanwhile. */
+bool vmbus_ring_owes(const struct vmbus_ring_writer *writer);
+
+/* The guest is signalled: it will look at all that was published. */
+void vmbus_ring_told(struct vmbus_ring_writer *writer);
 
 /* Whether content_bytes would fit now. */
 bool vmbus_ring_has_room(struct vmbus_ring_writer *writer, uint64_t content_bytes);

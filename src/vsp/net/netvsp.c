@@ -79,20 +79,26 @@ void netvsp_settled(struct netvsp *nic)
 
 /* ---- answers ----------------------------------------------------------------------------------- */
 
-/* D3: sends the completion; there was room for it (I2). */
-static void answer(struct netvsp_queue *queue, const struct vmbus_packet *packet,
-		   const struct nvsp_message *message)
+/* D3: sends the completion; there was room for it (I2). lazy_bytes as in struct vmbus_send. */
+static void answer_lazily(struct netvsp_queue *queue, const struct vmbus_packet *packet,
+			  const struct nvsp_message *message, uint32_t lazy_bytes)
 {
 	int err;
 
 	if (!packet->wants_completion) {
 		return;
 	}
-	err = vmbus_channel_complete(queue->channel, packet->transaction_id, message->bytes,
-				     message->length);
+	err = vmbus_channel_complete_lazily(queue->channel, packet->transaction_id, message->bytes,
+					    message->length, lazy_bytes);
 	if (err == -EAGAIN) {
 		vmbus_channel_fault(queue->channel, "the guest has taken back room in its ring");
 	}
+}
+
+static void answer(struct netvsp_queue *queue, const struct vmbus_packet *packet,
+		   const struct nvsp_message *message)
+{
+	answer_lazily(queue, packet, message, 0);
 }
 
 static void answer_nothing(struct netvsp_queue *queue, const struct vmbus_packet *packet)
@@ -212,14 +218,16 @@ static int on_rndis(struct netvsp_queue *queue, const struct vmbus_packet *packe
 		    const struct nvsp_request *request)
 {
 	struct nvsp_message message;
-	uint32_t status = NVSP_STATUS_FAIL;
-	int err = netvsp_tx(queue, packet, request, &status);
+	uint32_t status = NVSP_STATUS_FAIL, bytes = 0;
+	int err = netvsp_tx(queue, packet, request, &status, &bytes);
 
 	if (err == -EAGAIN) {
 		return err;
 	}
 	nvsp_build_rndis_complete(status, &message);
-	answer(queue, packet, &message);
+	/* Frames that have gone: the guest learns of it when it looks for others (docs/switch.md). */
+	answer_lazily(queue, packet, &message,
+		      request->rndis.channel == NVSP_RNDIS_DATA ? bytes : 0);
 	return err;
 }
 

@@ -431,10 +431,11 @@ MUST_CHECK int netvsp_buffer_iovec(const struct netvsp_buffer *buffer, uint32_t 
 
 /*
  * The RNDIS messages of a packet. 0; -EAGAIN: the back end is full, call again with the same
- * packet; -EBADMSG. *ret_status: NVSP_STATUS_* for the completion.
+ * packet; -EBADMSG. *ret_status: NVSP_STATUS_* for the completion; *ret_bytes: were sent; 0, and it is in a hurry.
  */
 MUST_CHECK int netvsp_tx(struct netvsp_queue *queue, const struct vmbus_packet *packet,
-			 const struct nvsp_request *request, uint32_t *ret_status);
+			 const struct nvsp_request *request, uint32_t *ret_status,
+			 uint32_t *ret_bytes);
 
 /* ---- netvsp_rx.c ---- */
 

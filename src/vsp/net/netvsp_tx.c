@@ -309,7 +309,7 @@ static int tx_messages(struct netvsp_queue *queue, const struct view *view)
 }
 
 int netvsp_tx(struct netvsp_queue *queue, const struct vmbus_packet *packet,
-	      const struct nvsp_request *request, uint32_t *ret_status)
+	      const struct nvsp_request *request, uint32_t *ret_status, uint32_t *ret_bytes)
 {
 	struct view view = { .iov = queue->tx_iov };
 	int err = add_section(queue, request, &view);
@@ -330,5 +330,6 @@ int netvsp_tx(struct netvsp_queue *queue, const struct vmbus_packet *packet,
 		counter_add(&queue->counters.tx_refused, 1);
 	}
 	*ret_status = err ? NVSP_STATUS_INVALID_RNDIS : NVSP_STATUS_SUCCESS;
+	*ret_bytes = err ? 0 : view.bytes;
 	return err;
 }

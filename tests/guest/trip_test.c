@@ -1,0 +1,517 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What traffic between two guests on a switch costs in doorbells and interrupts, one by one. The core's
+ * loop is turned by hand: it goes to sleep whenever it has nothing to do, and so does a guest, so that
+ * nothing is saved because somebody happened to be awake. The guests do what Linux's netvsc does: an
+ * interrupt begins a poll, which masks further ones, takes all packets, gives the receive buffers back
+ * at its end, unmasks and looks once more.
+ *
+ * An interrupt that waited in vain for company comes by a timer, sooner or later on a slow machine: it
+ * is counted by itself (`late`) and taken off. (It may serve for the frame that comes next, so that there is
+ * one fewer: what counts is that there are never more.)
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/bytes.h"
+#include "guest/fake_synic.h"
+#include "guest/netvsc.h"
+#include "vmbus/bus.h"
+#include "vmbus/channel_internal.h"
+#include "vswitch/policy.h"
+#include "vswitch/port.h"
+#include "vswitch/vswitch.h"
+
+#define PARTIES     2U
+#define TRIPS       100U
+#define BURSTS      50U
+#define BURST       8U
+#define FRAME_BYTES 1514U
+#define SMALL_BYTES 66U
+#define TURNS_MAX   1000U
+#define TRIES       200U
+
+struct party {
+	struct netvsc vsc;
+	struct loop_poller turns; /* of the core, while this guest sets up or goes */
+	struct world *world;
+	struct net *net;
+	struct netvsp *nic;
+	uint8_t mac[6];
+	uint32_t section;                    /* used next */
+	uint64_t frames;                     /* that came */
+	uint64_t interrupts;                 /* that began a poll */
+	uint64_t doorbells, signalled, late; /* when counting began */
+};
+
+struct world {
+	struct loop *loop;
+	struct vswitch *vswitch;
+	struct party party[PARTIES];
+	bool is_counting; /* the core is turned by the test alone */
+	struct loop_work done;
+	bool is_done;
+};
+
+/* ---- the world ---------------------------------------------------------------------------------- */
+
+static bool on_turn(struct loop_poller *poller)
+{
+	struct world *w = container_of(poller, struct party, turns)->world;
+
+	if (!w->is_counting) {
+		loop_turn(w->loop);
+	}
+	return false;
+}
+
+static bool never(struct loop_poller *poller)
+{
+	(void)poller;
+	return false;
+}
+
+static const struct loop_poller_ops turn_ops = { on_turn, never };
+
+static void start(struct world *w, unsigned int index)
+{
+	struct party *party = &w->party[index];
+	struct netvsp_config config = { .name = "net0", .mac = party->mac, .net = party->net };
+	struct diag diag;
+
+	assert_int_equal(netvsp_create(&config, &party->nic, &diag), 0);
+	netvsc_init(&party->vsc);
+	party->world = w;
+	party->turns.ops = &turn_ops;
+	loop_poller_add(fake_guest_loop(party->vsc.guest), &party->turns);
+	netvsp_device(party->nic)->loop = w->loop;
+	assert_int_equal(bus_offer(fake_guest_bus(party->vsc.guest), netvsp_device(party->nic)), 0);
+	fake_guest_connect(party->vsc.guest, VMBUS_VERSION_5_3);
+	netvsc_open(&party->vsc);
+	netvsc_start(&party->vsc, NVSP_VERSION_61);
+	netvsc_set_filter(&party->vsc, NDIS_FILTER_DIRECTED);
+	netvsc_drain(&party->vsc);
+	party->vsc.keep = true; /* given back at a poll's end */
+}
+
+static int set_up(void **state)
+{
+	struct world *w = calloc(1, sizeof(*w));
+	struct vswitch_config config = { .core_count = 1, .secret = 1 };
+	struct policy *policy;
+	struct diag diag;
+
+	assert_int_equal(loop_create("core", &w->loop, &diag), 0);
+	config.control = config.loops[0] = w->loop;
+	assert_int_equal(vswitch_create(&config, &w->vswitch), 0);
+	assert_int_equal(policy_create(&policy), 0);
+	for (uint16_t i = 0; i < PARTIES; i++) {
+		memcpy(w->party[i].mac, (uint8_t[]){ 2, 0, 0, 0, 1, (uint8_t)i }, 6);
+		policy_port_init(policy, i, PORT_GUEST);
+		assert_int_equal(vswitch_port_add(w->vswitch, i, i ? "b" : "a"), 0);
+		assert_int_equal(port_guest_create(w->vswitch, i, w->loop, &w->party[i].net), 0);
+	}
+	policy_seal(policy);
+	vswitch_adopt(w->vswitch, policy);
+	for (unsigned int i = 0; i < PARTIES; i++) {
+		start(w, i);
+	}
+	*state = w;
+	return 0;
+}
+
+static void on_done(struct loop_work *work)
+{
+	container_of(work, struct world, done)->is_done = true;
+}
+
+static void wait_done(struct world *w)
+{
+	while (!w->is_done) {
+		loop_turn(w->loop);
+	}
+	w->is_done = false;
+}
+
+static int tear_down(void **state)
+{
+	struct world *w = *state;
+
+	w->is_counting = false;
+	loop_work_init(&w->done, on_done);
+	for (uint16_t i = 0; i < PARTIES; i++) {
+		struct party *party = &w->party[i];
+
+		netvsc_close(&party->vsc);
+		netvsc_revoke_device(&party->vsc, netvsp_device(party->nic));
+		netvsp_destroy(party->nic);
+		net_stop(party->net, &w->done);
+		wait_done(w);
+		net_destroy(party->net);
+		vswitch_port_remove(w->vswitch, i);
+		loop_poller_remove(fake_guest_loop(party->vsc.guest), &party->turns);
+		netvsc_fini(&party->vsc);
+	}
+	vswitch_stop(w->vswitch, &w->done);
+	wait_done(w);
+	vswitch_destroy(w->vswitch);
+	loop_destroy(w->loop);
+	free(w);
+	return 0;
+}
+
+/* ---- what guests do ----------------------------------------------------------------------------- */
+
+static struct vmbus_channel *host_end(const struct party *party)
+{
+	return netvsp_device(party->nic)->channel;
+}
+
+/* The core, until it sleeps. */
+static void turn(struct world *w)
+{
+	for (unsigned int i = 0; loop_turn(w->loop); i++) {
+		assert_true(i < TURNS_MAX);
+	}
+}
+
+static bool has_packets(struct party *party)
+{
+	struct vmbus_ring_control *ring = fake_channel_ring(party->vsc.channel, 1);
+
+	return atomic_load(&ring->write_index) != atomic_load(&ring->read_index);
+}
+
+static void take_frames(struct party *party)
+{
+	struct netvsc_item *item;
+
+	while ((item = netvsc_next_frame(&party->vsc, 0))) {
+		party->frames++;
+		free(item);
+	}
+}
+
+static void send(struct world *w, unsigned int from, uint32_t bytes)
+{
+	struct party *party = &w->party[from];
+	uint8_t frame[FRAME_BYTES] = { 0 };
+
+	memcpy(frame, w->party[1 - from].mac, 6);
+	memcpy(frame + 6, party->mac, 6);
+	bytes_put_be16(frame + 12, 0x88b5);
+	netvsc_post_section(&party->vsc, party->section++ % 64, frame, bytes);
+}
+
+/*
+ * If there is an interrupt, the poll that it begins. `acks`: frames are answered from within it, every
+ * other one, as TCP does. Whether there was one.
+ */
+static bool poll_of(struct world *w, unsigned int index, bool acks)
+{
+	struct party *party = &w->party[index];
+	struct vmbus_ring_control *ring = fake_channel_ring(party->vsc.channel, 1);
+	uint64_t before = party->frames;
+
+	if (!fake_synic_take_flag(fake_guest_synic(party->vsc.guest), 0,
+				  fake_channel_relid(party->vsc.channel))) {
+		return false;
+	}
+	party->interrupts++;
+	do {
+		atomic_store(&ring->interrupt_mask, 1);
+		while (has_packets(party)) {
+			netvsc_take_one(&party->vsc);
+		}
+		take_frames(party);
+		for (; acks && before + 2 <= party->frames; before += 2) {
+			send(w, index, SMALL_BYTES);
+		}
+		netvsc_give_back(&party->vsc);
+		atomic_store(&ring->interrupt_mask, 0);
+	} while (has_packets(party));
+	return true;
+}
+
+static void expect_frames(const struct party *party, uint64_t frames)
+{
+	assert_int_equal(party->frames, frames);
+}
+
+/* ---- counting ----------------------------------------------------------------------------------- */
+
+static uint64_t late_of(const struct party *party)
+{
+	return counter_read(&host_end(party)->late);
+}
+
+static uint64_t signalled_of(const struct party *party)
+{
+	return fake_channel_interrupts(party->vsc.channel);
+}
+
+/* From here on; both guests sleep, nothing is under way. */
+static void begin(struct world *w)
+{
+	w->is_counting = true;
+	for (unsigned int i = 0; i < PARTIES; i++) {
+		struct party *party = &w->party[i];
+
+		turn(w);
+		(void)poll_of(w, i, false);
+		turn(w);
+		party->frames = party->interrupts = 0;
+		party->doorbells = fake_synic_signals(fake_guest_synic(party->vsc.guest));
+		party->signalled = signalled_of(party);
+		party->late = late_of(party);
+	}
+}
+
+static uint64_t doorbells(const struct party *party)
+{
+	return fake_synic_signals(fake_guest_synic(party->vsc.guest)) - party->doorbells;
+}
+
+/* Those that did not come by a timer. */
+static uint64_t interrupts(const struct party *party)
+{
+	return signalled_of(party) - party->signalled - (late_of(party) - party->late);
+}
+
+/* ---- tests -------------------------------------------------------------------------------------- */
+
+/*
+ * A question and its answer. Each guest: one interrupt, with the other's frame; one doorbell for its
+ * own frame, and one for the receive buffer that it gives back before, which nobody can save who
+ * sleeps.
+ */
+static void a_trip_is_an_interrupt_for_each(void **state)
+{
+	struct world *w = *state;
+	struct party *a = &w->party[0], *b = &w->party[1];
+
+	begin(w);
+	for (unsigned int i = 0; i < TRIPS; i++) {
+		send(w, 0, SMALL_BYTES);
+		turn(w);
+		while (poll_of(w, 1, false)) {
+			turn(w);
+		}
+		expect_frames(b, i + 1);
+		send(w, 1, SMALL_BYTES);
+		turn(w);
+		while (poll_of(w, 0, false)) {
+			turn(w);
+		}
+		expect_frames(a, i + 1);
+	}
+	assert_true(interrupts(a) <= TRIPS);
+	assert_true(interrupts(b) <= TRIPS);
+	assert_int_equal(doorbells(a), 2 * TRIPS);
+	assert_int_equal(doorbells(b), 2 * TRIPS);
+}
+
+/* A guest that speaks before the host has come to look needs no second doorbell. */
+static void a_trip_of_a_quick_guest_is_a_doorbell_for_each(void **state)
+{
+	struct world *w = *state;
+	struct party *a = &w->party[0], *b = &w->party[1];
+
+	begin(w);
+	send(w, 0, SMALL_BYTES);
+	for (unsigned int i = 0; i < TRIPS; i++) {
+		turn(w);
+		while (poll_of(w, 1, false)) {}
+		send(w, 1, SMALL_BYTES);
+		turn(w);
+		while (poll_of(w, 0, false)) {}
+		send(w, 0, SMALL_BYTES);
+	}
+	expect_frames(a, TRIPS);
+	expect_frames(b, TRIPS);
+	assert_int_equal(doorbells(a), TRIPS + 1);
+	assert_int_equal(doorbells(b), TRIPS);
+	assert_true(interrupts(a) <= TRIPS);
+	assert_true(interrupts(b) <= TRIPS);
+}
+
+/* A window of frames, every other one acknowledged: whatever its size, it costs what a trip costs. */
+static void a_window_costs_what_a_trip_costs(void **state)
+{
+	struct world *w = *state;
+	struct party *a = &w->party[0], *b = &w->party[1];
+
+	begin(w);
+	for (unsigned int i = 0; i < BURSTS; i++) {
+		for (unsigned int k = 0; k < BURST; k++) {
+			send(w, 0, FRAME_BYTES);
+		}
+		turn(w);
+		while (poll_of(w, 1, true)) {}
+		turn(w);
+		while (poll_of(w, 0, false)) {}
+	}
+	expect_frames(b, (uint64_t)BURSTS * BURST);
+	expect_frames(a, (uint64_t)BURSTS * BURST / 2);
+	assert_true(interrupts(a) <= BURSTS);
+	assert_true(interrupts(b) <= BURSTS);
+	assert_true(doorbells(a) <= BURSTS + 1); /* the first */
+	assert_true(doorbells(b) <= BURSTS);
+}
+
+/* It is shown at once, but its interrupt waits, and not for ever. */
+static void a_completion_alone_is_told_in_time(void **state)
+{
+	struct world *w = *state;
+	struct party *a = &w->party[0];
+	uint64_t began, took;
+
+	begin(w);
+	began = loop_now_ns();
+	send(w, 0, SMALL_BYTES);
+	turn(w);
+	assert_true(has_packets(a));
+	assert_int_equal(interrupts(a), 0);
+	while (signalled_of(a) == a->signalled) {
+		loop_turn(w->loop);
+	}
+	took = loop_now_ns() - began;
+	assert_true(took >= VMBUS_LAZY_NS);
+	assert_int_equal(late_of(a) - a->late, 1);
+	assert_true(poll_of(w, 0, false));
+	assert_int_equal(a->vsc.completions, 1);
+	/* Once, and no more. */
+	for (began = loop_now_ns(); loop_now_ns() - began < 3 * VMBUS_LAZY_NS;) {
+		loop_turn(w->loop);
+	}
+	assert_int_equal(signalled_of(a) - a->signalled, 1);
+}
+
+/* One who looks by himself before that is not interrupted at all. */
+static void a_guest_that_has_looked_is_left_alone(void **state)
+{
+	struct world *w = *state;
+	struct party *a = &w->party[0];
+	uint64_t began;
+
+	for (unsigned int i = 0; i < TRIES; i++) {
+		begin(w);
+		send(w, 0, SMALL_BYTES);
+		turn(w);
+		while (has_packets(a)) {
+			netvsc_take_one(&a->vsc);
+		}
+		if (late_of(a) == a->late) {
+			for (began = loop_now_ns(); loop_now_ns() - began < 3 * VMBUS_LAZY_NS;) {
+				loop_turn(w->loop);
+			}
+			assert_int_equal(signalled_of(a), a->signalled);
+			return;
+		}
+	}
+	fail_msg("the timer is always first");
+}
+
+/* Sends until there is an interrupt that no timer made; after how many frames. 0: a timer was first. */
+static unsigned int frames_until_told(struct world *w, const uint8_t *message, uint32_t bytes)
+{
+	struct party *a = &w->party[0];
+
+	begin(w);
+	for (unsigned int i = 1; i <= VMBUS_LAZY_PACKETS + 1; i++) {
+		netvsc_post_raw_section(&a->vsc, i, message, bytes);
+		turn(w);
+		if (late_of(a) != a->late) {
+			return 0;
+		}
+		if (interrupts(a) > 0) {
+			return i;
+		}
+	}
+	return UINT32_MAX;
+}
+
+static void expect_told_after(struct world *w, uint32_t bytes, unsigned int wanted)
+{
+	uint8_t message[NETVSC_SECTION_BYTES] = { 0 }, frame[SMALL_BYTES] = { 0 };
+	unsigned int after = 0;
+
+	memcpy(frame, w->party[1].mac, 6);
+	memcpy(frame + 6, w->party[0].mac, 6);
+	netvsc_build_frame(message, frame, sizeof(frame), NULL, 0);
+	bytes_put_le32(message + 4, bytes); /* what lies behind the frame counts as well */
+	for (unsigned int i = 0; i < TRIES && after == 0; i++) {
+		after = frames_until_told(w, message, bytes);
+	}
+	assert_int_equal(after, wanted);
+}
+
+static void only_so_many_packets_wait(void **state)
+{
+	expect_told_after(*state, 120, VMBUS_LAZY_PACKETS + 1);
+}
+
+static void only_so_many_bytes_wait(void **state)
+{
+	expect_told_after(*state, 6000, VMBUS_LAZY_BYTES / 6000 + 1);
+}
+
+/* What has gone wrong is told at once. */
+static void a_refusal_does_not_wait(void **state)
+{
+	struct world *w = *state;
+	struct party *a = &w->party[0];
+	const uint8_t nonsense[64] = { 0 };
+
+	begin(w);
+	netvsc_post_raw_section(&a->vsc, 0, nonsense, sizeof(nonsense));
+	turn(w);
+	assert_int_equal(interrupts(a), 1);
+}
+
+/* A paused machine's event flags are saved with it: nothing is owed any more. */
+static void a_pause_pays_what_is_owed(void **state)
+{
+	struct world *w = *state;
+	struct party *a = &w->party[0];
+
+	begin(w);
+	send(w, 0, SMALL_BYTES);
+	turn(w);
+	assert_int_equal(bus_pause(fake_guest_bus(a->vsc.guest)), 0);
+	assert_int_equal(signalled_of(a) - a->signalled, 1);
+	bus_resume(fake_guest_bus(a->vsc.guest));
+	turn(w);
+	assert_true(poll_of(w, 0, false));
+	assert_int_equal(a->vsc.completions, 1);
+	/* And the next one waits again. */
+	send(w, 0, SMALL_BYTES);
+	turn(w);
+	assert_int_equal(interrupts(a), 1);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		T(a_trip_is_an_interrupt_for_each),
+		T(a_trip_of_a_quick_guest_is_a_doorbell_for_each),
+		T(a_window_costs_what_a_trip_costs),
+		T(a_completion_alone_is_told_in_time),
+		T(a_guest_that_has_looked_is_left_alone),
+		T(only_so_many_packets_wait),
+		T(only_so_many_bytes_wait),
+		T(a_refusal_does_not_wait),
+		T(a_pause_pays_what_is_owed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
