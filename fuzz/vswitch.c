@@ -12,6 +12,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/num.h"
+#include "net/fifo.h"
 #include "vswitch/policy.h"
 #include "vswitch/port.h"
 #include "vswitch/stats.h"
@@ -49,7 +50,8 @@ static void hash(struct nic *nic, const void *bytes, size_t length)
 static int on_deliver(struct net_front *front, const struct net_frame *frame)
 {
 	struct nic *nic = container_of(front, struct nic, front);
-	uint16_t flags = frame->flags & (uint16_t)~NET_FRAME_HEAD;
+	uint16_t flags = frame->flags & (uint16_t) ~(NET_FRAME_HEAD | NET_FRAME_L4_PARTIAL);
+	static uint8_t data[NET_FRAME_BYTES_MAX];
 	uint32_t bytes = 0;
 
 	hash(nic, &flags, sizeof(flags));
@@ -58,10 +60,11 @@ static int on_deliver(struct net_front *front, const struct net_frame *frame)
 		hash(nic, &frame->vlan_tci, sizeof(frame->vlan_tci));
 	}
 	for (int i = 0; i < frame->iov_count; i++) {
-		hash(nic, frame->iov[i].iov_base, frame->iov[i].iov_len);
 		bytes += (uint32_t)frame->iov[i].iov_len;
 	}
-	check(bytes == frame->bytes);
+	check(bytes == frame->bytes && bytes <= sizeof(data));
+	fifo_gather(data, frame);
+	hash(nic, data, bytes);
 	check(!(flags & (NET_FRAME_LSO | NET_FRAME_L4_CHECKSUM | NET_FRAME_IP_CHECKSUM)));
 	nic->frames++;
 	return 0;

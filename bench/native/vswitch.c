@@ -549,6 +549,8 @@ static const struct {
 	{ "64 bytes, hash and checksum", { 64, 128, 8, true }, .steps = true },
 	{ "64 bytes, one in a packet", { 64, 128, 1, false } },
 	{ "64 bytes, one thread is all", { 64, 128, 8, false }, .alone = true },
+	{ "1500 bytes, hash and checksum", { 1514, 64, 3, true }, .steps = true },
+	{ "1500 bytes, one thread is all", { 1514, 64, 3, true }, .alone = true },
 	{ "64 KB", { NIC_LARGE_BYTES, 16, 1, true }, .steps = true },
 	{ "64 KB, one thread is all", { NIC_LARGE_BYTES, 16, 1, true }, .alone = true },
 };

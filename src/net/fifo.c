@@ -7,6 +7,7 @@
 
 #include "base/fault.h"
 #include "base/num.h"
+#include "net/sum.h"
 
 #define FIFO_SKIP UINT32_MAX
 
@@ -55,10 +56,30 @@ static struct fifo_frame *reserve(struct fifo *fifo, size_t need)
 	return need < fifo->head - fifo->tail ? (void *)(fifo->block + fifo->tail) : NULL;
 }
 
+/* NET_FRAME_L4_PARTIAL */
+static void gather_partial(uint8_t *dst, const struct net_frame *frame)
+{
+	const uint32_t l4 = frame->l4_offset, end = frame->l4_end;
+	uint16_t folded;
+
+	check(l4 + net_l4_field(frame->l4) + 2 <= end && end <= frame->bytes);
+	(void)net_copy_and_sum_iov(dst, frame->iov, frame->iov_count, 0, l4);
+	folded = net_sum_fold_l4(
+		net_copy_and_sum_iov(dst + l4, frame->iov, frame->iov_count, l4, end - l4),
+		frame->l4 == NET_L4_UDP);
+	(void)net_copy_and_sum_iov(dst + end, frame->iov, frame->iov_count, end,
+				   frame->bytes - end);
+	memcpy(dst + l4 + net_l4_field(frame->l4), &folded, 2);
+}
+
 void fifo_gather(void *dst, const struct net_frame *frame)
 {
 	uint8_t *at = dst;
 
+	if (frame->flags & NET_FRAME_L4_PARTIAL) {
+		gather_partial(dst, frame);
+		return;
+	}
 	for (int i = 0; i < frame->iov_count; i++) {
 		memcpy(at, frame->iov[i].iov_base, frame->iov[i].iov_len);
 		at += frame->iov[i].iov_len;
@@ -75,7 +96,7 @@ int fifo_put(struct fifo *fifo, const struct net_frame *frame, struct fifo_frame
 	}
 	*entry = (struct fifo_frame){ .bytes = frame->bytes,
 				      .mss = frame->mss,
-				      .flags = frame->flags,
+				      .flags = frame->flags & (uint16_t)~NET_FRAME_L4_PARTIAL,
 				      .l4_offset = frame->l4_offset,
 				      .vlan_tci = frame->vlan_tci,
 				      .l4 = frame->l4 };

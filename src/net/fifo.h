@@ -48,5 +48,5 @@ static inline bool fifo_is_empty(const struct fifo *fifo)
 	return fifo->frames == 0;
 }
 
-/* Copies a frame's pieces out, one after the other. */
+/* Copies a frame's pieces out, one after the other; what is partial of its checksum is whole there. */
 void fifo_gather(void *dst, const struct net_frame *frame);

@@ -74,6 +74,13 @@ enum {
 	NET_FRAME_HEAD = 1U << 6,
 	/* hash is the flow's (Toeplitz, as the front end's net_rss asks for) */
 	NET_FRAME_HASH = 1U << 7,
+	/*
+	 * deliver: the field of l4's checksum holds the sum of the pseudo header, not complemented. Who copies
+	 * the frame sums what it copies from l4_offset to l4_end (net/sum.h; fifo_gather() does) and puts the
+	 * checksum into the copy. So it is right, whatever the frame's owner writes there meanwhile. The frame
+	 * is no longer than the MTU, and iov[0] holds its headers.
+	 */
+	NET_FRAME_L4_PARTIAL = 1U << 8,
 };
 
 /* An Ethernet frame without its check sequence. */
@@ -86,9 +93,18 @@ struct net_frame {
 		l4_offset; /* of the TCP or UDP header, from the frame's start; 0: find it yourself */
 	uint8_t l4;        /* enum net_l4 */
 	uint16_t vlan_tci;
-	uint32_t mss;
+	union {
+		uint32_t mss;    /* with LSO, COALESCED */
+		uint32_t l4_end; /* with L4_PARTIAL: of what is summed; padding lies behind it */
+	};
 	uint32_t hash;
 };
+
+/* Where l4's checksum is in its header. */
+static inline uint32_t net_l4_field(uint8_t l4)
+{
+	return l4 == NET_L4_UDP ? 6 : 16;
+}
 
 #define NET_RSS_KEY_BYTES     40
 #define NET_RSS_TABLE_ENTRIES 128

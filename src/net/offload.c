@@ -27,70 +27,6 @@
 
 /* ---- sums ---- */
 
-uint64_t net_sum(const void *buf, size_t bytes)
-{
-	const uint8_t *p = buf;
-	uint64_t a = 0, b = 0;
-
-	/* Words of four bytes into 64 bits: no carry is lost below 16 GiB. */
-	for (; bytes >= 16; bytes -= 16, p += 16) {
-		uint32_t w[4];
-
-		memcpy(w, p, sizeof(w));
-		a += (uint64_t)w[0] + w[1];
-		b += (uint64_t)w[2] + w[3];
-	}
-	a += b;
-	for (; bytes >= 2; bytes -= 2, p += 2) {
-		uint16_t w;
-
-		memcpy(&w, p, sizeof(w));
-		a += w;
-	}
-	if (bytes) {
-		uint16_t w = 0;
-
-		memcpy(&w, p, 1);
-		a += w;
-	}
-	return a;
-}
-
-uint64_t net_sum_iov(const struct iovec *iov, int count, uint32_t offset, uint32_t bytes)
-{
-	uint64_t sum = 0;
-	bool is_odd = false;
-
-	for (int i = 0; i < count && bytes; i++) {
-		uint32_t run;
-		uint64_t part;
-
-		if (offset >= iov[i].iov_len) {
-			offset -= (uint32_t)iov[i].iov_len;
-			continue;
-		}
-		run = (uint32_t)num_min(iov[i].iov_len - offset, bytes);
-		part = net_sum((const uint8_t *)iov[i].iov_base + offset, run);
-		if (is_odd) {
-			/* Each byte lies in the other half of its word. */
-			part = __builtin_bswap16((uint16_t)~net_sum_fold(part));
-		}
-		sum += part;
-		is_odd ^= run & 1;
-		bytes -= run;
-		offset = 0;
-	}
-	return sum;
-}
-
-uint16_t net_sum_fold(uint64_t sum)
-{
-	while (sum >> 16) {
-		sum = (sum & 0xffff) + (sum >> 16);
-	}
-	return (uint16_t)~sum;
-}
-
 uint64_t net_pseudo_sum(const uint8_t *ip, uint8_t ip_version, uint8_t protocol, uint32_t l4_bytes)
 {
 	uint64_t sum = ip_version == 4 ? net_sum(ip + 12, 8) : net_sum(ip + 8, 32);
@@ -239,11 +175,9 @@ static void l4_checksum(uint8_t *frame, const struct net_headers *h)
 	uint16_t sum;
 
 	memset(field, 0, 2);
-	sum = net_sum_fold(pseudo_sum(frame + h->l3_offset, h) +
-			   net_sum(frame + h->l4_offset, h->end - h->l4_offset));
-	if (h->protocol == NET_IP_UDP && sum == 0) {
-		sum = 0xffff;
-	}
+	sum = net_sum_fold_l4(pseudo_sum(frame + h->l3_offset, h) +
+				      net_sum(frame + h->l4_offset, h->end - h->l4_offset),
+			      h->protocol == NET_IP_UDP);
 	memcpy(field, &sum, 2);
 }
 
@@ -340,6 +274,7 @@ struct tcp_cut {
 	uint8_t head[HEADERS_MAX];
 	struct net_headers h;
 	uint32_t tcp_bytes, head_bytes;
+	bool is_partial;                      /* the rest of the checksum is left to who copies */
 	struct iovec iov[NET_PIECES_MAX + 1]; /* head, and slices of the payload */
 };
 
@@ -382,10 +317,14 @@ static void mend_head(struct tcp_cut *cut, uint32_t piece, uint16_t id, uint32_t
 	}
 	bytes_put_be32(tcp + 4, seq);
 	tcp[13] = flags;
-	memset(tcp + 16, 0, 2);
-	/* The TCP header is a multiple of 4, so the payload starts on an even offset. */
-	sum = net_sum_fold(pseudo_sum(l3, &ph) + net_sum(tcp, cut->tcp_bytes) +
-			   net_sum_iov(cut->iov + 1, slices, 0, piece));
+	if (cut->is_partial) {
+		sum = (uint16_t)~net_sum_fold(pseudo_sum(l3, &ph));
+	} else {
+		memset(tcp + 16, 0, 2);
+		/* The TCP header is a multiple of 4, so the payload starts on an even offset. */
+		sum = net_sum_fold(pseudo_sum(l3, &ph) + net_sum(tcp, cut->tcp_bytes) +
+				   net_sum_iov(cut->iov + 1, slices, 0, piece));
+	}
 	memcpy(tcp + 16, &sum, 2);
 }
 
@@ -408,8 +347,8 @@ static int read_head(const struct iovec *iov, int count, uint32_t bytes, struct 
 	return cut->head_bytes <= readable ? 0 : -EBADMSG;
 }
 
-int net_cut_tcp_iov(const struct iovec *iov, int count, uint32_t bytes, uint32_t mss,
-		    net_piece_fn *fn, void *ctx)
+static int cut_tcp(const struct iovec *iov, int count, uint32_t bytes, uint32_t mss,
+		   bool is_partial, net_piece_fn *fn, void *ctx)
 {
 	struct tcp_cut cut;
 	uint32_t seq, at;
@@ -419,6 +358,7 @@ int net_cut_tcp_iov(const struct iovec *iov, int count, uint32_t bytes, uint32_t
 	if (mss == 0 || count > NET_PIECES_MAX || read_head(iov, count, bytes, &cut)) {
 		return -EBADMSG;
 	}
+	cut.is_partial = is_partial;
 	seq = bytes_be32(cut.head + cut.h.l4_offset + 4);
 	flags = cut.head[cut.h.l4_offset + 13];
 	id = bytes_be16(cut.head + cut.h.l3_offset + 4);
@@ -442,7 +382,13 @@ int net_cut_tcp(const uint8_t *frame, uint32_t bytes, uint32_t mss, net_piece_fn
 {
 	struct iovec iov = { (uint8_t *)frame, bytes };
 
-	return net_cut_tcp_iov(&iov, 1, bytes, mss, fn, ctx);
+	return cut_tcp(&iov, 1, bytes, mss, false, fn, ctx);
+}
+
+int net_cut_tcp_iov(const struct iovec *iov, int count, uint32_t bytes, uint32_t mss,
+		    net_piece_fn *fn, void *ctx)
+{
+	return cut_tcp(iov, count, bytes, mss, true, fn, ctx);
 }
 
 static int cut_ipv4(const uint8_t *frame, const struct net_headers *h, uint32_t mtu,

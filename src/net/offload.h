@@ -8,7 +8,7 @@
  * the same.
  *
  *   thread  any; pure functions
- *   spec    RFC 791, 793, 768, 8200, 1071 (checksum), 1624 (its update)
+ *   spec    RFC 791, 793, 768, 8200, 1624
  */
 #pragma once
 
@@ -19,6 +19,7 @@
 
 #include "base/check.h"
 #include "net/net.h"
+#include "net/sum.h"
 
 /* Where things are in a frame; offsets from its start. */
 struct net_headers {
@@ -40,12 +41,6 @@ struct net_headers {
 MUST_CHECK int net_headers_parse(const uint8_t *frame, uint32_t bytes, bool any_length,
 				 struct net_headers *ret);
 
-/* The ones' complement sum of bytes, not folded, so that sums can be added. */
-uint64_t net_sum(const void *buf, size_t bytes);
-/* The same of bytes that lie in several pieces, from offset on. */
-uint64_t net_sum_iov(const struct iovec *iov, int count, uint32_t offset, uint32_t bytes);
-/* Folds a sum to 16 bits in network order as it lies in memory, complemented. */
-uint16_t net_sum_fold(uint64_t sum);
 /* The sum of TCP's, UDP's or ICMPv6's pseudo header: ip points at the IP header, l4_bytes follow it. */
 uint64_t net_pseudo_sum(const uint8_t *ip, uint8_t ip_version, uint8_t protocol, uint32_t l4_bytes);
 /* Makes the checksum of an IPv4 header. */
@@ -72,8 +67,8 @@ MUST_CHECK int net_cut_tcp(const uint8_t *frame, uint32_t bytes, uint32_t mss, n
 			   void *ctx);
 
 /*
- * The same of a frame in up to NET_PIECES_MAX pieces, whose headers are read once. Bytes of the payload
- * that somebody changes meanwhile make their own checksum wrong, nothing else.
+ * The same of a frame in up to NET_PIECES_MAX pieces, whose headers are read once, and whose payload is
+ * not: TCP's checksums are as NET_FRAME_L4_PARTIAL says, for the piece as a whole.
  */
 MUST_CHECK int net_cut_tcp_iov(const struct iovec *iov, int count, uint32_t bytes, uint32_t mss,
 			       net_piece_fn *fn, void *ctx);

@@ -30,38 +30,46 @@ static void make_ip_sum(struct vframe *frame)
 	net_ipv4_checksum(frame->head + frame->key.l3_offset, ip_header_bytes(frame));
 }
 
-static void make_l4_sum(struct vframe *frame)
+/*
+ * In the head, what the head decides; the payload is summed by whoever copies it, so that no guest can
+ * change it between the two (NET_FRAME_L4_PARTIAL).
+ */
+static void begin_l4_sum(struct vframe *frame)
 {
 	const struct vframe_key *key = &frame->key;
-	bool is_tcp = key->protocol == NET_IP_TCP;
-	uint8_t *field = frame->head + key->l4_offset + (is_tcp ? 16 : 6);
 	const uint8_t *ip = frame->head + key->l3_offset;
-	uint32_t bytes = vframe_ip_end(frame) - key->l4_offset;
+	const uint32_t end = vframe_ip_end(frame);
 	uint16_t folded;
 
-	memset(field, 0, 2);
-	folded = net_sum_fold(
-		net_pseudo_sum(ip, key->ip_version, key->protocol, bytes) +
-		net_sum_iov(frame->net.iov, frame->net.iov_count, key->l4_offset, bytes));
-	if (!is_tcp && folded == 0) {
-		folded = 0xffff;
-	}
-	memcpy(field, &folded, 2);
+	frame->net.l4 = key->protocol == IP_PROTOCOL_TCP ? NET_L4_TCP : NET_L4_UDP;
+	frame->net.l4_offset = key->l4_offset;
+	frame->net.l4_end = end;
+	folded = (uint16_t)~net_sum_fold(
+		net_pseudo_sum(ip, key->ip_version, key->protocol, end - key->l4_offset));
+	memcpy(frame->head + key->l4_offset + net_l4_field(frame->net.l4), &folded, 2);
 }
 
-/* Makes what is missing; once, for all destinations. */
+/* Makes what is missing, or says how; take_back() follows. */
 static void finish(struct vframe *frame)
 {
 	if (frame->net.flags & NET_FRAME_IP_CHECKSUM) {
 		make_ip_sum(frame);
 	}
 	if (frame->net.flags & NET_FRAME_L4_CHECKSUM) {
-		make_l4_sum(frame);
+		begin_l4_sum(frame);
+		frame->net.flags |= NET_FRAME_L4_PARTIAL;
 		if (is_ip_sum_good(frame)) {
 			frame->net.flags |= NET_FRAME_CHECKSUM_GOOD;
 		}
 	}
 	frame->net.flags &= (uint16_t) ~(NET_FRAME_IP_CHECKSUM | NET_FRAME_L4_CHECKSUM);
+}
+
+/* For the next destination: its payload has not been looked at, and its flags were those. */
+static void take_back(struct vframe *frame, uint16_t flags)
+{
+	frame->net.flags = flags & (uint16_t)~NET_FRAME_IP_CHECKSUM;
+	frame->net.mss = 0; /* was l4_end */
 }
 
 static void set_tag(struct net_frame *net, uint16_t tci, bool is_tagged)
@@ -102,7 +110,7 @@ static void on_piece(void *ctx, const struct iovec *iov, int count, uint32_t byt
 
 	cut->net.iov = iov;
 	cut->net.iov_count = count;
-	cut->net.bytes = bytes;
+	cut->net.bytes = cut->net.l4_end = bytes;
 	cut->core->copies_cost += SCHED_FRAME_COST;
 	put(cut->core, cut->slot, cut->end, &cut->net);
 }
@@ -143,21 +151,20 @@ static void deliver_large(struct core *core, struct port_slot *slot, struct port
 		put(core, slot, end, net);
 		return;
 	}
-	cut.net.flags = kept | NET_FRAME_CHECKSUM_GOOD | (net->flags & NET_FRAME_HASH);
+	cut.net.flags = kept | NET_FRAME_CHECKSUM_GOOD | NET_FRAME_L4_PARTIAL |
+			(net->flags & NET_FRAME_HASH);
 	if (net_cut_tcp_iov(net->iov, net->iov_count, net->bytes, net->mss, on_piece, &cut)) {
 		core_drop(core, end->port, DROP_OFFLOAD);
 	}
 }
 
-void deliver_to_guest(struct core *core, struct port_slot *slot, struct port_end *end,
-		      struct vframe *frame, uint16_t tci, bool is_tagged)
+/* What is missing of the frame has been made. */
+static void deliver_finished(struct core *core, struct port_slot *slot, struct port_end *end,
+			     struct vframe *frame, uint16_t tci, bool is_tagged)
 {
 	const struct net_frame *net = &frame->net;
 	struct net_frame copy;
 
-	if (frame->net.flags & (NET_FRAME_L4_CHECKSUM | NET_FRAME_IP_CHECKSUM)) {
-		finish(frame);
-	}
 	/* Most go as they are: to copy what has just been written in parts would wait for all stores. */
 	if (__builtin_expect(is_tagged || frame->net.flags & (NET_FRAME_LSO | NET_FRAME_COALESCED),
 			     0)) {
@@ -174,6 +181,20 @@ void deliver_to_guest(struct core *core, struct port_slot *slot, struct port_end
 		return;
 	}
 	put(core, slot, end, net);
+}
+
+void deliver_to_guest(struct core *core, struct port_slot *slot, struct port_end *end,
+		      struct vframe *frame, uint16_t tci, bool is_tagged)
+{
+	const uint16_t flags = frame->net.flags;
+
+	if (flags & (NET_FRAME_L4_CHECKSUM | NET_FRAME_IP_CHECKSUM)) {
+		finish(frame);
+		deliver_finished(core, slot, end, frame, tci, is_tagged);
+		take_back(frame, flags);
+		return;
+	}
+	deliver_finished(core, slot, end, frame, tci, is_tagged);
 }
 
 /* ---- to a wire --------------------------------------------------------------------------------- */

@@ -93,7 +93,7 @@ bool hand_put(struct hand_ring *ring, uint16_t port, uint16_t queue, uint64_t ru
 		.bytes = frame->bytes,
 		.port = port,
 		.queue = queue,
-		.flags = frame->flags,
+		.flags = frame->flags & (uint16_t)~NET_FRAME_L4_PARTIAL, /* fifo_gather() */
 		.l4_offset = frame->l4_offset,
 		.vlan_tci = frame->vlan_tci,
 		.l4 = frame->l4,

@@ -5,13 +5,17 @@
  */
 #include <errno.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "base/bytes.h"
@@ -254,6 +258,99 @@ static void a_large_segment_is_cut_for_who_takes_none(void **state)
 	run(send_cut, 2, 1500);
 }
 
+/* TCP or UDP whose checksums are left to the switch. */
+static void send_unsummed(struct rig *rig, unsigned int from, uint8_t *frame, uint32_t bytes)
+{
+	const bool is_tcp = frame[23] == 6;
+	uint8_t ppi[16];
+
+	bytes_put_be16(frame + 16, (uint16_t)(bytes - 14));
+	bytes_put_le32(ppi, 16);
+	bytes_put_le32(ppi + 4, RNDIS_PPI_CHECKSUM);
+	bytes_put_le32(ppi + 8, 12);
+	bytes_put_le32(ppi + 12, RNDIS_TX_IPV4 | RNDIS_TX_IP_HEADER |
+					 (is_tcp ? RNDIS_TX_TCP : RNDIS_TX_UDP) |
+					 34U << RNDIS_TX_L4_SHIFT);
+	assert_int_equal(
+		netvsc_send_pages_ppi(&rig->party[from].vsc, frame, bytes, ppi, sizeof(ppi)),
+		NVSP_STATUS_SUCCESS);
+}
+
+static void expect_summed(struct rig *rig, unsigned int to, uint32_t bytes)
+{
+	struct netvsc_item *item = netvsc_next_frame(&rig->party[to].vsc, WAIT_NS);
+
+	assert_non_null(item);
+	assert_int_equal(item->bytes, bytes);
+	assert_true(sums_are_right(item));
+	assert_true(item->checksum & (RNDIS_RX_TCP_GOOD | RNDIS_RX_UDP_GOOD));
+	free(item);
+}
+
+static void send_sums(struct rig *rig)
+{
+	uint8_t frame[9100];
+
+	for (uint32_t payload = 0; payload < 8900; payload += payload < 200 ? 1 : 487) {
+		uint32_t bytes = make_tcp(rig, frame, 0, 1, payload);
+
+		frame[23] = payload & 1 ? 17 : 6;
+		send_unsummed(rig, 0, frame, bytes);
+		expect_summed(rig, 1, bytes);
+		if (payload % 5 == 0 && bytes <= 1514) { /* the third takes no more */
+			memset(frame, 0xff, 6);
+			send_unsummed(rig, 0, frame, bytes);
+			expect_summed(rig, 1, bytes);
+			expect_summed(rig, 2, bytes);
+		}
+	}
+}
+
+static void missing_checksums_are_made(void **state)
+{
+	(void)state;
+	run(send_sums, 3, 9000);
+}
+
+/* Another of the guest's processors: writes into the frame's payload all the time. */
+static pid_t start_writing(struct netvsc *vsc)
+{
+	volatile uint8_t *page = fake_guest_hva(vsc->guest, vsc->scattered[1] << 12, 4096);
+	pid_t pid = fork();
+
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (uint8_t value = 0;; value++) {
+			for (unsigned int i = 0; i < 4096; i++) {
+				page[i] = value;
+			}
+		}
+	}
+	return pid;
+}
+
+static void send_and_write(struct rig *rig)
+{
+	uint8_t frame[9100];
+	pid_t pid = start_writing(&rig->party[0].vsc);
+
+	for (unsigned int i = 0; i < 1000; i++) {
+		uint32_t bytes = make_tcp(rig, frame, 0, 1, 8000);
+
+		send_unsummed(rig, 0, frame, bytes);
+		expect_summed(rig, 1, bytes);
+	}
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void a_guest_that_writes_into_what_it_sends_spoils_no_checksum(void **state)
+{
+	(void)state;
+	run(send_and_write, 2, 9000);
+}
+
 static void send_jumbo(struct rig *rig)
 {
 	uint8_t frame[9100];
@@ -397,6 +494,8 @@ int main(void)
 		cmocka_unit_test(vlans_guards_and_rules_keep_guests_apart),
 		cmocka_unit_test(a_large_segment_crosses_whole),
 		cmocka_unit_test(a_large_segment_is_cut_for_who_takes_none),
+		cmocka_unit_test(missing_checksums_are_made),
+		cmocka_unit_test(a_guest_that_writes_into_what_it_sends_spoils_no_checksum),
 		cmocka_unit_test(a_frame_is_no_longer_than_its_receiver_takes),
 		cmocka_unit_test(who_does_not_listen_harms_nobody_else),
 		cmocka_unit_test(a_hostile_guest_does_not_stop_the_others),

@@ -106,6 +106,25 @@ void netvsp_buffer_write(const struct netvsp_buffer *buffer, uint32_t offset, co
 	}
 }
 
+void netvsp_buffer_write_summed(const struct netvsp_buffer *buffer, uint32_t offset,
+				const void *src, uint32_t bytes, struct net_tally *tally)
+{
+	const uint8_t *from = src;
+
+	while (bytes) {
+		uint32_t in_page = offset & (MEM_PAGE_BYTES - 1);
+		uint32_t run = run_bytes(buffer, offset, bytes);
+
+		net_tally_add(tally,
+			      net_copy_and_sum(buffer->pages[offset >> MEM_PAGE_SHIFT] + in_page,
+					       from, run),
+			      run);
+		from += run;
+		offset += run;
+		bytes -= run;
+	}
+}
+
 int netvsp_buffer_iovec(const struct netvsp_buffer *buffer, uint32_t offset, uint32_t bytes,
 			struct iovec *iov, int max)
 {

@@ -47,6 +47,7 @@
 #include "base/counter.h"
 #include "base/log.h"
 #include "net/net.h"
+#include "net/sum.h"
 #include "vmbus/device.h"
 #include "vsp/net/netvsp.h"
 #include "vsp/net/netvsp_log.h"
@@ -423,6 +424,9 @@ void netvsp_pieces_reclaim(struct netvsp_queue *queue);
 /* The range lies in the buffer. */
 void netvsp_buffer_write(const struct netvsp_buffer *buffer, uint32_t offset, const void *src,
 			 uint32_t bytes);
+/* The same, and adds what was written to the tally. */
+void netvsp_buffer_write_summed(const struct netvsp_buffer *buffer, uint32_t offset,
+				const void *src, uint32_t bytes, struct net_tally *tally);
 /* The number of iovecs, or -E2BIG. */
 MUST_CHECK int netvsp_buffer_iovec(const struct netvsp_buffer *buffer, uint32_t offset,
 				   uint32_t bytes, struct iovec *iov, int max);

@@ -164,14 +164,19 @@ static uint32_t checksum_word(const struct net_frame *frame)
 	return word;
 }
 
-static void copy_piece(const struct netvsp_recv *recv, struct netvsp_source *source,
-		       uint32_t offset, uint32_t bytes)
+/* tally: NULL, or what is copied is added to it. */
+static inline void copy_piece(const struct netvsp_recv *recv, struct netvsp_source *source,
+			      uint32_t offset, uint32_t bytes, struct net_tally *tally)
 {
 	while (bytes) {
 		uint32_t run = (uint32_t)num_min(source->iov->iov_len - source->at, bytes);
+		const uint8_t *from = (const uint8_t *)source->iov->iov_base + source->at;
 
-		netvsp_buffer_write(&recv->buffer, offset,
-				    (const uint8_t *)source->iov->iov_base + source->at, run);
+		if (tally) {
+			netvsp_buffer_write_summed(&recv->buffer, offset, from, run, tally);
+		} else {
+			netvsp_buffer_write(&recv->buffer, offset, from, run);
+		}
 		source->at += run;
 		offset += run;
 		bytes -= run;
@@ -180,6 +185,24 @@ static void copy_piece(const struct netvsp_recv *recv, struct netvsp_source *sou
 			source->at = 0;
 		}
 	}
+}
+
+/* NET_FRAME_L4_PARTIAL: a whole frame, to offset on. */
+static void copy_partial(const struct netvsp_recv *recv, const struct net_frame *frame,
+			 uint32_t offset)
+{
+	const uint32_t l4 = frame->l4_offset, end = frame->l4_end,
+		       field = l4 + net_l4_field(frame->l4);
+	struct netvsp_source source = { .iov = frame->iov };
+	struct net_tally tally = { 0 };
+	uint16_t checksum;
+
+	check(field + sizeof(checksum) <= end && end <= frame->bytes);
+	copy_piece(recv, &source, offset, l4, NULL);
+	copy_piece(recv, &source, offset + l4, end - l4, &tally);
+	copy_piece(recv, &source, offset + end, frame->bytes - end, NULL);
+	checksum = net_sum_fold_l4(tally.sum, frame->l4 == NET_L4_UDP);
+	netvsp_buffer_write(&recv->buffer, offset + field, &checksum, sizeof(checksum));
 }
 
 /* Where in its piece a frame begins that takes so many bytes there. */
@@ -249,7 +272,12 @@ struct netvsp_range netvsp_fill_piece(const struct netvsp_recv *recv, uint32_t p
 	head_bytes = rndis_build_packet(head, &receive);
 	offset += colour(recv, piece, head_bytes + receive.data_bytes);
 	netvsp_buffer_write(&recv->buffer, offset, head, head_bytes);
-	copy_piece(recv, source, offset + head_bytes, receive.data_bytes);
+	if (frame->flags & NET_FRAME_L4_PARTIAL) {
+		check(receive.data_bytes == frame->bytes);
+		copy_partial(recv, frame, offset + head_bytes);
+	} else {
+		copy_piece(recv, source, offset + head_bytes, receive.data_bytes, NULL);
+	}
 	return (struct netvsp_range){ offset, head_bytes + receive.data_bytes };
 }
 

@@ -60,11 +60,9 @@ static int lane_deliver(struct net_lane *l, const struct net_frame *net, uint64_
 	}
 	assert_true(l->put == 0 || run >= l->frames[(l->put - 1) % LANE_FRAMES].run);
 	frame->run = run;
-	frame->length = 0;
-	for (int i = 0; i < net->iov_count; i++) {
-		memcpy(frame->bytes + frame->length, net->iov[i].iov_base, net->iov[i].iov_len);
-		frame->length += (uint32_t)net->iov[i].iov_len;
-	}
+	assert_true(net->bytes <= sizeof(frame->bytes));
+	frame->length = net->bytes;
+	fifo_gather(frame->bytes, net);
 	l->put++;
 	return 0;
 }

@@ -275,6 +275,61 @@ static void missing_checksums_are_made(void **state)
 	assert_int_equal(rig_drops(rig, 0, DROP_OFFLOAD), 1);
 }
 
+/* A receiver beside whom the sender changes its memory, as soon as the switch has done what it does. */
+static uint8_t *spoilt;
+
+static int deliver_spoilt(struct net_front *front, const struct net_frame *frame)
+{
+	if (frame->bytes > 400) {
+		memset(spoilt + 300, 0x77, frame->bytes - 300);
+	}
+	return rig_deliver(front, frame);
+}
+
+/* For all that it goes to, the sums are of what they got. */
+static void a_sender_that_changes_its_memory_spoils_no_checksum(void **state)
+{
+	const uint16_t flags = NET_FRAME_L4_CHECKSUM | NET_FRAME_IP_CHECKSUM;
+	const struct net_front_ops ops = {
+		.deliver = deliver_spoilt,
+		.batch_end = rig_end,
+		.writable = rig_writable,
+		.link_changed = rig_link,
+	};
+	struct rig *rig = *state;
+	uint8_t frame[4000];
+	const struct rig_frame *got;
+
+	rig->nics[1].front.ops = &ops;
+	spoilt = frame;
+	for (unsigned int protocol = 6; protocol <= 17; protocol += 11) {
+		for (int is_flooded = 0; is_flooded < 2; is_flooded++) {
+			uint32_t bytes = rig_ip(frame, 0, 1, (uint8_t)protocol, 1200);
+
+			frame[0] = is_flooded ? 0xff : frame[0];
+			assert_int_equal(rig_send_flags(rig, 0, frame, bytes, flags, 0), 0);
+			for (unsigned int to = 1; to <= 2; to++) {
+				got = rig_next(rig, to);
+				if (to == 2 && !is_flooded) {
+					assert_null(got);
+					continue;
+				}
+				assert_non_null(got);
+				assert_int_equal(got->data[301], 0x77);
+				assert_true(rig_sums_are_right(got));
+				assert_true(got->flags & NET_FRAME_CHECKSUM_GOOD);
+			}
+		}
+	}
+	/* Pieces of a large one, too. */
+	uint32_t bytes = rig_ip(frame, 0, 1, 6, 3000);
+
+	assert_int_equal(rig_send_flags(rig, 0, frame, bytes, NET_FRAME_LSO, 1448), 0);
+	while ((got = rig_next(rig, 1))) {
+		assert_true(rig_sums_are_right(got));
+	}
+}
+
 static void a_large_segment_goes_whole_to_who_takes_it(void **state)
 {
 	struct rig *rig = *state;
@@ -597,6 +652,7 @@ int main(void)
 		TEST(rules_decide_and_answers_come_through),
 		TEST(rules_count_until_they_are_zeroed_or_gone),
 		TEST(missing_checksums_are_made),
+		TEST(a_sender_that_changes_its_memory_spoils_no_checksum),
 		TEST(a_large_segment_goes_whole_to_who_takes_it),
 		TEST(a_large_segment_is_cut_for_who_does_not),
 		TEST(a_large_segment_in_most_pieces_is_cut_too),

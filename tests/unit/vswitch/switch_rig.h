@@ -17,6 +17,7 @@
 
 #include "base/bytes.h"
 #include "base/num.h"
+#include "net/fifo.h"
 #include "net/net.h"
 #include "net/offload.h"
 #include "vswitch/core.h"
@@ -63,17 +64,17 @@ struct rig {
 static inline void rig_keep(struct rig_nic *nic, const struct net_frame *frame)
 {
 	struct rig_frame *kept = &nic->kept[nic->count++ % RIG_KEPT];
-	uint32_t at = 0;
+	uint32_t all = 0;
 
+	for (int i = 0; i < frame->iov_count; i++) {
+		all += (uint32_t)frame->iov[i].iov_len;
+	}
+	assert_int_equal(all, frame->bytes);
 	free(kept->data);
 	kept->data = malloc(frame->bytes);
-	for (int i = 0; i < frame->iov_count; i++) {
-		memcpy(kept->data + at, frame->iov[i].iov_base, frame->iov[i].iov_len);
-		at += (uint32_t)frame->iov[i].iov_len;
-	}
-	assert_int_equal(at, frame->bytes);
+	fifo_gather(kept->data, frame);
 	kept->bytes = frame->bytes;
-	kept->flags = frame->flags;
+	kept->flags = frame->flags & (uint16_t)~NET_FRAME_L4_PARTIAL;
 	kept->vlan_tci = frame->vlan_tci;
 	kept->mss = frame->mss;
 	kept->l4 = frame->l4;
