@@ -148,7 +148,7 @@ class Switch:
         for port in self.ports.values():
             port.end()
         run(self.tabique, 'switch', 'delete', 'sw0', check=False)
-        shutil.rmtree(self.directory)
+        shutil.rmtree(self.directory, ignore_errors=True)  # its keeper takes its own away meanwhile
 
 
 class Tap:
