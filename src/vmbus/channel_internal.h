@@ -219,7 +219,12 @@ void channel_save_bank(struct vmbus_channel *primary, uint64_t stamp);
 
 void channel_signal_init(struct vmbus_channel *channel);
 /* A packet is in the ring; lazy_bytes as in struct vmbus_send. */
-void channel_note_sent(struct vmbus_channel *channel, uint32_t lazy_bytes);
+static inline void channel_note_sent(struct vmbus_channel *channel, uint32_t lazy_bytes)
+{
+	channel->is_prompt |= lazy_bytes == 0;
+	channel->lazy_packets += lazy_bytes != 0;
+	channel->lazy_bytes += lazy_bytes;
+}
 /* All that is in the ring was shown; is_owed: vmbus_ring_publish(). Sets must_signal, or it is lazy. */
 void channel_note_shown(struct vmbus_channel *channel, bool is_owed);
 /* What is in the ring, shown or not, may wait no longer: the next show() interrupts the guest. */

@@ -44,16 +44,6 @@ void channel_signal(struct vmbus_channel *channel)
 	}
 }
 
-void channel_note_sent(struct vmbus_channel *channel, uint32_t lazy_bytes)
-{
-	if (lazy_bytes == 0) {
-		channel->is_prompt = true;
-	} else {
-		channel->lazy_packets++;
-		channel->lazy_bytes += lazy_bytes;
-	}
-}
-
 void channel_hurry(struct vmbus_channel *channel)
 {
 	channel->is_prompt = true;

@@ -231,7 +231,7 @@ struct vmbus_send {
 /* An interrupt waits no longer than this, for no more packets, and for no more bytes that they free. */
 #define VMBUS_LAZY_NS      900000ULL
 #define VMBUS_LAZY_PACKETS 16U
-#define VMBUS_LAZY_BYTES   65536U
+#define VMBUS_LAZY_BYTES   131072U
 
 /*
  * Puts a packet into the host → guest ring. 0; -EAGAIN when there is no room: writable() is called

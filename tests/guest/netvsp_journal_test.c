@@ -679,6 +679,52 @@ static void a_nic_comes_and_goes_in_order(void **state)
 	run_here();
 }
 
+/* Serves one packet, whose completion is shown and not told, and is killed. */
+static void serve_one_and_die(void)
+{
+	struct server s;
+
+	server_init(&s, false);
+	check(journal_attach(&s.journal, journal_memory, JOURNAL_ROOM) == 0);
+	check(device_journal_restore(&s.d, true, false) == 0);
+	while (loop_turn(s.control)) {}
+	shared_nic_take(guest, 0, 8);
+	uint64_t told = fake_synic_flag_count(s.synic, RELID);
+
+	shared_nic_send_next(guest, 0);
+	(void)loop_turn(s.control);
+	_exit(guest->queue[0].sent == 1 && vmbus_ring_owes(&s.channels[0]->out) &&
+			      fake_synic_flag_count(s.synic, RELID) == told
+		      ? EXIT_FINISHED
+		      : EXIT_BROKEN);
+}
+
+static void what_a_killed_server_owed_is_told_by_the_next(void **state)
+{
+	struct server s;
+	int status;
+
+	(void)state;
+	remember_beginning(1, 1);
+	begin_again();
+	pid_t child = fork();
+
+	if (child == 0) {
+		serve_one_and_die();
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, EXIT_FINISHED);
+	server_init(&s, false);
+	check(journal_attach(&s.journal, journal_memory, JOURNAL_ROOM) == 0);
+	assert_int_equal(device_journal_restore(&s.d, true, false), 0);
+	assert_int_equal(fake_synic_flag_count(s.synic, RELID), 1);
+	assert_true(shared_nic_take(guest, 0, 8) >= 1);
+	assert_int_equal(guest->queue[0].is_completed[1], 1);
+	assert_string_equal(guest->wrong, "");
+	device_journal_leave(&s.d);
+	server_fini(&s);
+}
+
 static void the_link_is_told_after_a_restore(void **state)
 {
 	struct server s;
@@ -809,6 +855,7 @@ int main(void)
 	const struct mem_config config = { .bytes = MEM_BYTES_MIN };
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_nic_comes_and_goes_in_order),
+		cmocka_unit_test(what_a_killed_server_owed_is_told_by_the_next),
 		cmocka_unit_test(the_link_is_told_after_a_restore),
 		cmocka_unit_test(a_log_that_cannot_be_is_refused),
 		cmocka_unit_test(any_log_is_borne),

@@ -350,7 +350,7 @@ static uint32_t put_message(uint8_t *at, unsigned int queue, uint32_t frame)
 }
 
 /* Packet n has frame 2n, and every other one 2n + 1 too. */
-static void send_next(struct shared_nic *nic, unsigned int queue)
+void shared_nic_send_next(struct shared_nic *nic, unsigned int queue)
 {
 	struct shared_queue *q = &nic->queue[queue];
 	unsigned int i = 0;
@@ -449,7 +449,7 @@ void shared_nic_act(struct shared_nic *nic)
 		struct shared_queue *q = &nic->queue[queue];
 
 		for (unsigned int n = shared_roll(&nic->random, 6); n > 0; n--) {
-			send_next(nic, queue);
+			shared_nic_send_next(nic, queue);
 		}
 		/* Seldom enough that the ring is full at times. */
 		if (shared_roll(&nic->random, 12) == 0) {

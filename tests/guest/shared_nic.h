@@ -93,6 +93,8 @@ void shared_nic_control(struct shared_nic *nic, uint64_t transaction, const void
 /* Takes up to so many packets of a queue's; how many there were. */
 unsigned int shared_nic_take(struct shared_nic *nic, unsigned int queue, unsigned int max);
 
+/* The next packet of a queue's, if there is a section for it. */
+void shared_nic_send_next(struct shared_nic *nic, unsigned int queue);
 /* A little of everything. */
 void shared_nic_act(struct shared_nic *nic);
 /* All was sent and answered, what must arrive has, and all is given back; or something is wrong. */

@@ -35,6 +35,8 @@
 #define BURST       8U
 #define FRAME_BYTES 1514U
 #define SMALL_BYTES 66U
+#define LARGE_BYTES 62054U /* one TCP segment for the sender, and whole for the taker */
+#define LARGE_PPI   16U
 #define TURNS_MAX   1000U
 #define TRIES       200U
 
@@ -45,7 +47,9 @@ struct party {
 	struct net *net;
 	struct netvsp *nic;
 	uint8_t mac[6];
-	uint32_t section;                    /* used next */
+	uint32_t section; /* used next */
+	gpa_t large;      /* a large segment for the other, as RNDIS has it */
+	uint32_t large_bytes;
 	uint64_t frames;                     /* that came */
 	uint64_t interrupts;                 /* that began a poll */
 	uint64_t doorbells, signalled, late; /* when counting began */
@@ -96,9 +100,37 @@ static void start(struct world *w, unsigned int index)
 	fake_guest_connect(party->vsc.guest, VMBUS_VERSION_5_3);
 	netvsc_open(&party->vsc);
 	netvsc_start(&party->vsc, NVSP_VERSION_61);
+	netvsc_enable_rsc(&party->vsc, true);
 	netvsc_set_filter(&party->vsc, NDIS_FILTER_DIRECTED);
 	netvsc_drain(&party->vsc);
 	party->vsc.keep = true; /* given back at a poll's end */
+}
+
+/* TCP over IPv4, to be cut by whoever must. */
+static void make_large(struct world *w, unsigned int from)
+{
+	struct party *party = &w->party[from];
+	uint8_t *frame = calloc(1, LARGE_BYTES), *ip = frame + 14, ppi[LARGE_PPI];
+	void *message;
+
+	memcpy(frame, w->party[1 - from].mac, 6);
+	memcpy(frame + 6, party->mac, 6);
+	bytes_put_be16(frame + 12, 0x0800);
+	ip[0] = 0x45;
+	ip[8] = 64;
+	ip[9] = 6;
+	bytes_put_be32(ip + 12, 0x0a000001 + from);
+	bytes_put_be32(ip + 16, 0x0a000002 - from);
+	ip[32] = 0x50;
+	ip[33] = 0x18;
+	bytes_put_le32(ppi, LARGE_PPI);
+	bytes_put_le32(ppi + 4, RNDIS_PPI_LSO);
+	bytes_put_le32(ppi + 8, 12);
+	bytes_put_le32(ppi + 12, 1448 | 34U << 20 | RNDIS_LSO_TYPE_V2);
+	party->large = fake_guest_alloc(party->vsc.guest, LARGE_BYTES + 4096);
+	message = fake_guest_hva(party->vsc.guest, party->large, LARGE_BYTES + 4096);
+	party->large_bytes = netvsc_build_frame(message, frame, LARGE_BYTES, ppi, LARGE_PPI);
+	free(frame);
 }
 
 static int set_up(void **state)
@@ -122,6 +154,7 @@ static int set_up(void **state)
 	vswitch_adopt(w->vswitch, policy);
 	for (unsigned int i = 0; i < PARTIES; i++) {
 		start(w, i);
+		make_large(w, i);
 	}
 	*state = w;
 	return 0;
@@ -210,11 +243,20 @@ static void send(struct world *w, unsigned int from, uint32_t bytes)
 	netvsc_post_section(&party->vsc, party->section++ % 64, frame, bytes);
 }
 
+static void send_large(struct world *w, unsigned int from)
+{
+	const uint32_t nvsp[10] = { NVSP_SEND_RNDIS, NVSP_RNDIS_DATA, NVSP_SECTION_NONE };
+	struct party *party = &w->party[from];
+
+	fake_channel_send_gpa(party->vsc.channel, party->vsc.next_transaction++, party->large,
+			      party->large_bytes, nvsp, sizeof(nvsp));
+}
+
 /*
- * If there is an interrupt, the poll that it begins. `acks`: frames are answered from within it, every
- * other one, as TCP does. Whether there was one.
+ * If there is an interrupt, the poll that it begins. ack_each: so many frames are answered by one from
+ * within it, as TCP does; 0: none. Whether there was one.
  */
-static bool poll_of(struct world *w, unsigned int index, bool acks)
+static bool poll_of(struct world *w, unsigned int index, unsigned int ack_each)
 {
 	struct party *party = &w->party[index];
 	struct vmbus_ring_control *ring = fake_channel_ring(party->vsc.channel, 1);
@@ -231,7 +273,7 @@ static bool poll_of(struct world *w, unsigned int index, bool acks)
 			netvsc_take_one(&party->vsc);
 		}
 		take_frames(party);
-		for (; acks && before + 2 <= party->frames; before += 2) {
+		for (; ack_each && before + ack_each <= party->frames; before += ack_each) {
 			send(w, index, SMALL_BYTES);
 		}
 		netvsc_give_back(&party->vsc);
@@ -265,7 +307,7 @@ static void begin(struct world *w)
 		struct party *party = &w->party[i];
 
 		turn(w);
-		(void)poll_of(w, i, false);
+		(void)poll_of(w, i, 0);
 		turn(w);
 		party->frames = party->interrupts = 0;
 		party->doorbells = fake_synic_signals(fake_guest_synic(party->vsc.guest));
@@ -301,13 +343,13 @@ static void a_trip_is_an_interrupt_for_each(void **state)
 	for (unsigned int i = 0; i < TRIPS; i++) {
 		send(w, 0, SMALL_BYTES);
 		turn(w);
-		while (poll_of(w, 1, false)) {
+		while (poll_of(w, 1, 0)) {
 			turn(w);
 		}
 		expect_frames(b, i + 1);
 		send(w, 1, SMALL_BYTES);
 		turn(w);
-		while (poll_of(w, 0, false)) {
+		while (poll_of(w, 0, 0)) {
 			turn(w);
 		}
 		expect_frames(a, i + 1);
@@ -328,10 +370,10 @@ static void a_trip_of_a_quick_guest_is_a_doorbell_for_each(void **state)
 	send(w, 0, SMALL_BYTES);
 	for (unsigned int i = 0; i < TRIPS; i++) {
 		turn(w);
-		while (poll_of(w, 1, false)) {}
+		while (poll_of(w, 1, 0)) {}
 		send(w, 1, SMALL_BYTES);
 		turn(w);
-		while (poll_of(w, 0, false)) {}
+		while (poll_of(w, 0, 0)) {}
 		send(w, 0, SMALL_BYTES);
 	}
 	expect_frames(a, TRIPS);
@@ -354,9 +396,9 @@ static void a_window_costs_what_a_trip_costs(void **state)
 			send(w, 0, FRAME_BYTES);
 		}
 		turn(w);
-		while (poll_of(w, 1, true)) {}
+		while (poll_of(w, 1, 2)) {}
 		turn(w);
-		while (poll_of(w, 0, false)) {}
+		while (poll_of(w, 0, 0)) {}
 	}
 	expect_frames(b, (uint64_t)BURSTS * BURST);
 	expect_frames(a, (uint64_t)BURSTS * BURST / 2);
@@ -364,6 +406,45 @@ static void a_window_costs_what_a_trip_costs(void **state)
 	assert_true(interrupts(b) <= BURSTS);
 	assert_true(doorbells(a) <= BURSTS + 1); /* the first */
 	assert_true(doorbells(b) <= BURSTS);
+}
+
+/* So many large segments, each acknowledged, and what that costs in interrupts of the sender's. */
+static void send_windows(struct world *w, unsigned int window, unsigned int interrupts_of_a)
+{
+	struct party *a = &w->party[0], *b = &w->party[1];
+	unsigned int packets;
+
+	begin(w);
+	packets = b->vsc.receive_packets;
+	for (unsigned int i = 0; i < BURSTS; i++) {
+		for (unsigned int k = 0; k < window; k++) {
+			send_large(w, 0);
+		}
+		turn(w);
+		while (poll_of(w, 0, 0)) {}
+		while (poll_of(w, 1, 1)) {}
+		turn(w);
+		while (poll_of(w, 0, 0)) {}
+	}
+	expect_frames(b, (uint64_t)BURSTS * window);
+	expect_frames(a, (uint64_t)BURSTS * window);
+	/* Each window in one packet, each segment whole. */
+	assert_int_equal(b->vsc.receive_packets - packets, BURSTS);
+	assert_true(interrupts(a) <= BURSTS * interrupts_of_a);
+	assert_true(interrupts(b) <= BURSTS);
+	assert_true(doorbells(a) <= BURSTS + 1);
+	assert_true(doorbells(b) <= BURSTS);
+}
+
+static void a_pair_of_large_segments_costs_what_a_trip_costs(void **state)
+{
+	send_windows(*state, 2, 1);
+}
+
+/* More than that, and the sender is told that they have gone before they are acknowledged. */
+static void a_window_of_large_segments_costs_one_interrupt_more(void **state)
+{
+	send_windows(*state, 8, 2);
 }
 
 /* It is shown at once, but its interrupt waits, and not for ever. */
@@ -385,7 +466,7 @@ static void a_completion_alone_is_told_in_time(void **state)
 	took = loop_now_ns() - began;
 	assert_true(took >= VMBUS_LAZY_NS);
 	assert_int_equal(late_of(a) - a->late, 1);
-	assert_true(poll_of(w, 0, false));
+	assert_true(poll_of(w, 0, 0));
 	assert_int_equal(a->vsc.completions, 1);
 	/* Once, and no more. */
 	for (began = loop_now_ns(); loop_now_ns() - began < 3 * VMBUS_LAZY_NS;) {
@@ -420,13 +501,17 @@ static void a_guest_that_has_looked_is_left_alone(void **state)
 }
 
 /* Sends until there is an interrupt that no timer made; after how many frames. 0: a timer was first. */
-static unsigned int frames_until_told(struct world *w, const uint8_t *message, uint32_t bytes)
+static unsigned int frames_until_told(struct world *w, bool is_large)
 {
 	struct party *a = &w->party[0];
 
 	begin(w);
 	for (unsigned int i = 1; i <= VMBUS_LAZY_PACKETS + 1; i++) {
-		netvsc_post_raw_section(&a->vsc, i, message, bytes);
+		if (is_large) {
+			send_large(w, 0);
+		} else {
+			send(w, 0, SMALL_BYTES);
+		}
 		turn(w);
 		if (late_of(a) != a->late) {
 			return 0;
@@ -438,29 +523,24 @@ static unsigned int frames_until_told(struct world *w, const uint8_t *message, u
 	return UINT32_MAX;
 }
 
-static void expect_told_after(struct world *w, uint32_t bytes, unsigned int wanted)
+static void expect_told_after(struct world *w, bool is_large, unsigned int wanted)
 {
-	uint8_t message[NETVSC_SECTION_BYTES] = { 0 }, frame[SMALL_BYTES] = { 0 };
 	unsigned int after = 0;
 
-	memcpy(frame, w->party[1].mac, 6);
-	memcpy(frame + 6, w->party[0].mac, 6);
-	netvsc_build_frame(message, frame, sizeof(frame), NULL, 0);
-	bytes_put_le32(message + 4, bytes); /* what lies behind the frame counts as well */
 	for (unsigned int i = 0; i < TRIES && after == 0; i++) {
-		after = frames_until_told(w, message, bytes);
+		after = frames_until_told(w, is_large);
 	}
 	assert_int_equal(after, wanted);
 }
 
 static void only_so_many_packets_wait(void **state)
 {
-	expect_told_after(*state, 120, VMBUS_LAZY_PACKETS + 1);
+	expect_told_after(*state, false, VMBUS_LAZY_PACKETS + 1);
 }
 
 static void only_so_many_bytes_wait(void **state)
 {
-	expect_told_after(*state, 6000, VMBUS_LAZY_BYTES / 6000 + 1);
+	expect_told_after(*state, true, VMBUS_LAZY_BYTES / LARGE_BYTES + 1);
 }
 
 /* What has gone wrong is told at once. */
@@ -489,7 +569,7 @@ static void a_pause_pays_what_is_owed(void **state)
 	assert_int_equal(signalled_of(a) - a->signalled, 1);
 	bus_resume(fake_guest_bus(a->vsc.guest));
 	turn(w);
-	assert_true(poll_of(w, 0, false));
+	assert_true(poll_of(w, 0, 0));
 	assert_int_equal(a->vsc.completions, 1);
 	/* And the next one waits again. */
 	send(w, 0, SMALL_BYTES);
@@ -505,6 +585,8 @@ int main(void)
 		T(a_trip_is_an_interrupt_for_each),
 		T(a_trip_of_a_quick_guest_is_a_doorbell_for_each),
 		T(a_window_costs_what_a_trip_costs),
+		T(a_pair_of_large_segments_costs_what_a_trip_costs),
+		T(a_window_of_large_segments_costs_one_interrupt_more),
 		T(a_completion_alone_is_told_in_time),
 		T(a_guest_that_has_looked_is_left_alone),
 		T(only_so_many_packets_wait),
