@@ -19,6 +19,7 @@
 #include "base/counter.h"
 #include "base/fault.h"
 #include "base/num.h"
+#include "loop/batch.h"
 #include "loop/patience.h"
 
 #define SQ_ENTRIES    256
@@ -58,6 +59,8 @@ struct loop {
 	bool has_requests;         /* one that is queued has a completion to come */
 	unsigned int hold_entries; /* loop_hold_submissions(), in this round; 0: not asked for */
 	uint64_t fixed_files_used;
+	struct batch *batch; /* made when somebody asks for it */
+	bool has_no_batch;
 
 	/* any thread */
 	const char *name;
@@ -186,6 +189,7 @@ void loop_destroy(struct loop *loop)
 	check(list_is_empty(&loop->timers));
 	check(list_is_empty(&loop->pollers));
 	io_uring_queue_exit(&loop->ring);
+	batch_destroy(loop->batch);
 	list_for_each_safe (it, &loop->ops) {
 		free(list_entry(it, struct loop_op, link));
 	}
@@ -556,6 +560,15 @@ void loop_file_unregister(struct loop *loop, int index)
 		(void)io_uring_register_files_update(&loop->ring, (unsigned int)index, &none, 1);
 		loop->fixed_files_used &= ~(1ULL << index);
 	}
+}
+
+struct batch *loop_batch(struct loop *loop)
+{
+	loop_check_here(loop);
+	if (!loop->batch && !loop->has_no_batch) {
+		loop->has_no_batch = batch_create(&loop->batch) != 0;
+	}
+	return loop->batch;
 }
 
 /* ---- descriptors ---- */

@@ -185,6 +185,14 @@ void loop_hold_submissions(struct loop *loop, unsigned int entries);
 int loop_file_register(struct loop *loop, int fd);
 void loop_file_unregister(struct loop *loop, int index);
 
+/*
+ * Several reads or writes in one system call, done when it returns (loop/batch.h): the loop's, made at
+ * the first call. NULL: not to be had, and the caller makes a system call for each. A process that may
+ * not make rings later calls it beforehand.
+ */
+struct batch;
+struct batch *loop_batch(struct loop *loop);
+
 /* ---- polling before sleep --------------------------------------------------------------------- */
 
 struct loop_poller;

@@ -68,6 +68,7 @@ static void packet_read(struct wire *wire)
 	}
 	do {
 		got = recvmmsg(wire->fd, messages, WIRE_SLOTS, MSG_DONTWAIT, NULL);
+		wire->calls++;
 	} while (got < 0 && errno == EINTR);
 	for (int i = 0; i < got; i++) {
 		struct wire_slot *slot = &wire->slots[i];
@@ -85,11 +86,13 @@ static void packet_read(struct wire *wire)
 		      got == (int)WIRE_SLOTS || (got < 0 && errno == ENETDOWN));
 }
 
-static int packet_write(struct wire *wire, unsigned int count, unsigned int *ret_done)
+static int packet_write(struct wire *wire, struct mmsghdr *messages, unsigned int count,
+			unsigned int *ret_done)
 {
 	for (unsigned int i = 0; i < count;) {
-		int sent = sendmmsg(wire->fd, wire->messages + i, count - i, MSG_DONTWAIT);
+		int sent = sendmmsg(wire->fd, messages + i, count - i, MSG_DONTWAIT);
 
+		wire->calls++;
 		*ret_done = i;
 		if (sent > 0) {
 			i += (unsigned int)sent;
@@ -287,6 +290,7 @@ static const struct wire_kind packet_kind = {
 		.send_many = wire_send_many,
 		.twin = wire_twin,
 		.ends_max = NET_PACKET_ENDS_MAX,
+		.batch_end = wire_batch_end,
 		.room = wire_room,
 		.configured = wire_configured,
 		.stop = wire_stop,

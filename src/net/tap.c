@@ -13,6 +13,8 @@
 
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/num.h"
+#include "loop/batch.h"
 #include "net/steer_bpf.h"
 #include "net/wire_internal.h"
 
@@ -22,35 +24,106 @@
 
 _Static_assert(NET_TAP_QUEUES_MAX <= WIRE_ENDS_MAX, "an end per queue");
 
-/* ---- frames ---- */
+/* What the device's queues have in common. */
+struct tap {
+	struct steering {
+		struct steer_bpf bpf;
+		bool is_tried, is_on;
+	} steering;      /* which queue the kernel puts a frame into */
+	bool is_limited; /* send_bytes_max: a write may have to wait */
+};
 
-/*
- * A read each, and not one submission of many to io_uring: that makes a read which finds nothing wait
- * for more (also on a non-blocking descriptor, unless Linux is 6.4 or newer and asked not to), and
- * several that wait are not woken in order.
- */
-static void tap_read(struct wire *wire)
+/* ---- what arrives ---- */
+
+/* Into the slots from this one on; how many were filled. */
+static unsigned int read_each(struct wire *wire, unsigned int at, unsigned int count)
 {
 	unsigned int n = 0;
 
-	while (n < WIRE_SLOTS) {
-		ssize_t got = read(wire->fd, wire->slots[n].buffer, WIRE_SLOT_BYTES);
+	while (n < count) {
+		struct wire_slot *slot = &wire->slots[at + n];
+		ssize_t got = read(wire->fd, slot->buffer, WIRE_SLOT_BYTES);
 
+		wire->calls++;
 		if (got > 0) {
-			wire->slots[n++].bytes = (int)got;
+			slot->bytes = (int)got;
+			n++;
 		} else if (got == 0 || errno != EINTR) {
 			break; /* nothing more, or no device any more */
 		}
 	}
+	return n;
+}
+
+/* The same in one system call. Frames are in the order in which they were read: buffers change places. */
+static unsigned int read_batch(struct wire *wire, unsigned int at, unsigned int count)
+{
+	struct batch_op ops[BATCH_MAX];
+	struct iovec iov[BATCH_MAX];
+	unsigned int order[BATCH_MAX], done, n = 0;
+	int calls;
+
+	for (unsigned int i = 0; i < count; i++) {
+		iov[i] = (struct iovec){ wire->slots[at + i].buffer, WIRE_SLOT_BYTES };
+		ops[i] = (struct batch_op){ .iov = &iov[i], .iov_count = 1 };
+	}
+	calls = batch_run(wire->batch, wire->fd, false, ops, count, order, &done);
+	if (calls < 0) {
+		wire->batch = NULL;
+		return read_each(wire, at, count);
+	}
+	wire->calls += (unsigned int)calls;
+	for (unsigned int i = 0; i < done; i++) {
+		if (ops[order[i]].result > 0) {
+			wire->slots[at + n].buffer = iov[order[i]].iov_base;
+			wire->slots[at + n++].bytes = ops[order[i]].result;
+			iov[order[i]].iov_base = NULL;
+		}
+	}
+	for (unsigned int i = 0, free_slot = at + n; i < count; i++) {
+		if (iov[i].iov_base) {
+			wire->slots[free_slot++].buffer = iov[i].iov_base;
+		}
+	}
+	return n;
+}
+
+/*
+ * As many at once as were there the last time, and one more, which finds nothing and says so; twice as
+ * many while there is no end of them.
+ */
+static void tap_read(struct wire *wire)
+{
+	unsigned int n = 0, asked, got;
+
+	do {
+		wire->ahead = (unsigned int)num_min(num_max(wire->ahead, 2), WIRE_SLOTS);
+		asked = (unsigned int)num_min(wire->ahead, WIRE_SLOTS - n);
+		got = wire->batch && asked > 1 ? read_batch(wire, n, asked)
+					       : read_each(wire, n, asked);
+		n += got;
+		wire->ahead = got == asked ? asked * 2 : n + 1;
+	} while (got == asked && n < WIRE_SLOTS);
 	wire_received(wire, n, n == WIRE_SLOTS);
 }
 
-static int tap_write(struct wire *wire, unsigned int count, unsigned int *ret_done)
+/* ---- what leaves ---- */
+
+static void refuse(struct wire *wire)
+{
+	/* Down, or gone, or no memory: a wire may lose it. */
+	wire->refused++;
+	wire->net.counters.send_lost++;
+}
+
+static int write_each(struct wire *wire, const struct mmsghdr *messages, unsigned int count,
+		      unsigned int *ret_done)
 {
 	for (unsigned int i = 0; i < count;) {
-		const struct msghdr *message = &wire->messages[i].msg_hdr;
+		const struct msghdr *message = &messages[i].msg_hdr;
 
 		*ret_done = i;
+		wire->calls++;
 		if (writev(wire->fd, message->msg_iov, (int)message->msg_iovlen) < 0) {
 			if (errno == EAGAIN) {
 				return -EAGAIN;
@@ -58,9 +131,7 @@ static int tap_write(struct wire *wire, unsigned int count, unsigned int *ret_do
 			if (errno == EINTR) {
 				continue;
 			}
-			/* Down, or gone, or no memory: a wire may lose it. */
-			wire->refused++;
-			wire->net.counters.send_lost++;
+			refuse(wire);
 		}
 		i++;
 	}
@@ -68,18 +139,72 @@ static int tap_write(struct wire *wire, unsigned int count, unsigned int *ret_do
 	return 0;
 }
 
+/*
+ * In one system call. Where somebody else has limited the device, one may find no room and a later one
+ * some: the first is lost then, rather than overtaken.
+ */
+static int write_batch(struct wire *wire, const struct mmsghdr *messages, unsigned int count,
+		       unsigned int *ret_done)
+{
+	struct batch_op ops[BATCH_MAX];
+	unsigned int order[BATCH_MAX], done;
+	int calls;
+
+	for (unsigned int i = 0; i < count; i++) {
+		ops[i] = (struct batch_op){ .iov = messages[i].msg_hdr.msg_iov,
+					    .iov_count =
+						    (unsigned int)messages[i].msg_hdr.msg_iovlen };
+	}
+	calls = batch_run(wire->batch, wire->fd, true, ops, count, order, &done);
+	if (calls < 0) {
+		wire->batch = NULL;
+		return write_each(wire, messages, count, ret_done);
+	}
+	wire->calls += (unsigned int)calls;
+	while (count > 0 && ops[count - 1].result == -EAGAIN) {
+		count--;
+	}
+	for (unsigned int i = 0; i < count; i++) {
+		if (ops[i].result < 0) {
+			refuse(wire);
+		}
+	}
+	*ret_done = count;
+	return 0;
+}
+
+static int tap_write(struct wire *wire, struct mmsghdr *messages, unsigned int count,
+		     unsigned int *ret_done)
+{
+	const struct tap *tap = wire->group->state;
+	unsigned int at = 0, done;
+	int err = 0;
+
+	while (at < count && !err) {
+		unsigned int n = (unsigned int)num_min(count - at, BATCH_MAX);
+
+		err = wire->batch && n > 1 && !tap->is_limited
+			      ? write_batch(wire, messages + at, n, &done)
+			      : write_each(wire, messages + at, n, &done);
+		at += done;
+		err = done < n ? -EAGAIN : err;
+	}
+	*ret_done = at;
+	return err;
+}
+
 /* ---- steering ---- */
 
-/* Which queue the kernel puts a frame into: the guest's choice, where a program may be loaded for it. */
-struct steering {
-	struct steer_bpf bpf;
-	bool is_tried, is_on;
-};
+/* The guest's choice, where a program may be loaded for it. */
+static struct steering *steering_of(struct wire_group *group)
+{
+	return &((struct tap *)group->state)->steering;
+}
 
 /* Without it, tun spreads flows by a table of its own: all arrives, but not where the guest wants it. */
 static bool can_steer(struct wire_group *group)
 {
-	struct steering *steering = group->state;
+	struct steering *steering = steering_of(group);
 	int err;
 
 	if (!steering->is_tried) {
@@ -99,7 +224,7 @@ static bool can_steer(struct wire_group *group)
 /* The device's, whichever descriptor it is told by; -1: tun's own way. */
 static void set_program(struct wire_group *group, int program)
 {
-	struct steering *steering = group->state;
+	struct steering *steering = steering_of(group);
 
 	steering->is_on = program >= 0;
 	if (ioctl(group->fds[0], TUNSETSTEERINGEBPF, &program) && steering->is_on) {
@@ -113,7 +238,7 @@ static void set_program(struct wire_group *group, int program)
 static void tap_configured(struct net *net)
 {
 	struct wire_group *group = wire_from_net(net)->group;
-	struct steering *steering = group->state;
+	struct steering *steering = steering_of(group);
 	struct steer steer;
 	bool wants;
 
@@ -134,13 +259,13 @@ static void tap_configured(struct net *net)
 	}
 }
 
-static void free_steering(void *state)
+static void free_tap(void *state)
 {
-	struct steering *steering = state;
+	struct tap *tap = state;
 
-	if (steering) {
-		steer_bpf_destroy(&steering->bpf);
-		free(steering);
+	if (tap) {
+		steer_bpf_destroy(&tap->steering.bpf);
+		free(tap);
 	}
 }
 
@@ -191,7 +316,7 @@ static int check_flags(int fd, struct ifreq *ret)
 /* W3: on the group's loop. Those that an earlier try has attached stay so. */
 static int tap_attach(struct wire_group *group, int ifindex)
 {
-	const struct steering *steering = group->state;
+	const struct steering *steering = steering_of(group);
 	struct ifreq device;
 
 	(void)ifindex;
@@ -306,6 +431,7 @@ static const struct wire_kind tap_kind = {
 		.send_many = wire_send_many,
 		.twin = wire_twin,
 		.ends_max = NET_TAP_QUEUES_MAX,
+		.batch_end = wire_batch_end,
 		.room = wire_room,
 		.configured = tap_configured,
 		.stop = wire_stop,
@@ -315,7 +441,8 @@ static const struct wire_kind tap_kind = {
 	.read = tap_read,
 	.write = tap_write,
 	.attach = tap_attach,
-	.fini = free_steering,
+	.fini = free_tap,
+	.wants_batch = true,
 };
 
 /* What the descriptors are on, and that they are what we need. */
@@ -354,7 +481,7 @@ int net_tap_create(struct loop *loop, const struct net_tap_config *config, struc
 		   struct diag *reterr)
 {
 	char name[IFNAMSIZ];
-	struct steering *steering;
+	struct tap *tap;
 	struct wire_config wire = { .name = name,
 				    .fds_take = config->fds_take,
 				    .ends = config->queues,
@@ -363,15 +490,16 @@ int net_tap_create(struct loop *loop, const struct net_tap_config *config, struc
 	int err;
 
 	check(config->queues >= 1 && config->queues <= NET_TAP_QUEUES_MAX);
-	steering = fault_alloc(1, sizeof(*steering));
-	err = steering ? take_device(config, name, reterr)
-		       : diag_set(reterr, -ENOMEM, "no memory for a network");
+	tap = fault_alloc(1, sizeof(*tap));
+	err = tap ? take_device(config, name, reterr)
+		  : diag_set(reterr, -ENOMEM, "no memory for a network");
 	if (err) {
-		free(steering);
+		free(tap);
 		wire_drop(&wire);
 		return err;
 	}
-	steering->bpf = (struct steer_bpf){ -1, -1 };
-	wire.state_take = steering;
+	tap->steering.bpf = (struct steer_bpf){ -1, -1 };
+	tap->is_limited = config->send_bytes_max > 0;
+	wire.state_take = tap;
 	return wire_create(loop, &tap_kind, &wire, ret, reterr);
 }

@@ -177,101 +177,6 @@ void wire_configured(struct net *net)
 	wire_room(net);
 }
 
-/* ---- what leaves ---- */
-
-static void wait_for_room(struct wire *wire)
-{
-	wire->waits = true;
-	if (!wire->is_polling) {
-		wire->is_polling = true;
-		io_uring_prep_poll_add(loop_sqe(wire->net.loop, &wire->writable), wire->fd,
-				       POLLOUT);
-	}
-}
-
-static void leave_when_idle(struct wire *wire);
-
-static void on_writable(struct loop_request *request, int result)
-{
-	struct wire *wire = container_of(request, struct wire, writable);
-
-	(void)result;
-	wire->is_polling = false;
-	if (wire->is_stopping) {
-		leave_when_idle(wire);
-		return;
-	}
-	if (wire->waits) {
-		wire->waits = false;
-		net_now_writable(&wire->net);
-	}
-}
-
-/* Frames from the first, up to WIRE_BATCH; *ret_used: of how many, the bad ones (lost) included. */
-static unsigned int prepare(struct wire *wire, const struct net_frame *frames, unsigned int count,
-			    unsigned int *ret_used)
-{
-	unsigned int n = 0, i;
-
-	for (i = 0; i < count && n < WIRE_BATCH; i++) {
-		int pieces;
-
-		if (vnet_send(&frames[i], wire->group->hdr_bytes, &wire->heads[n], wire->iov[n],
-			      &pieces)) {
-			wire->net.counters.send_lost++;
-			continue;
-		}
-		wire->messages[n].msg_hdr =
-			(struct msghdr){ .msg_iov = wire->iov[n], .msg_iovlen = (size_t)pieces };
-		wire->which[n++] = i;
-	}
-	*ret_used = i;
-	return n;
-}
-
-static int send_all(struct wire *wire, const struct net_frame *frames, unsigned int count,
-		    unsigned int *ret_taken)
-{
-	unsigned int at = 0;
-
-	if (!wire->net.link_up || wire->is_stopping) {
-		wire->net.counters.send_lost += count;
-		*ret_taken = count;
-		return 0;
-	}
-	while (at < count) {
-		unsigned int used, done = 0;
-		unsigned int n = prepare(wire, frames + at, count - at, &used);
-
-		if (n && wire->kind->write(wire, n, &done)) {
-			*ret_taken = at + wire->which[done];
-			wait_for_room(wire);
-			return -EAGAIN;
-		}
-		at += used;
-	}
-	*ret_taken = count;
-	return 0;
-}
-
-int wire_send(struct net *net, const struct net_frame *frame)
-{
-	unsigned int taken;
-
-	return send_all(wire_from_net(net), frame, 1, &taken);
-}
-
-int wire_send_many(struct net *net, struct net_frame *frames, unsigned int count,
-		   unsigned int *ret_taken)
-{
-	int err = send_all(wire_from_net(net), frames, count, ret_taken);
-
-	for (unsigned int i = 0; i < *ret_taken; i++) {
-		net_count_sent(net, &frames[i]);
-	}
-	return err;
-}
-
 /* ---- the link ---- */
 
 /* An end looks at what its group says of the interface. */
@@ -284,6 +189,9 @@ static void on_link(struct loop_work *work)
 	if (wire->is_stopping) {
 		return;
 	}
+	if (wire->kind->wants_batch && !wire->batch) {
+		wire->batch = loop_batch(wire->net.loop); /* here: on the loop that will use it */
+	}
 	if (wire->link_seen != generation) {
 		/* Behind the descriptor is another file perhaps, or a device that had none. */
 		wire->link_seen = generation;
@@ -295,6 +203,9 @@ static void on_link(struct loop_work *work)
 		loop_defer(wire->net.loop, &wire->pump_work);
 	}
 	net_link_set(&wire->net, is_up);
+	if (!is_up) {
+		wire_put_lost(wire);
+	}
 	if (!is_up && wire->waits) {
 		wire->waits = false;
 		net_now_writable(&wire->net);
@@ -383,7 +294,7 @@ static void on_left(struct loop_work *work)
 	loop_post(wire->net.loop, wire->done);
 }
 
-static void leave_when_idle(struct wire *wire)
+void wire_leave_when_idle(struct wire *wire)
 {
 	if (!wire->is_polling && !wire->is_cancelling && !wire->has_left) {
 		wire->has_left = true;
@@ -397,13 +308,15 @@ static void on_cancelled(struct loop_request *request, int result)
 
 	(void)result;
 	wire->is_cancelling = false;
-	leave_when_idle(wire);
+	wire_leave_when_idle(wire);
 }
 
 void wire_stop(struct net *net, struct loop_work *done)
 {
 	struct wire *wire = wire_from_net(net);
 
+	wire_batch_end(net);
+	wire_put_lost(wire);
 	wire->is_stopping = true;
 	wire->done = done;
 	loop_watch_stop(&wire->watch);
@@ -413,7 +326,7 @@ void wire_stop(struct net *net, struct loop_work *done)
 		wire->is_cancelling = true;
 		io_uring_prep_cancel_fd(sqe, wire->fd, IORING_ASYNC_CANCEL_ALL);
 	}
-	leave_when_idle(wire);
+	wire_leave_when_idle(wire);
 }
 
 void wire_destroy(struct net *net)
@@ -434,6 +347,7 @@ void wire_destroy(struct net *net)
 		}
 	}
 	put_group(wire->group);
+	free(wire->put_memory);
 	free(wire->buffers);
 	free(wire);
 }
@@ -450,8 +364,10 @@ static int make_end(struct wire_group *group, struct loop *loop, struct net **re
 {
 	struct wire *wire = fault_alloc(1, sizeof(*wire));
 	uint8_t *buffers = wire ? fault_alloc(WIRE_SLOTS, WIRE_SLOT_BYTES) : NULL;
+	uint8_t *put = buffers ? fault_alloc(WIRE_PUTS, WIRE_PUT_BYTES) : NULL;
 
-	if (!buffers) {
+	if (!put) {
+		free(buffers);
 		free(wire);
 		return -ENOMEM;
 	}
@@ -463,7 +379,8 @@ static int make_end(struct wire_group *group, struct loop *loop, struct net **re
 	wire->buffers = buffers;
 	wire->net.link_up = atomic_load(&group->is_up);
 	wire->net.mtu_max = mtu_of(group);
-	wire->writable.fn = on_writable;
+	wire->put_memory = put;
+	wire_send_init(wire);
 	wire->cancel.fn = on_cancelled;
 	loop_work_init(&wire->pump_work, on_pump);
 	loop_work_init(&wire->link_work, on_link);
@@ -543,5 +460,6 @@ void wire_facts(const struct net *net, net_fact_fn *fn, void *ctx)
 	fn(ctx, "large_cut", wire->cut);
 	fn(ctx, "received_bad", wire->bad);
 	fn(ctx, "send_refused", wire->refused);
+	fn(ctx, "kernel_calls", wire->calls);
 	fn(ctx, "attach_errors", wire->index == 0 ? wire->group->attach_errors : 0);
 }

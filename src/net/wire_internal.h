@@ -6,8 +6,9 @@
  *
  *   W1  Frames are delivered in the order in which they were read, and nothing is read before all that
  *       was read has been delivered.
- *   W2  A frame is in the kernel, or lost, when net_send() has returned 0: nothing is put off, and so
- *       nothing is reordered.
+ *   W2  A frame is in the kernel, lost, or copied when net_send() has returned 0. What was copied goes
+ *       before all that comes later, and by net_batch_end() unless the kernel has no room; while it has
+ *       none, net_send() takes no more.
  *   W3  The group belongs to the first end's loop, which tells the others what has happened to the
  *       interface by posting their link_work. An end that stops leaves the group there first.
  *
@@ -22,11 +23,14 @@
 #include "net/net_impl.h"
 #include "net/vnet_hdr.h"
 
-#define WIRE_SLOTS      16U
+#define WIRE_SLOTS      32U
 #define WIRE_SLOT_BYTES (68U * 1024)
-#define WIRE_BATCH      16U /* frames in one go to the kernel */
+#define WIRE_BATCH      16U   /* frames in one go to the kernel, from where they lie */
+#define WIRE_PUTS       32U   /* and of those that are put off, copied */
+#define WIRE_PUT_BYTES  2048U /* no longer than this, with their headers */
 #define WIRE_ENDS_MAX   16U
 
+struct batch;
 struct wire;
 struct wire_group;
 
@@ -37,15 +41,17 @@ struct wire_kind {
 	 */
 	void (*read)(struct wire *wire);
 	/*
-	 * Writes wire->messages in order. 0, or -EAGAIN: the kernel has no room. *ret_done: written,
-	 * or lost (the callee counts them).
+	 * Writes them in order. 0, or -EAGAIN: the kernel has no room. *ret_done: written, or lost
+	 * (the callee counts them).
 	 */
-	int (*write)(struct wire *wire, unsigned int count, unsigned int *ret_done);
+	int (*write)(struct wire *wire, struct mmsghdr *messages, unsigned int count,
+		     unsigned int *ret_done);
 	/* The descriptors to an interface that has returned. 0 or a negative errno. */
 	int (*attach)(struct wire_group *group, int ifindex);
 	/* Optional: frees what wire_config.state_take was, after the descriptors. */
 	void (*fini)(void *state);
 	uint32_t mtu_max; /* 0: NET_MTU_MAX */
+	bool wants_batch; /* of the loop's, for wire->batch */
 };
 
 /* A frame from the kernel. */
@@ -67,6 +73,7 @@ struct wire {
 	struct loop_watch watch;
 	struct loop_work pump_work, link_work, leave_work, left_work;
 	struct loop_work *done;
+	struct batch *batch; /* the loop's; NULL: there is none, or it wants none */
 	bool is_stopping, has_left;
 	unsigned int link_seen; /* the interface's generation when we last looked */
 
@@ -75,6 +82,7 @@ struct wire {
 	uint8_t *buffers;
 	unsigned int first, filled; /* slots that wait to be delivered */
 	unsigned int pieces_done;   /* of the first slot, that is being cut */
+	unsigned int ahead;         /* frames that are likely to be there: the kind's */
 	bool more, is_blocked;
 	uint64_t cut, bad;
 
@@ -87,7 +95,13 @@ struct wire {
 	unsigned int which[WIRE_BATCH]; /* frame of the batch that a message is of */
 	struct vnet_head heads[WIRE_BATCH];
 	struct iovec iov[WIRE_BATCH][VNET_SEND_PIECES];
+	struct mmsghdr put[WIRE_PUTS]; /* copies that wait for net_batch_end() */
+	struct iovec put_iov[WIRE_PUTS];
+	unsigned int put_count;
+	uint8_t *put_memory;
 	uint64_t refused; /* by the kernel, for any reason */
+
+	uint64_t calls; /* system calls that moved frames, or found none */
 };
 
 struct wire_group {
@@ -128,7 +142,14 @@ void wire_drop(const struct wire_config *config);
  */
 void wire_received(struct wire *wire, unsigned int count, bool more);
 
-/* For their net_ops. */
+/* wire_send.c's, for wire.c: life; what is put off is lost, and counted. */
+void wire_send_init(struct wire *wire);
+void wire_put_lost(struct wire *wire);
+/* And wire.c's for that: a stopping end goes when the kernel has let go of it. */
+void wire_leave_when_idle(struct wire *wire);
+
+/* For their net_ops. With wire_batch_end, short frames are put off until then (W2). */
+void wire_batch_end(struct net *net);
 int wire_twin(struct net *net, struct loop *loop, struct net **ret);
 int wire_send(struct net *net, const struct net_frame *frame);
 int wire_send_many(struct net *net, struct net_frame *frames, unsigned int count,

@@ -183,6 +183,7 @@ static bool has_unsent(struct xdp_queue *q)
 static void kick(struct wire *wire, struct xdp_queue *q)
 {
 	for (unsigned int i = 0; i < KICKS_MAX && has_unsent(q); i++) {
+		wire->calls++;
 		if (sendto(q->fd, NULL, 0, MSG_DONTWAIT, NULL, 0) < 0 && errno != EAGAIN &&
 		    errno != EINTR) {
 			break;
@@ -291,13 +292,14 @@ static void send_message(struct wire *wire, struct xdp_queue *q, const struct ms
 }
 
 /* Never waits: what finds no room is lost, as on a card whose queue is full. */
-static int xdp_write(struct wire *wire, unsigned int count, unsigned int *ret_done)
+static int xdp_write(struct wire *wire, struct mmsghdr *messages, unsigned int count,
+		     unsigned int *ret_done)
 {
 	struct xdp_queue *q = queue_of(wire);
 
 	reclaim(q);
 	for (unsigned int i = 0; i < count; i++) {
-		send_message(wire, q, &wire->messages[i].msg_hdr);
+		send_message(wire, q, &messages[i].msg_hdr);
 	}
 	kick(wire, q);
 	*ret_done = count;

@@ -136,7 +136,10 @@ static int create_loops(struct sw *sw, struct diag *reterr)
 
 	while (!err && sw->loop_count < wanted) {
 		err = loop_create("tabique-sw", &sw->loops[sw->loop_count], reterr);
-		sw->loop_count += !err;
+		if (!err) {
+			/* Now: its thread will not be allowed to. */
+			(void)loop_batch(sw->loops[sw->loop_count++]);
+		}
 	}
 	return err;
 }
