@@ -115,7 +115,8 @@ struct vmbus_device_ops {
 
 	/*
 	 * The VSP's half of the saved state, while the device is quiet (paused: nothing in flight).
-	 * load runs after the channels have been restored, before packets flow; 0 or -EBADMSG.
+	 * load runs after the channels have been restored, before packets flow; 0, or -EBADMSG:
+	 * then nothing is started with it, and it is only closed.
 	 */
 	void (*save)(struct vmbus_device *device, struct save *save);
 	int (*load)(struct vmbus_device *device, struct load *load);
