@@ -150,6 +150,13 @@ struct net_front_ops {
 	void (*link_changed)(struct net_front *front);
 
 	/*
+	 * Optional: whether so many frames of so many bytes would find room now, for who would rather
+	 * keep one as long as it is whole. false with waits: net_room() follows, as after deliver()'s
+	 * -EAGAIN. What would be lost anyway has room.
+	 */
+	bool (*has_room)(struct net_front *front, uint32_t frames, uint32_t bytes, bool waits);
+
+	/*
 	 * Optional, all five: a way into this front end for frames from another loop, without a copy
 	 * in between. create, cut and pass on the front end's loop, deliver and flush on `from`. A lane
 	 * lives from create to cut, however often the guest closes and opens what is behind it; the back

@@ -3,18 +3,25 @@
 #include "base/num.h"
 #include "vswitch/core_internal.h"
 
-/* Whether the one port that this frame is for is a wire without room. The frame stays as it was. */
-static bool must_wait(struct core *core, struct port_end *from, const struct net_frame *net)
+/* What a frame waits for. */
+enum wait { WAIT_NONE, WAIT_WIRE, WAIT_GUEST };
+
+/*
+ * Whether the one port that this frame is for is a wire without room or, where that is asked for, a guest
+ * that will have some soon. The frame stays as it was.
+ */
+static enum wait must_wait(struct core *core, struct port_end *from, const struct net_frame *net,
+			   bool may_hold)
 {
 	const struct port_policy *own = &core->policy->ports[from->port];
 	const struct port_policy *policy =
 		own->is_member ? &core->policy->ports[core->policy->team.port] : own;
 	struct vframe *frame = &core->peeked;
-	bool waits = false;
+	enum wait wait = WAIT_NONE;
 	int port = -1;
 
 	if (net->bytes > NET_FRAME_BYTES_MAX || vframe_pull(frame, net, VFRAME_HEAD_PLAIN)) {
-		return false;
+		return WAIT_NONE;
 	}
 	vframe_parse(frame, core->secret);
 	if (!vframe_is_group(frame) && vlan_ingress(&policy->vlan, &core->policy->vlans, frame)) {
@@ -25,11 +32,13 @@ static bool must_wait(struct core *core, struct port_end *from, const struct net
 
 		port = member < 0 ? -1 : core->team.members[member].uplink;
 	}
-	if (port >= 0) {
-		waits = core_is_wire_blocked(core, &core->ports[port]);
+	if (port >= 0 && core_is_wire_blocked(core, &core->ports[port])) {
+		wait = WAIT_WIRE;
+	} else if (port >= 0 && may_hold && hold_must_wait(core, from, (unsigned int)port, frame)) {
+		wait = WAIT_GUEST;
 	}
 	vframe_unpull(frame);
-	return waits;
+	return wait;
 }
 
 /* How many of them its rate allows; the timer goes on with the rest. */
@@ -99,20 +108,34 @@ void core_charge(struct core *core, struct port_end *from, const struct net_fram
 	sched_charge(&from->sched, cost);
 }
 
+/* How many of them are for somebody who has room. */
+static unsigned int with_room(struct core *core, struct port_end *from,
+			      const struct net_frame *frames, unsigned int count, bool may_hold)
+{
+	for (unsigned int i = 0; i < count; i++) {
+		enum wait wait = must_wait(core, from, &frames[i], may_hold);
+
+		if (wait == WAIT_WIRE) {
+			sched_block(&core->sched, &from->sched);
+		}
+		if (wait != WAIT_NONE) {
+			return i;
+		}
+	}
+	return count;
+}
+
 unsigned int core_admit(struct core *core, struct port_end *from, const struct net_frame *frames,
 			unsigned int count)
 {
+	bool may_hold = hold_is_due(core, from);
 	unsigned int in_turn = within_turn(core, from, frames, count), allowed = in_turn;
 
-	if (__builtin_expect(core->is_high || atomic_load_explicit(&core->vswitch->full_wires,
-								   memory_order_relaxed),
-			     0)) {
-		for (unsigned int i = 0; i < allowed; i++) {
-			if (must_wait(core, from, &frames[i])) {
-				sched_block(&core->sched, &from->sched);
-				allowed = i;
-			}
-		}
+	if (__builtin_expect(
+		    core->is_high || may_hold ||
+			    atomic_load_explicit(&core->vswitch->full_wires, memory_order_relaxed),
+		    0)) {
+		allowed = with_room(core, from, frames, allowed, may_hold);
 	}
 	if (core->policy->ports[from->port].limits.bytes_per_s) {
 		allowed = within_rate(core, from, frames, allowed);

@@ -108,6 +108,7 @@ static void on_flush(struct loop_work *work)
 			net_batch_end(end->net);
 		} else {
 			net_deliver_end(end->net);
+			hold_look(end);
 		}
 	}
 	core_flush_hands(core);
@@ -196,6 +197,7 @@ int core_create(struct vswitch *vswitch, struct loop *loop, unsigned int index, 
 	list_init(&core->dirty);
 	list_init(&core->yield);
 	list_init(&core->dirty_lanes);
+	list_init(&core->held);
 	loop_work_init(&core->flush, on_flush);
 	loop_work_init(&core->hand, on_hand);
 	loop_work_init(&core->news, on_news);

@@ -137,11 +137,18 @@ struct port_end {
 	struct loop_work ask;     /* posted by senders: somebody wants a lane */
 	unsigned int lanes_going; /* that have is_going */
 	bool has_left;            /* and waits for those */
+	bool is_scarce;           /* counted in core->scarce: it has little room (hold.c) */
+	uint64_t starved_ns; /* when it had none, and nothing came back since; 0: it has some */
 	/* a wire's */
 	struct net_front front;
 	struct fifo backlog;
 	bool is_full;             /* counted in vswitch->full_wires */
 	_Atomic(bool) is_blocked; /* the same; the one thing that other cores look at */
+	struct list held;         /* core->held: its first frame waits for a guest (hold.c) */
+	uint64_t hold_begun_ns;   /* since when; 0: it does not */
+	uint64_t hold_seen_ns, hold_left_ns; /* what it may wait yet, and when that was looked at */
+	uint64_t hold_others_ns; /* when it last spoke to another guest than before; 0: never */
+	unsigned int hold_to;    /* the port it last spoke to, and 1; 0: none */
 };
 
 struct core_counters {
@@ -174,7 +181,9 @@ struct core {
 	struct team team; /* the policy's, with links as they are */
 	struct sched sched;
 	struct list ends, dirty, yield, dirty_lanes;
-	uint64_t runs; /* numbers of lanes' runs that were given out */
+	struct list held;    /* host's ends that wait for a guest here */
+	unsigned int scarce; /* guests' ends with little room */
+	uint64_t runs;       /* numbers of lanes' runs that were given out */
 	struct news_ring *news_in[VSWITCH_CORES_MAX], *news_out[VSWITCH_CORES_MAX];
 	struct hand_ring *hand_in[VSWITCH_CORES_MAX], *hand_out[VSWITCH_CORES_MAX];
 	struct loop_work flush;            /* deferred: the round's end */
@@ -305,6 +314,26 @@ bool core_is_wire_blocked(struct core *core, const struct port_slot *slot);
 void core_wake(struct core *core);
 void core_wake_all(struct vswitch *vswitch);
 
+/* ---- hold.c ---- */
+
+/* A guest's end, at the end of a round in which it was given something: has it plenty of room? */
+void hold_look(struct port_end *end);
+/* It has given back what somebody waits for: they go on. */
+void hold_release(struct port_end *end);
+/* Its front end goes, or it does; or a wire's. */
+void hold_forget(struct port_end *end);
+
+/* Whether frames of this end are to be looked at before they are taken. */
+static inline bool hold_is_due(const struct core *core, const struct port_end *from)
+{
+	return (core->scarce || from->hold_begun_ns) && from->is_wire &&
+	       core->policy->ports[from->port].kind == PORT_HOST;
+}
+
+/* Whether this frame for one port waits in its wire; that goes on by port_end_resume() then. */
+bool hold_must_wait(struct core *core, struct port_end *wire, unsigned int port,
+		    struct vframe *frame);
+
 /* ---- admit.c ---- */
 
 /* How many frames of `count` may be sent now; fewer: it is resumed later. */
@@ -330,6 +359,8 @@ int pipeline_run_one(struct port_end *from, const struct net_frame *frame);
 bool pipeline_forward(struct core *core, struct vframe *frame);
 /* By one address; who is not known here may be in the news. -1: unknown. */
 int pipeline_find_port(struct core *core, const struct vframe *frame);
+/* The end that a frame to this port goes to, if it is on this core; else NULL. */
+struct port_end *deliver_find_end(struct core *core, unsigned int port, struct vframe *frame);
 /* DROP_NONE, or why not. */
 enum drop_cause pipeline_rules(struct core *core, const struct vframe *frame, unsigned int port,
 			       bool is_out);

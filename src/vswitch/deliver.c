@@ -243,6 +243,18 @@ static unsigned int pick_queue(const struct port_slot *slot, struct vframe *fram
 	return queue < view->queues && view->core_of[queue] != VIEW_NO_CORE ? queue : 0;
 }
 
+struct port_end *deliver_find_end(struct core *core, unsigned int port, struct vframe *frame)
+{
+	const struct port_slot *slot = &core->ports[port];
+	unsigned int queue;
+
+	if (!slot->view || !slot->policy) {
+		return NULL;
+	}
+	queue = pick_queue(slot, frame);
+	return slot->view->core_of[queue] == core->index ? slot->view->ends[queue] : NULL;
+}
+
 void deliver(struct core *core, unsigned int port, struct vframe *frame, uint16_t tci,
 	     bool is_tagged)
 {

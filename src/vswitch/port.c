@@ -30,7 +30,7 @@ static int claim(struct port *port)
 	return queue;
 }
 
-/* The rate that its sender is held to allows more. */
+/* The rate that its sender is held to allows more; or it has waited for a guest long enough. */
 static void on_timer(struct loop_timer *timer)
 {
 	port_end_resume(container_of(timer, struct port_end, timer));
@@ -88,12 +88,14 @@ int port_end_init(struct port_end *end, struct vswitch *vswitch, uint16_t port, 
 	list_init(&end->link);
 	list_init(&end->dirty);
 	list_init(&end->yield);
+	list_init(&end->held);
 	return 0;
 }
 
 void port_end_fini(struct port_end *end)
 {
 	loop_timer_cancel(&end->timer);
+	hold_forget(end);
 	sched_entry_fini(&end->sched);
 	list_remove(&end->link);
 	list_remove(&end->dirty);
@@ -123,6 +125,7 @@ void port_end_leave(struct port_end *end, struct loop_work *done)
 	end->done = done;
 	end->is_leaving = true;
 	loop_timer_cancel(&end->timer);
+	hold_forget(end);
 	if (list_is_empty(&end->link)) {
 		on_left(&end->left); /* nobody was told */
 		return;

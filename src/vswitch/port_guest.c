@@ -45,9 +45,15 @@ static void guest_configured(struct net *net)
 		port_end_join(end);
 		port_lanes_make(end);
 	} else {
+		hold_forget(end);
 		port_lanes_cut(end);
 		port_end_changed(end);
 	}
+}
+
+static void guest_room(struct net *net)
+{
+	hold_release(end_of(net));
 }
 
 static int guest_create(struct vswitch *vswitch, uint16_t port, struct loop *loop, struct net **ret)
@@ -105,6 +111,7 @@ static const struct net_ops guest_ops = {
 	.send_many = guest_send_many,
 	.twin = guest_twin,
 	.ends_max = VSWITCH_QUEUES_MAX,
+	.room = guest_room,
 	.configured = guest_configured,
 	.stop = guest_stop,
 	.destroy = guest_destroy,

@@ -397,6 +397,30 @@ static int on_deliver(struct net_front *front, const struct net_frame *frame)
 	return 0;
 }
 
+static bool has_room(struct net_front *front, uint32_t frames, uint32_t bytes, bool waits)
+{
+	struct netvsp_queue *queue = from_front(front);
+	const struct netvsp_view *view = queue->view;
+	uint32_t pieces = 1;
+
+	if (!queue->paused && !queue->is_held) {
+		if (!queue->channel || !view->operational || !view->recv.buffer.gpadl ||
+		    !netvsp_queue_link(queue)) {
+			return true; /* for nobody */
+		}
+		pieces = frames * netvsp_frame_pieces(&view->recv, bytes);
+		if ((waits && pieces + netvsp_reserve(queue) > queue->pool.owned) ||
+		    (!queue->rx_ring_full && queue->pool.count >= pieces + netvsp_reserve(queue))) {
+			return true;
+		}
+	}
+	if (waits) {
+		queue->rx_wanted = pieces;
+		counter_add(&queue->counters.rx_waits, 1);
+	}
+	return false;
+}
+
 static void on_batch_end(struct net_front *front)
 {
 	struct netvsp_queue *queue = from_front(front);
@@ -429,6 +453,7 @@ const struct net_front_ops netvsp_front_ops = {
 	.batch_end = on_batch_end,
 	.writable = on_net_writable,
 	.link_changed = on_link_changed,
+	.has_room = has_room,
 	.lane_create = netvsp_lane_create,
 	.lane_cut = netvsp_lane_cut,
 	.lane_deliver = netvsp_lane_deliver,
