@@ -87,7 +87,7 @@ def main(tabique, plug):
     switch = wires.Switch(tabique, plug, PORTS, 1500, 'kind=internal', 'host-port=replay0')
     bridge = wires.Bridge(PORTS)
     try:
-        wires.run('ip', 'link', 'set', 'replay0', 'up')
+        wires.run('ip', 'link', 'set', 'replay0', 'txqueuelen', '5000', 'up')
         wires.run('ip', 'link', 'add', 'replay1', 'type', 'veth', 'peer', 'name', 'replay2')
         wires.run('ip', 'link', 'set', 'replay1', 'up')
         wires.run('ip', 'link', 'set', 'replay2', 'master', 'br0', 'up')

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # cases: bridge bonding tc
-# limit: 240
+# limit: 480
 #
 # What tests/net judges by drivers that few kernels have all of; Debian's has. No guest: network namespaces of
 # this host.
