@@ -16,12 +16,15 @@
 #include "dev/synic.h"
 #include "vmbus/channel_internal.h"
 
+/* Of what was shown. What is written, but not yet shown, is in the hurry that it was in. */
 static void owe_nothing(struct vmbus_channel *channel)
 {
-	channel->is_prompt = false;
-	channel->lazy_packets = 0;
-	channel->lazy_bytes = 0;
 	loop_timer_cancel(&channel->lazy_timer);
+	if (channel->out.write == channel->out.published) {
+		channel->is_prompt = false;
+		channel->lazy_packets = 0;
+		channel->lazy_bytes = 0;
+	}
 }
 
 void channel_signal(struct vmbus_channel *channel)
