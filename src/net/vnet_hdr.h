@@ -44,7 +44,8 @@ MUST_CHECK int vnet_send(const struct net_frame *frame, unsigned int hdr_bytes,
 struct vnet_frame {
 	uint8_t *frame; /* where it begins now */
 	uint32_t bytes;
-	uint16_t flags; /* NET_FRAME_VLAN, CHECKSUM_GOOD, COALESCED: a segment that may be cut */
+	/* NET_FRAME_VLAN, CHECKSUM_GOOD, L4_PARTIAL up to its end; COALESCED: a segment that may be cut */
+	uint16_t flags;
 	uint16_t l4_offset;
 	uint8_t l4;
 	uint16_t vlan_tci;
@@ -53,7 +54,8 @@ struct vnet_frame {
 
 /*
  * Understands what the kernel wrote: a tag in the frame is taken out of it, a checksum that is missing
- * is made (but not that of a large segment, which nobody reads). The frame's bytes change. 0, or
+ * is left to who copies the frame (L4_PARTIAL), or made where the headers are unusual (but not that of a
+ * large segment, which nobody reads). The frame's bytes change. 0, or
  * -EBADMSG: header and frame do not fit each other.
  */
 MUST_CHECK int vnet_receive(const uint8_t *hdr, uint8_t *frame, uint32_t bytes,

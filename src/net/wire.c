@@ -29,10 +29,11 @@ static void on_piece(void *ctx, const struct iovec *iov, int count, uint32_t byt
 				   .iov_count = count,
 				   .bytes = bytes,
 				   .flags = (cut->from->flags & NET_FRAME_VLAN) |
-					    NET_FRAME_CHECKSUM_GOOD,
+					    NET_FRAME_CHECKSUM_GOOD | NET_FRAME_L4_PARTIAL,
 				   .l4 = cut->from->l4,
 				   .l4_offset = cut->from->l4_offset,
-				   .vlan_tci = cut->from->vlan_tci };
+				   .vlan_tci = cut->from->vlan_tci,
+				   .l4_end = bytes };
 
 	if (cut->is_blocked || cut->index++ < wire->pieces_done) {
 		return;
@@ -47,9 +48,10 @@ static void on_piece(void *ctx, const struct iovec *iov, int count, uint32_t byt
 /* A large segment for a front end that takes none (as large). -EAGAIN: the rest later. */
 static int deliver_cut(struct wire *wire, const struct vnet_frame *f)
 {
+	const struct iovec whole = { f->frame, f->bytes };
 	struct cut cut = { .wire = wire, .from = f };
 
-	if (net_cut_tcp(f->frame, f->bytes, f->mss, on_piece, &cut)) {
+	if (net_cut_tcp_iov(&whole, 1, f->bytes, f->mss, on_piece, &cut)) {
 		wire->bad++;
 		return 0;
 	}
@@ -73,6 +75,9 @@ static int deliver_whole(struct wire *wire, const struct vnet_frame *f)
 				   .vlan_tci = f->vlan_tci,
 				   .mss = f->mss };
 
+	if (f->flags & NET_FRAME_L4_PARTIAL) {
+		frame.l4_end = f->bytes;
+	}
 	return net_deliver(&wire->net, &frame);
 }
 

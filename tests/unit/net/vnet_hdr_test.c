@@ -10,6 +10,7 @@
 
 #include "base/bytes.h"
 #include "base/num.h"
+#include "net/fifo.h"
 #include "net/offload.h"
 #include "net/vnet_hdr.h"
 
@@ -104,6 +105,21 @@ static void a_finished_frame_goes_as_it_is(void **state)
 	assert_memory_equal(sent.frame, frame, bytes);
 }
 
+/* What who gets it copies out. */
+static void gather(const struct vnet_frame *f, uint8_t *copy)
+{
+	struct iovec iov = { f->frame, f->bytes };
+	struct net_frame frame = { .iov = &iov,
+				   .iov_count = 1,
+				   .bytes = f->bytes,
+				   .flags = f->flags,
+				   .l4 = f->l4,
+				   .l4_offset = f->l4_offset,
+				   .l4_end = f->bytes };
+
+	fifo_gather(copy, &frame);
+}
+
 /* What the kernel does with NEEDS_CSUM gives the same as doing it all at once; nothing of the
  * sender's is written. */
 static void a_missing_checksum_is_prepared_in_a_copy(void **state)
@@ -116,7 +132,7 @@ static void a_missing_checksum_is_prepared_in_a_copy(void **state)
 	for (int v = 0; v < 2; v++) {
 		for (int p = 0; p < 2; p++) {
 			for (uint32_t piece = 7; piece < 300; piece += 13) {
-				uint8_t frame[400], before[400], right[400];
+				uint8_t frame[400], before[400], right[400], copy[400];
 				uint32_t bytes = build(frame, versions[v], protocols[p], 201);
 				uint16_t flags = NET_FRAME_L4_CHECKSUM | NET_FRAME_IP_CHECKSUM;
 				struct iovec iov[60];
@@ -137,8 +153,11 @@ static void a_missing_checksum_is_prepared_in_a_copy(void **state)
 				assert_int_equal(vnet_receive((uint8_t *)&sent.hdr, sent.frame,
 							      sent.bytes, &back),
 						 0);
-				assert_memory_equal(back.frame, right, bytes);
-				assert_int_equal(back.flags, NET_FRAME_CHECKSUM_GOOD);
+				assert_int_equal(back.bytes, bytes);
+				gather(&back, copy);
+				assert_memory_equal(copy, right, bytes);
+				assert_int_equal(back.flags,
+						 NET_FRAME_CHECKSUM_GOOD | NET_FRAME_L4_PARTIAL);
 				assert_int_equal(back.l4, p ? NET_L4_UDP : NET_L4_TCP);
 			}
 		}
@@ -298,6 +317,39 @@ static void hostile_headers_from_the_kernel_are_refused(void **state)
 	assert_int_equal(vnet_receive((uint8_t *)&hdr, frame, 14, &ret), 0);
 }
 
+/* Where kernel and headers do not agree, or few understand the latter, all is done at once. */
+static void unusual_frames_get_their_checksum_at_once(void **state)
+{
+	uint8_t frame[400], right[400];
+	uint32_t bytes = build(frame, 4, NET_IP_UDP, 100);
+	struct virtio_net_hdr hdr = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+				      .csum_start = 34,
+				      .csum_offset = 6 };
+	struct vnet_frame ret;
+	uint16_t pseudo;
+
+	(void)state;
+	memcpy(right, frame, bytes);
+	assert_int_equal(net_offload_finish(right, bytes, NET_FRAME_L4_CHECKSUM), 0);
+	pseudo = (uint16_t)~net_sum_fold(net_pseudo_sum(frame + 14, 4, NET_IP_UDP, bytes - 34));
+	memcpy(frame + 40, &pseudo, 2);
+	/* The datagram ends before the frame: the kernel sums that, too, and it is all zeroes. */
+	memset(frame + bytes, 0, 10);
+	assert_int_equal(vnet_receive((uint8_t *)&hdr, frame, bytes + 10, &ret), 0);
+	assert_false(ret.flags & NET_FRAME_L4_PARTIAL);
+	assert_memory_equal(ret.frame, right, bytes);
+	/* Another place. */
+	memcpy(frame + 40, &pseudo, 2);
+	hdr.csum_offset = 10;
+	assert_int_equal(vnet_receive((uint8_t *)&hdr, frame, bytes, &ret), 0);
+	assert_false(ret.flags & NET_FRAME_L4_PARTIAL);
+	/* As it should be. */
+	hdr.csum_offset = 6;
+	assert_int_equal(vnet_receive((uint8_t *)&hdr, frame, bytes, &ret), 0);
+	assert_true(ret.flags & NET_FRAME_L4_PARTIAL);
+	assert_memory_equal(ret.frame + 40, &pseudo, 2);
+}
+
 static void a_bad_ip_header_is_not_called_good(void **state)
 {
 	uint8_t frame[200];
@@ -324,6 +376,7 @@ int main(void)
 		cmocka_unit_test(a_frame_in_most_pieces_and_with_a_head_goes),
 		cmocka_unit_test(what_a_frame_does_not_have_is_refused),
 		cmocka_unit_test(hostile_headers_from_the_kernel_are_refused),
+		cmocka_unit_test(unusual_frames_get_their_checksum_at_once),
 		cmocka_unit_test(a_bad_ip_header_is_not_called_good),
 	};
 

@@ -109,7 +109,8 @@ static int on_deliver(struct net_front *front, const struct net_frame *received)
 		frame.flags |= NET_FRAME_LSO;
 		frame.mss = 500;
 		side->larges++;
-	} else if (frame.l4 != NET_L4_NONE && received->flags & NET_FRAME_CHECKSUM_GOOD) {
+	} else if (frame.l4 != NET_L4_NONE &&
+		   received->flags & (NET_FRAME_CHECKSUM_GOOD | NET_FRAME_L4_PARTIAL)) {
 		frame.flags |= NET_FRAME_L4_CHECKSUM;
 		side->checksums_asked++;
 	}

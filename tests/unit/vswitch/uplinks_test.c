@@ -157,6 +157,38 @@ static void large_segments_of_wires_are_whole_for_guests_and_left_whole_for_wire
 	free(frame);
 }
 
+/* A checksum that the kernel has left undone. */
+static void what_a_wire_leaves_undone_is_made_for_guests(void **state)
+{
+	struct uplinks *u = *state;
+	uint8_t frame[2000];
+	const struct rig_frame *got;
+
+	for (uint32_t payload = 1; payload < 1400; payload += 333) {
+		uint32_t bytes = rig_ip(frame, 30, 0, 17, payload);
+		struct iovec iov = { frame, bytes };
+		struct net_frame net = { .iov = &iov,
+					 .iov_count = 1,
+					 .bytes = bytes,
+					 .flags = NET_FRAME_L4_PARTIAL,
+					 .l4 = NET_L4_UDP,
+					 .l4_offset = 34,
+					 .l4_end = bytes };
+		uint16_t pseudo =
+			(uint16_t)~net_sum_fold(net_pseudo_sum(frame + 14, 4, 17, bytes - 34));
+
+		net_ipv4_checksum(frame + 14, 20);
+		memcpy(frame + 40, &pseudo, 2);
+		assert_int_equal(net_null_deliver(u->wires[0], &net), 0);
+		rig_turn(&u->rig);
+		got = rig_next(&u->rig, 0);
+		assert_non_null(got);
+		assert_int_equal(got->bytes, bytes);
+		assert_true(rig_sums_are_right(got));
+		assert_true(got->flags & NET_FRAME_CHECKSUM_GOOD);
+	}
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -164,6 +196,7 @@ int main(void)
 		TEST(a_team_is_one_port_and_its_standby_takes_over),
 		TEST(what_a_team_sends_itself_does_not_come_back),
 		TEST(large_segments_of_wires_are_whole_for_guests_and_left_whole_for_wires),
+		TEST(what_a_wire_leaves_undone_is_made_for_guests),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
