@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "base/bytes.h"
+#include "base/num.h"
 #include "net/fifo.h"
 #include "net/offload.h"
 #include "net/xdp_internal.h"
@@ -152,13 +153,11 @@ struct sending {
 	uint16_t tci;
 };
 
-/* A frame, or a piece of one, whose checksums are there. */
-static void put_frame(void *ctx, const struct iovec *iov, int count, uint32_t bytes)
+/* Copies a frame, or a piece of one, into a chunk; what is partial of its checksum is whole there. */
+static void put_frame(struct sending *s, const struct net_frame *frame)
 {
-	struct sending *s = ctx;
 	struct xdp_queue *q = s->queue;
 	const uint32_t tag = s->has_tag ? VNET_TAG_BYTES : 0;
-	const struct net_frame frame = { .iov = iov, .iov_count = count, .bytes = bytes };
 	uint64_t chunk;
 	uint8_t *to;
 	uint32_t at;
@@ -167,7 +166,7 @@ static void put_frame(void *ctx, const struct iovec *iov, int count, uint32_t by
 		kick(s->wire, q);
 		reclaim(q);
 	}
-	if (bytes + tag > XDP_FRAME_MAX || !q->free_count ||
+	if (frame->bytes + tag > XDP_FRAME_MAX || !q->free_count ||
 	    xsk_ring_prod__reserve(&q->tx, 1, &at) != 1) {
 		s->wire->refused++;
 		s->wire->net.counters.send_lost++;
@@ -175,35 +174,31 @@ static void put_frame(void *ctx, const struct iovec *iov, int count, uint32_t by
 	}
 	chunk = q->free[--q->free_count];
 	to = q->memory + chunk;
-	fifo_gather(to + tag, &frame);
+	fifo_gather(to + tag, frame);
 	if (tag) {
 		memmove(to, to + tag, ETHER_TYPE_OFFSET);
 		bytes_put_be16(to + ETHER_TYPE_OFFSET, ETHER_TYPE_VLAN);
 		bytes_put_be16(to + ETHER_TYPE_OFFSET + 2, s->tci);
 	}
 	*xsk_ring_prod__tx_desc(&q->tx, at) =
-		(struct xdp_desc){ .addr = chunk, .len = bytes + tag };
+		(struct xdp_desc){ .addr = chunk, .len = frame->bytes + tag };
 	xsk_ring_prod__submit(&q->tx, 1);
 }
 
-/* The rest of a checksum of which the pseudo header's part is there. */
-static void complete_checksum(uint8_t *frame, uint32_t bytes, const struct virtio_net_hdr *hdr)
+static void on_piece(void *ctx, const struct iovec *iov, int count, uint32_t bytes)
 {
-	const uint32_t at = (uint32_t)hdr->csum_start + hdr->csum_offset;
-	uint16_t sum;
+	const struct net_frame frame = { .iov = iov, .iov_count = count, .bytes = bytes };
 
-	if (at + 2 > bytes) {
-		return;
-	}
-	sum = net_sum_fold(net_sum(frame + hdr->csum_start, bytes - hdr->csum_start));
-	if (sum == 0 && hdr->csum_offset == UDP_SUM_OFFSET) {
-		sum = UINT16_MAX; /* RFC 768: 0 says that there is none */
-	}
-	memcpy(frame + at, &sum, 2);
+	put_frame(ctx, &frame);
 }
 
-static void send_large(struct sending *s, uint8_t *frame, uint32_t bytes, uint32_t mss)
+/* In one piece, to be cut. */
+static void send_large(struct sending *s, const struct net_frame *whole, uint32_t mss)
 {
+	uint8_t *frame = s->queue->large;
+	uint32_t bytes = whole->bytes;
+
+	fifo_gather(frame, whole);
 	if (bytes_be16(frame + ETHER_TYPE_OFFSET) == ETHER_TYPE_VLAN) {
 		s->has_tag = true;
 		s->tci = bytes_be16(frame + NET_HEADER_BYTES);
@@ -211,7 +206,7 @@ static void send_large(struct sending *s, uint8_t *frame, uint32_t bytes, uint32
 		frame += VNET_TAG_BYTES;
 		bytes -= VNET_TAG_BYTES;
 	}
-	if (net_cut_tcp(frame, bytes, mss, put_frame, s)) {
+	if (net_cut_tcp(frame, bytes, mss, on_piece, s)) {
 		s->wire->net.counters.send_lost++;
 	}
 }
@@ -219,26 +214,31 @@ static void send_large(struct sending *s, uint8_t *frame, uint32_t bytes, uint32
 /* What vnet_send() has prepared: a virtio_net_hdr and the frame, its tag within. */
 static void send_message(struct wire *wire, struct xdp_queue *q, const struct msghdr *message)
 {
-	const struct iovec *iov = message->msg_iov;
-	struct net_frame whole = { .iov = iov, .iov_count = (int)message->msg_iovlen };
+	struct iovec iov[VNET_SEND_PIECES];
+	struct net_frame frame = { .iov = iov, .iov_count = (int)message->msg_iovlen };
 	struct sending s = { .wire = wire, .queue = q };
 	struct virtio_net_hdr hdr;
-	struct iovec piece;
 
+	check(message->msg_iovlen <= ARRAY_SIZE(iov));
+	memcpy(iov, message->msg_iov, message->msg_iovlen * sizeof(iov[0]));
 	memcpy(&hdr, iov[0].iov_base, sizeof(hdr));
-	for (int i = 0; i < whole.iov_count; i++) {
-		whole.bytes += (uint32_t)iov[i].iov_len;
+	iov[0] = (struct iovec){ (uint8_t *)iov[0].iov_base + VNET_HDR_BYTES,
+				 iov[0].iov_len - VNET_HDR_BYTES };
+	for (int i = 0; i < frame.iov_count; i++) {
+		frame.bytes += (uint32_t)iov[i].iov_len;
 	}
-	fifo_gather(q->large, &whole); /* 10 bytes of header, and the frame */
-	piece = (struct iovec){ q->large + VNET_HDR_BYTES, whole.bytes - VNET_HDR_BYTES };
 	if (hdr.gso_type) {
-		send_large(&s, piece.iov_base, (uint32_t)piece.iov_len, hdr.gso_size);
+		send_large(&s, &frame, hdr.gso_size);
 		return;
 	}
 	if (hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
-		complete_checksum(piece.iov_base, (uint32_t)piece.iov_len, &hdr);
+		/* The field holds the pseudo header's sum, and the frame ends with its datagram. */
+		frame.flags = NET_FRAME_L4_PARTIAL;
+		frame.l4 = hdr.csum_offset == UDP_SUM_OFFSET ? NET_L4_UDP : NET_L4_TCP;
+		frame.l4_offset = hdr.csum_start;
+		frame.l4_end = frame.bytes;
 	}
-	put_frame(&s, &piece, 1, (uint32_t)piece.iov_len);
+	put_frame(&s, &frame);
 }
 
 /* Never waits: what finds no room is lost, as on a card whose queue is full. */
