@@ -343,7 +343,7 @@ unsigned int core_admit(struct core *core, struct port_end *from, const struct n
 void core_charge(struct core *core, struct port_end *from, const struct net_frame *frames,
 		 unsigned int count);
 
-/* ---- pipeline.c, turn.c, deliver.c ---- */
+/* ---- pipeline.c ---- */
 
 /*
  * Frames from an end. As net_send_many() says, iov[-1] included; -EAGAIN: its rate, its turn, or an
@@ -355,6 +355,15 @@ int pipeline_run(struct core *core, struct port_end *from, struct net_frame *fra
 /* The same of one frame that has no room for a head in front of its iovecs. */
 int pipeline_run_one(struct port_end *from, const struct net_frame *frame);
 
+/* Dropped where it came from, and counted there. */
+void pipeline_kill(struct core *core, struct vframe *frame, enum drop_cause cause);
+
+/* ---- forward.c, rules.c ---- */
+
+/* The source is known where it speaks; false: its port has too many, and the frame is dropped. */
+bool pipeline_learn(struct core *core, struct vframe *frame, uint32_t macs_max);
+/* Where it goes by the tables, or frame->drop. Whether that is many. */
+bool pipeline_find(struct core *core, struct vframe *frame);
 /* Stage 8, and what precedes the turn: frame->to or frame->drop. Whether it is for many (flooded, group). */
 bool pipeline_forward(struct core *core, struct vframe *frame);
 /* By one address; who is not known here may be in the news. -1: unknown. */
@@ -365,11 +374,10 @@ struct port_end *deliver_find_end(struct core *core, unsigned int port, struct v
 enum drop_cause pipeline_rules(struct core *core, const struct vframe *frame, unsigned int port,
 			       bool is_out);
 
+/* ---- turn.c, deliver.c ---- */
+
 /* Stages 9 to 13 for all of frame->to. is_for_many: who cannot have it is passed over in silence. */
 void turn_run(struct core *core, struct vframe *frame, bool is_for_many);
-/* Dropped where it came from, and counted there. */
-void pipeline_kill(struct core *core, struct vframe *frame, enum drop_cause cause);
-
 /* Stages 9 to 13 for one port; behind stage 11 with is_resumed. Whether it went there. */
 bool turn_port(struct core *core, struct vframe *frame, unsigned int port, bool is_for_many,
 	       bool is_resumed);

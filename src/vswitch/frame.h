@@ -157,6 +157,13 @@ static inline bool vframe_is_group(const struct vframe *frame)
 	return (frame->key.to[0] & 1) != 0;
 }
 
+static inline bool vframe_is_broadcast(const struct vframe *frame)
+{
+	const uint8_t *to = frame->key.to;
+
+	return (to[0] & to[1] & to[2] & to[3] & to[4] & to[5]) == 0xff;
+}
+
 /*
  * Takes a frame over: its first head_bytes_max bytes (14 to VFRAME_HEAD_MAX) are copied into head, and
  * head becomes its first iovec, with NET_FRAME_HEAD. For that from->iov[-1] is written, as

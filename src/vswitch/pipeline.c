@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Stages 1 to 8: from a port's end to where a frame goes. A batch passes each stage as a whole; where
+ * Stages 1 to 8: from a port's end to where a frame goes; rules and tables are in rules.c and forward.c. A batch passes each stage as a whole; where
  * the source port has nothing but an access VLAN and its addresses to be looked at, one loop does it
  * all (run_plain()). Both do the same to every frame: fuzz/vswitch.c holds them against each other.
  */
@@ -99,11 +99,6 @@ static inline enum drop_cause check_sanity(const struct core *core, struct vfram
 
 /* ---- 5: rates ---------------------------------------------------------------------------------- */
 
-static bool is_broadcast(const uint8_t *mac)
-{
-	return (mac[0] & mac[1] & mac[2] & mac[3] & mac[4] & mac[5]) == 0xff;
-}
-
 static void stage_rates(struct core *core, struct vframe *frame, uint64_t now_ns)
 {
 	struct port_slow *slow = &core->slow[frame->from];
@@ -113,273 +108,13 @@ static void stage_rates(struct core *core, struct vframe *frame, uint64_t now_ns
 		pipeline_kill(core, frame, DROP_PPS);
 	} else if (!vframe_is_group(frame)) {
 		return; /* unknown ones are found out at 8 */
-	} else if (is_broadcast(frame->key.to)) {
+	} else if (vframe_is_broadcast(frame)) {
 		if (limits->broadcast_pps && !bucket_take(&slow->broadcast, 1, now_ns)) {
 			pipeline_kill(core, frame, DROP_STORM_BROADCAST);
 		}
 	} else if (limits->multicast_pps && !bucket_take(&slow->multicast, 1, now_ns)) {
 		pipeline_kill(core, frame, DROP_STORM_MULTICAST);
 	}
-}
-
-/* ---- 7 and 10: rules --------------------------------------------------------------------------- */
-
-static bool tell_flow(struct core *core, const struct flow_news *flow)
-{
-	struct news news = { .kind = NEWS_FLOW, .flow = *flow };
-
-	return core_tell(core, &news);
-}
-
-static bool has_flow(struct core *core, const struct vframe *frame, uint16_t port, bool is_out)
-{
-	struct flow_news flow = { .kind = FLOW_NEWS_NONE };
-	bool found = flow_find(core->flows, port, frame, is_out, core->now_s, &flow) != NULL;
-
-	if (flow.kind != FLOW_NEWS_NONE) {
-		(void)tell_flow(core, &flow); /* it is told again while it is used */
-	}
-	return found;
-}
-
-enum drop_cause pipeline_rules(struct core *core, const struct vframe *frame, unsigned int port,
-			       bool is_out)
-{
-	const struct port_policy *policy = &core->policy->ports[port];
-	const struct acl *acl = is_out ? policy->acl_out : policy->acl_in;
-	struct port_slow *slow = &core->slow[port];
-	struct flow_news flow = { .kind = FLOW_NEWS_NONE };
-	struct acl_verdict verdict;
-
-	if (!acl && !slow->has_flows) {
-		return DROP_NONE;
-	}
-	if (slow->has_flows && has_flow(core, frame, (uint16_t)port, is_out)) {
-		return DROP_NONE;
-	}
-	if (!acl) {
-		return DROP_NONE;
-	}
-	verdict = acl_match(acl, is_out ? slow->acl_out : slow->acl_in, frame);
-	if (verdict.action == ACL_DENY) {
-		if (slow->has_flows && core->cores > 1) {
-			/* What it answers may have passed on another core a moment ago. */
-			core_take_news(core);
-			if (has_flow(core, frame, (uint16_t)port, is_out)) {
-				return DROP_NONE;
-			}
-		}
-		return is_out ? DROP_ACL_OUT : DROP_ACL_IN;
-	}
-	if (verdict.wants_flow) {
-		const struct acl_rule *rule = acl_rule_at(acl, (unsigned int)verdict.rule);
-
-		if (flow_add(core->flows, (uint16_t)port, frame, is_out, rule->id, rule->idle_s,
-			     core->now_s, &flow) ||
-		    (flow.kind != FLOW_NEWS_NONE && !tell_flow(core, &flow))) {
-			return DROP_FLOW_TABLE;
-		}
-	}
-	return DROP_NONE;
-}
-
-/* ---- 8: forward -------------------------------------------------------------------------------- */
-
-static void tell_address(struct core *core, const struct vframe *frame)
-{
-	struct news news = { .kind = NEWS_FDB, .port = frame->from, .vlan = frame->fid };
-
-	if (core->cores > 1) {
-		memcpy(news.mac, frame->key.from, sizeof(news.mac));
-		(void)core_tell(core, &news); /* lost: they flood until it is told again */
-	}
-}
-
-static inline bool learn(struct core *core, struct vframe *frame, uint32_t macs_max)
-{
-	switch (fdb_learn(core->fdb, frame->key.from, frame->fid, frame->from, macs_max,
-			  core->now_s)) {
-	case FDB_NEW:
-	case FDB_MOVED:
-	case FDB_REFRESH:
-		tell_address(core, frame);
-		return true;
-	case FDB_REFUSED_LIMIT:
-		pipeline_kill(core, frame, DROP_MAC_LIMIT);
-		return false;
-	case FDB_KNOWN:
-	case FDB_REFUSED_STATIC: /* another's address: it may send, and answers go to the other */
-	case FDB_REFUSED_FULL:
-	default:
-		return true;
-	}
-}
-
-static void flood(struct core *core, struct vframe *frame)
-{
-	frame->to = core->policy->used;
-	counter_add(&core->counters.flooded, 1);
-}
-
-/* The switch itself asks for groups where this frame is. */
-static bool is_ours(const struct core *core, const struct vframe *frame)
-{
-	return core->policy->querier &&
-	       mcast_is_ours(core->mcast, frame->fid, frame->key.ip_version == 6);
-}
-
-/*
- * Who asks from no address is no router to other switches, and hears of no reports that they keep from it:
- * where the switch itself asks, its uplinks get everything, as ports with a router do.
- */
-static void add_uplinks(const struct core *core, struct vframe *frame)
-{
-	if (is_ours(core, frame)) {
-		port_set_or(&frame->to, &core->policy->uplinks);
-	}
-}
-
-/* Messages about groups are listened to, and go where those who need them are. */
-static bool snoop(struct core *core, struct vframe *frame)
-{
-	uint32_t end = vframe_ip_end(frame), l4 = frame->key.l4_offset, bytes = 0;
-	struct news news = { .kind = NEWS_MCAST };
-	enum mcast_where where;
-
-	if (l4 && end > l4) {
-		bytes = vframe_copy(frame, l4, core->payload,
-				    (uint32_t)num_min(end - l4, sizeof(core->payload)));
-	}
-	core->heard.count = core->heard.left_count = 0;
-	where = mcast_snoop(core->mcast, frame, core->payload, bytes,
-			    &core->policy->ports[frame->from].mcast, core->now_s, &core->heard);
-	for (unsigned int i = 0; i < core->heard.count && core->cores > 1; i++) {
-		news.mcast = core->heard.news[i];
-		(void)core_tell(core, &news); /* it is told again with the next report */
-	}
-	core_ask_left(core, frame);
-	switch (where) {
-	case MCAST_TO_ALL:
-		flood(core, frame);
-		return true;
-	case MCAST_TO_ROUTERS:
-		if (!mcast_routers(core->mcast, frame->fid, frame->key.ip_version == 6,
-				   &frame->to) &&
-		    !is_ours(core, frame)) {
-			flood(core, frame);
-		}
-		add_uplinks(core, frame);
-		return true;
-	case MCAST_NOWHERE:
-		port_set_clear(&frame->to);
-		return true;
-	case MCAST_BY_GROUP:
-	default:
-		return false;
-	}
-}
-
-static void find_group(struct core *core, struct vframe *frame)
-{
-	if (!core->policy->snooping || is_broadcast(frame->key.to)) {
-		flood(core, frame);
-	} else if (mcast_is_snoopable(frame) && snoop(core, frame)) {
-		port_set_and(&frame->to, &core->policy->used);
-	} else if (mcast_ports(core->mcast, frame, &frame->to)) {
-		add_uplinks(core, frame);
-		port_set_and(&frame->to, &core->policy->used);
-	} else {
-		flood(core, frame);
-	}
-}
-
-static void flood_unknown(struct core *core, struct vframe *frame)
-{
-	const struct port_limits *limits = &core->policy->ports[frame->from].limits;
-
-	if (limits->unknown_pps &&
-	    !bucket_take(&core->slow[frame->from].unknown, 1, loop_now_ns())) {
-		pipeline_kill(core, frame, DROP_STORM_UNKNOWN);
-		return;
-	}
-	flood(core, frame);
-}
-
-static bool accepts_from_team(struct core *core, struct vframe *frame)
-{
-	int source = fdb_find(core->fdb, frame->key.from, frame->fid);
-
-	return team_accepts(&core->team, frame->member, frame,
-			    source == (int)core->team.port ? -1 : source);
-}
-
-int pipeline_find_port(struct core *core, const struct vframe *frame)
-{
-	int port = fdb_find(core->fdb, frame->key.to, frame->fid);
-
-	if (port < 0 && core->cores > 1) {
-		core_take_news(core);
-		port = fdb_find(core->fdb, frame->key.to, frame->fid);
-	}
-	return port;
-}
-
-/* Where it goes by the tables. Whether that is many. */
-static bool find(struct core *core, struct vframe *frame)
-{
-	int port;
-
-	if (vframe_is_group(frame)) {
-		find_group(core, frame);
-		port_set_remove(&frame->to, frame->from);
-		return true;
-	}
-	port = pipeline_find_port(core, frame);
-	if (port < 0) {
-		flood_unknown(core, frame);
-		port_set_remove(&frame->to, frame->from);
-		return true;
-	}
-	if (port == (int)frame->from) {
-		pipeline_kill(core, frame, DROP_SPLIT_HORIZON);
-		return false;
-	}
-	port_set_add(&frame->to, (unsigned int)port);
-	return false;
-}
-
-bool pipeline_forward(struct core *core, struct vframe *frame)
-{
-	const struct policy *policy = core->policy;
-	const struct port_policy *port = &policy->ports[frame->from];
-	enum drop_cause cause = DROP_EXT_FILTER;
-
-	port_set_clear(&frame->to);
-	if (frame->member != VSWITCH_NO_PORT && !accepts_from_team(core, frame)) {
-		pipeline_kill(core, frame, DROP_TEAM);
-		return false;
-	}
-	if (!learn(core, frame, port->macs_max)) {
-		return false;
-	}
-	if (policy->ext && port->ext & PORT_EXT_FORWARD) {
-		switch (policy->ext->forward(policy->ext_ctx, core, frame, &cause)) {
-		case EXT_DROP:
-			pipeline_kill(core, frame, cause);
-			return false;
-		case EXT_TAKEN:
-			frame->drop = FRAME_TAKEN;
-			return false;
-		case EXT_SENT:
-			port_set_and(&frame->to, &policy->used);
-			port_set_remove(&frame->to, frame->from);
-			return true;
-		case EXT_PASS:
-		default:
-			break;
-		}
-	}
-	return find(core, frame);
 }
 
 /* ---- batches ----------------------------------------------------------------------------------- */
@@ -415,7 +150,7 @@ static inline void run_plain_forward(struct core *core, const struct port_policy
 		struct port_slot *slot;
 		int port;
 
-		if (!learn(core, frame, policy->macs_max)) {
+		if (!pipeline_learn(core, frame, policy->macs_max)) {
 			return;
 		}
 		port = fdb_find(core->fdb, frame->key.to, frame->fid);
@@ -666,7 +401,7 @@ static void resume_turn(struct core *core, struct vframe *frame, const port_set 
 		port_set_and(&frame->to, &core->policy->used);
 		port_set_remove(&frame->to, frame->from);
 	} else {
-		is_for_many = find(core, frame);
+		is_for_many = pipeline_find(core, frame);
 	}
 	if (!frame->drop) {
 		turn_run(core, frame, is_for_many);
