@@ -83,22 +83,6 @@ static void on_change(void *ctx, const struct json_t *request, struct rpc_reply 
 
 /* ---- looks -------------------------------------------------------------------------------------- */
 
-typedef int look_fn(struct sw *sw, const struct json_t *request, struct json_t *result,
-		    struct diag *reterr);
-
-static void look(struct sw *sw, const struct json_t *request, struct rpc_reply *reply, look_fn *fn)
-{
-	json_t *result = json_object();
-	struct diag diag = { .text = "no memory" };
-
-	if (!result || fn(sw, request, result, &diag)) {
-		json_decref(result);
-		rpc_reply_error(reply, "%s", diag.text);
-	} else {
-		rpc_reply_ok_take(reply, result);
-	}
-}
-
 static int show(struct sw *sw, const struct json_t *request, struct json_t *result,
 		struct diag *reterr)
 {
@@ -115,41 +99,6 @@ static int show(struct sw *sw, const struct json_t *request, struct json_t *resu
 	json_object_set_new(result, "uptime_ms",
 			    json_integer((json_int_t)((loop_now_ns() - sw->started_ns) / 1000000)));
 	return 0;
-}
-
-static void on_show(void *ctx, const struct json_t *request, struct rpc_reply *reply)
-{
-	look(ctx, request, reply, show);
-}
-
-static void on_stats(void *ctx, const struct json_t *request, struct rpc_reply *reply)
-{
-	look(ctx, request, reply, sw_show_stats);
-}
-
-static void on_fdb_show(void *ctx, const struct json_t *request, struct rpc_reply *reply)
-{
-	look(ctx, request, reply, sw_show_fdb);
-}
-
-static void on_fdb_flush(void *ctx, const struct json_t *request, struct rpc_reply *reply)
-{
-	look(ctx, request, reply, sw_flush_fdb);
-}
-
-static void on_groups(void *ctx, const struct json_t *request, struct rpc_reply *reply)
-{
-	look(ctx, request, reply, sw_show_groups);
-}
-
-static void on_flows(void *ctx, const struct json_t *request, struct rpc_reply *reply)
-{
-	look(ctx, request, reply, sw_show_flows);
-}
-
-static void on_ext_list(void *ctx, const struct json_t *request, struct rpc_reply *reply)
-{
-	look(ctx, request, reply, sw_show_exts);
 }
 
 static bool is_active(const struct sw *sw, uint16_t port)
@@ -190,29 +139,51 @@ static int list_uplinks(struct sw *sw, const struct json_t *request, struct json
 	return 0;
 }
 
-static void on_nat_leases(void *ctx, const struct json_t *request, struct rpc_reply *reply)
+/* 0: result is the answer; a negative errno with a sentence. */
+typedef int look_fn(struct sw *sw, const struct json_t *request, struct json_t *result,
+		    struct diag *reterr);
+
+static const struct look {
+	const char *name, *help;
+	look_fn *fn;
+} looks[] = {
+	{ "show", "the switch: settings, and what runs", show },
+	{ "stats", "frames and bytes of each port, and what was dropped: port=", sw_show_stats },
+	{ "acl list", "all rules, and what they have counted: port=", sw_show_rules },
+	{ "acl zero", "their counters begin at 0 again: port=, rule=", sw_zero_rules },
+	{ "fdb show", "which address is behind which port: port=, vlan=", sw_show_fdb },
+	{ "fdb flush", "forgets what was learned: port=", sw_flush_fdb },
+	{ "groups", "who is in which multicast group", sw_show_groups },
+	{ "flows", "connections of stateful rules: port=", sw_show_flows },
+	{ "uplink list", "all uplinks", list_uplinks },
+	{ "nat show", "address translation: settings, whether it runs, counters", sw_nat_show },
+	{ "nat leases", "which client has which address", sw_nat_leases },
+	{ "ext list", "extensions: connected or configured, and how they do", sw_show_exts },
+};
+
+/* Only verbs of the table come here. */
+static const struct look *find_look(const char *name)
 {
-	look(ctx, request, reply, sw_nat_leases);
+	for (size_t i = 0; i < ARRAY_SIZE(looks); i++) {
+		if (strcmp(looks[i].name, name) == 0) {
+			return &looks[i];
+		}
+	}
+	check(false);
 }
 
-static void on_nat_show(void *ctx, const struct json_t *request, struct rpc_reply *reply)
+static void on_look(void *ctx, const struct json_t *request, struct rpc_reply *reply)
 {
-	look(ctx, request, reply, sw_nat_show);
-}
+	const struct look *look = find_look(json_string_value(json_object_get(request, "verb")));
+	json_t *result = json_object();
+	struct diag diag = { .text = "no memory" };
 
-static void on_uplink_list(void *ctx, const struct json_t *request, struct rpc_reply *reply)
-{
-	look(ctx, request, reply, list_uplinks);
-}
-
-static void on_acl_list(void *ctx, const struct json_t *request, struct rpc_reply *reply)
-{
-	look(ctx, request, reply, sw_show_rules);
-}
-
-static void on_acl_zero(void *ctx, const struct json_t *request, struct rpc_reply *reply)
-{
-	look(ctx, request, reply, sw_zero_rules);
+	if (!result || look->fn(ctx, request, result, &diag)) {
+		json_decref(result);
+		rpc_reply_error(reply, "%s", diag.text);
+	} else {
+		rpc_reply_ok_take(reply, result);
+	}
 }
 
 /* ---- ends --------------------------------------------------------------------------------------- */
@@ -251,37 +222,30 @@ static void on_stop(void *ctx, const struct json_t *request, struct rpc_reply *r
 
 /* ---- the table ---------------------------------------------------------------------------------- */
 
-static const struct rpc_verb lookers[] = {
-	{ "show", "the switch: settings, and what runs", on_show },
-	{ "stats", "frames and bytes of each port, and what was dropped: port=", on_stats },
-	{ "acl list", "all rules, and what they have counted: port=", on_acl_list },
-	{ "acl zero", "their counters begin at 0 again: port=, rule=", on_acl_zero },
-	{ "fdb show", "which address is behind which port: port=, vlan=", on_fdb_show },
-	{ "fdb flush", "forgets what was learned: port=", on_fdb_flush },
-	{ "groups", "who is in which multicast group", on_groups },
-	{ "flows", "connections of stateful rules: port=", on_flows },
-	{ "uplink list", "all uplinks", on_uplink_list },
-	{ "nat show", "address translation: settings, whether it runs, counters", on_nat_show },
-	{ "nat leases", "which client has which address", on_nat_leases },
-	{ "ext list", "extensions: connected or configured, and how they do", on_ext_list },
+static const struct rpc_verb enders[] = {
 	{ "upgrade", "starts the program anew, from its file: threads=", on_upgrade },
 	{ "stop", "ends the switch; its configuration stays", on_stop },
 };
 
 int sw_verbs_create(struct sw *sw, struct diag *reterr)
 {
+	struct rpc_verb *verb;
 	int err;
 
-	sw->verb_count = ARRAY_SIZE(lookers) + sw_change_verb_count;
-	sw->verbs = fault_alloc(sw->verb_count, sizeof(*sw->verbs));
+	sw->verb_count = ARRAY_SIZE(looks) + ARRAY_SIZE(enders) + sw_change_verb_count;
+	sw->verbs = verb = fault_alloc(sw->verb_count, sizeof(*sw->verbs));
 	if (!sw->verbs) {
 		return diag_set(reterr, -ENOMEM, "no memory");
 	}
-	memcpy(sw->verbs, lookers, sizeof(lookers));
+	for (size_t i = 0; i < ARRAY_SIZE(looks); i++) {
+		*verb++ = (struct rpc_verb){ looks[i].name, looks[i].help, on_look };
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(enders); i++) {
+		*verb++ = enders[i];
+	}
 	for (size_t i = 0; i < sw_change_verb_count; i++) {
-		sw->verbs[ARRAY_SIZE(lookers) + i] =
-			(struct rpc_verb){ sw_change_verbs[i].name, sw_change_verbs[i].help,
-					   on_change };
+		*verb++ = (struct rpc_verb){ sw_change_verbs[i].name, sw_change_verbs[i].help,
+					     on_change };
 	}
 	err = rpc_server_create_listening(sw->control, sw->listen_ctl, sw->verbs, sw->verb_count,
 					  sw, &sw->rpc, reterr);
