@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* What the cores know: addresses, groups, flows, counters. Each core has all of it: the first is asked. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/num.h"
 #include "switchd/sw_internal.h"
 #include "vswitch/core.h"
@@ -216,16 +216,13 @@ int sw_show_groups(struct sw *sw, const struct json_t *request, struct json_t *r
 
 /* ---- flows -------------------------------------------------------------------------------------- */
 
-static void ip_text(const struct vframe_ip *ip, char ret[INET6_ADDRSTRLEN])
+static void ip_text(const struct vframe_ip *ip, char ret[SW_ADDRESS_BYTES])
 {
-	uint8_t bytes[16];
-	bool is_v4 = ip->hi == 0 && ip->lo >> 32 == 0xffff;
+	struct sw_address address;
 
-	for (unsigned int i = 0; i < 8; i++) {
-		bytes[i] = (uint8_t)(ip->hi >> (56 - 8 * i));
-		bytes[i + 8] = (uint8_t)(ip->lo >> (56 - 8 * i));
-	}
-	inet_ntop(is_v4 ? AF_INET : AF_INET6, bytes + (is_v4 ? 12 : 0), ret, INET6_ADDRSTRLEN);
+	bytes_put_be64(address.bytes, ip->hi);
+	bytes_put_be64(address.bytes + 8, ip->lo);
+	sw_address_build(&address, ret);
 }
 
 static void show_flows(struct core *core, void *arg)
@@ -234,7 +231,7 @@ static void show_flows(struct core *core, void *arg)
 	struct asking *asking = arg;
 	const struct flow *flow;
 	uint32_t cursor = 0;
-	char local[INET6_ADDRSTRLEN], remote[INET6_ADDRSTRLEN];
+	char local[SW_ADDRESS_BYTES], remote[SW_ADDRESS_BYTES];
 
 	if (core_index(core) != 0) {
 		return;

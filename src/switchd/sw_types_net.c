@@ -125,6 +125,8 @@ void sw_build_macs(const struct sw_key *key, const void *value, char *ret)
 
 /* ---- IP ----------------------------------------------------------------------------------------- */
 
+_Static_assert(SW_ADDRESS_BYTES == INET6_ADDRSTRLEN, "what inet_ntop() may write");
+
 static const uint8_t v4_mapped[12] = { [10] = 0xff, [11] = 0xff };
 
 static bool parse_address(const char *text, struct sw_address *ret, bool *ret_is_v4)
@@ -140,12 +142,12 @@ static bool parse_address(const char *text, struct sw_address *ret, bool *ret_is
 	       memcmp(ret->bytes, v4_mapped, sizeof(v4_mapped)) != 0;
 }
 
-static void build_address(const struct sw_address *address, char ret[INET6_ADDRSTRLEN])
+void sw_address_build(const struct sw_address *address, char ret[SW_ADDRESS_BYTES])
 {
 	bool is_v4 = memcmp(address->bytes, v4_mapped, sizeof(v4_mapped)) == 0;
 
 	inet_ntop(is_v4 ? AF_INET : AF_INET6, address->bytes + (is_v4 ? 12 : 0), ret,
-		  INET6_ADDRSTRLEN);
+		  SW_ADDRESS_BYTES);
 }
 
 bool sw_parse_arp(const struct sw_key *key, const char *text, void *ret)
@@ -173,13 +175,13 @@ bool sw_parse_arp(const struct sw_key *key, const char *text, void *ret)
 void sw_build_arp(const struct sw_key *key, const void *value, char *ret)
 {
 	const struct sw_arp *arp = value;
-	char one[INET6_ADDRSTRLEN];
+	char one[SW_ADDRESS_BYTES];
 	size_t length = 0;
 
 	(void)key;
 	strcpy(ret, arp->mode == SW_ARP_SNOOP ? "snoop" : "off");
 	for (unsigned int i = 0; i < arp->count; i++) {
-		build_address(&arp->addresses[i], one);
+		sw_address_build(&arp->addresses[i], one);
 		length += (size_t)snprintf(ret + length, SW_TEXT_BYTES - length, "%s%s",
 					   i ? "," : "", one);
 	}
@@ -228,14 +230,14 @@ bool sw_parse_prefix(const struct sw_key *key, const char *text, void *ret)
 void sw_build_prefix(const struct sw_key *key, const void *value, char *ret)
 {
 	const struct sw_prefix *prefix = value;
-	char one[INET6_ADDRSTRLEN];
+	char one[SW_ADDRESS_BYTES];
 
 	(void)key;
 	if (prefix->bits == 0) {
 		strcpy(ret, "any");
 		return;
 	}
-	build_address(&prefix->address, one);
+	sw_address_build(&prefix->address, one);
 	if (prefix->bits == 128) {
 		snprintf(ret, SW_TEXT_BYTES, "%s", one);
 	} else {

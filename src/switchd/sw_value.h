@@ -54,6 +54,10 @@ struct sw_address {
 	uint8_t bytes[16];
 };
 
+#define SW_ADDRESS_BYTES 46 /* INET6_ADDRSTRLEN */
+/* As people write it. */
+void sw_address_build(const struct sw_address *address, char ret[SW_ADDRESS_BYTES]);
+
 /* "off", "snoop", or addresses with commas between them */
 enum sw_arp_mode { SW_ARP_OFF, SW_ARP_SNOOP, SW_ARP_LIST };
 struct sw_arp {
