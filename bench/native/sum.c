@@ -88,13 +88,25 @@ static void in_pieces(uint8_t *dst, const uint8_t *src, uint32_t bytes)
 	}
 }
 
+static void copies_in_pieces(uint8_t *dst, const uint8_t *src, uint32_t bytes)
+{
+	for (uint32_t at = 0, run; at < bytes; at += run, dst += PIECE_BYTES) {
+		run = (uint32_t)num_min(bytes - at, PIECE_BYTES - HEAD_BYTES);
+		net_copy(dst, src + at, run);
+	}
+}
+
 static const struct {
 	const char *name;
 	void (*fn)(uint8_t *dst, const uint8_t *src, uint32_t bytes);
 } ways[] = {
-	{ "memcpy alone", copy_only },       { "two passes", two_passes },
-	{ "one pass, words", one_plain },    { "one pass, SSE2", one_sse2 },
-	{ "one pass, by choice", one_pass }, { "memcpy in pieces", in_pieces },
+	{ "memcpy alone", copy_only },
+	{ "two passes", two_passes },
+	{ "one pass, words", one_plain },
+	{ "one pass, SSE2", one_sse2 },
+	{ "one pass, by choice", one_pass },
+	{ "memcpy in pieces", in_pieces },
+	{ "net_copy in pieces", copies_in_pieces },
 };
 
 /* ---- measuring --------------------------------------------------------------------------------- */
@@ -181,7 +193,9 @@ int main(int argc, char **argv)
 	       "GB/s", "instr");
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
 		for (size_t way = 0; way < ARRAY_SIZE(ways); way++) {
-			if (ways[way].fn != in_pieces || sizes[i] > PIECE_BYTES) {
+			bool is_cut = ways[way].fn == in_pieces || ways[way].fn == copies_in_pieces;
+
+			if (!is_cut || sizes[i] > PIECE_BYTES) {
 				show(way, sizes[i], with_steps);
 			}
 		}

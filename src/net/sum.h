@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The Internet's checksum: ones' complement sums of 16-bit words, also of bytes while they are copied.
+ * Copying frames, and the Internet's checksum: ones' complement sums of 16-bit words, also of bytes while
+ * they are copied.
  *
  * A sum is of words as they lie in memory, from an even offset of what is summed on, and is not folded: a
  * number that is right modulo 65535, and 0 only where all bytes are 0. So sums of pieces that begin at even
@@ -21,6 +22,8 @@
 
 /* Fewer than 4 GiB. */
 uint64_t net_sum(const void *buf, size_t bytes);
+/* memcpy() for runs of large frames: to a misaligned place of some KiB that is in no near cache. */
+void net_copy(void *dst, const void *src, size_t bytes);
 /* memcpy(), and the sum of what was copied. */
 uint64_t net_copy_and_sum(void *dst, const void *src, size_t bytes);
 /* The sum of bytes that lie in several pieces, from offset on. */

@@ -99,7 +99,11 @@ void netvsp_buffer_write(const struct netvsp_buffer *buffer, uint32_t offset, co
 		uint32_t in_page = offset & (MEM_PAGE_BYTES - 1);
 		uint32_t run = run_bytes(buffer, offset, bytes);
 
-		memcpy(buffer->pages[offset >> MEM_PAGE_SHIFT] + in_page, from, run);
+		if (run >= MEM_PAGE_BYTES / 2) {
+			net_copy(buffer->pages[offset >> MEM_PAGE_SHIFT] + in_page, from, run);
+		} else {
+			memcpy(buffer->pages[offset >> MEM_PAGE_SHIFT] + in_page, from, run);
+		}
 		from += run;
 		offset += run;
 		bytes -= run;

@@ -90,6 +90,24 @@ static void every_way_copies_and_sums_any_bytes(void **state)
 	}
 }
 
+static void a_copy_is_whole_and_no_more(void **state)
+{
+	static uint8_t src[SPAN + 64], dst[SPAN + 128];
+
+	(void)state;
+	for (unsigned int round = 0; round < ROUNDS; round++) {
+		uint32_t bytes = round < 400 ? 1900 + round : rnd(SPAN);
+		uint32_t from = rnd(64), to = rnd(64);
+
+		fill(src + from, bytes);
+		memset(dst, GUARD, sizeof(dst));
+		net_copy(dst + to, src + from, bytes);
+		assert_memory_equal(dst + to, src + from, bytes);
+		assert_true(to == 0 || dst[to - 1] == GUARD);
+		assert_int_equal(dst[to + bytes], GUARD);
+	}
+}
+
 /* Lanes do not overflow, whatever the bytes. */
 static void long_ones_are_summed_too(void **state)
 {
@@ -285,6 +303,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_way_copies_and_sums_any_bytes),
+		cmocka_unit_test(a_copy_is_whole_and_no_more),
 		cmocka_unit_test(long_ones_are_summed_too),
 		cmocka_unit_test(pieces_may_begin_and_end_anywhere),
 		cmocka_unit_test(udp_has_no_checksum_of_zero),
