@@ -231,7 +231,7 @@ void channel_note_shown(struct vmbus_channel *channel, bool is_owed);
 void channel_hurry(struct vmbus_channel *channel);
 /* Interrupts the guest now. */
 void channel_signal(struct vmbus_channel *channel);
-/* The same if that is owed. */
+/* The same if that is owed, or was to be done at the round's end. */
 void channel_pay(struct vmbus_channel *channel);
 
 /* channel.c: what was written is shown to the guest now. */

@@ -77,6 +77,11 @@ void channel_note_shown(struct vmbus_channel *channel, bool is_owed)
 
 void channel_pay(struct vmbus_channel *channel)
 {
+	if (channel->must_signal) {
+		channel->must_signal = false; /* the round's end would have done it */
+		channel_signal(channel);
+		return;
+	}
 	if (!loop_timer_is_armed(&channel->lazy_timer)) {
 		return;
 	}

@@ -10,6 +10,7 @@
  * is counted by itself (`late`) and taken off. (It may serve for the frame that comes next, so that there is
  * one fewer: what counts is that there are never more.)
  */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -583,6 +584,29 @@ static void a_pause_pays_what_is_owed(void **state)
 	assert_int_equal(interrupts(a), 1);
 }
 
+/* Nor what was to be told at the end of the round in which the pause comes: here, of a full ring. */
+static void a_pause_tells_what_has_been_shown(void **state)
+{
+	struct world *w = *state;
+	struct party *a = &w->party[0];
+	static const uint8_t nothing[2048];
+	int err;
+
+	begin(w);
+	do {
+		err = vmbus_channel_send_inband(host_end(a), 0, false, nothing, sizeof(nothing));
+	} while (!err);
+	assert_int_equal(err, -EAGAIN);
+	assert_true(has_packets(a));
+	assert_int_equal(bus_pause(fake_guest_bus(a->vsc.guest)), 0);
+	assert_int_equal(signalled_of(a) - a->signalled, 1);
+	bus_resume(fake_guest_bus(a->vsc.guest));
+	while (has_packets(a)) {
+		fake_channel_receive(a->vsc.channel, &a->vsc.packet);
+	}
+	turn(w);
+}
+
 /* What is written in the round of a timer, but not yet shown, is told at its end, as ever. */
 static void a_timer_makes_no_frame_wait(void **state)
 {
@@ -628,6 +652,7 @@ int main(void)
 		T(only_so_many_bytes_wait),
 		T(a_refusal_does_not_wait),
 		T(a_pause_pays_what_is_owed),
+		T(a_pause_tells_what_has_been_shown),
 		T(a_timer_makes_no_frame_wait),
 	};
 
