@@ -13,8 +13,10 @@
 #include "cmd/cmd.h"
 #include "cmd/switch.h"
 #include "cmd/switch_capture.h"
+#include "cmd/switch_devices.h"
 #include "rpc/rpc.h"
 #include "switchd/sw_change.h"
+#include "switchd/sw_devices.h"
 #include "switchd/sw_file.h"
 #include "vm/vm.h"
 
@@ -33,6 +35,7 @@ static const char head[] =
 	"  delete NAME   ends it and removes its configuration\n"
 	"  start NAME    starts one that was made before\n"
 	"  list          all switches of this user\n"
+	"  device allow|deny|list NAME [dev=DEV]   which devices of the host it may have\n"
 	"  capture NAME [KEY=VALUE]...   what passes through it, as pcapng on standard output\n";
 
 static const char tail[] = "\n"
@@ -48,7 +51,8 @@ static const char tail[] = "\n"
 struct words {
 	const struct switch_verb *verb; /* NULL: one of the commands below */
 	const char *command;
-	const char *name; /* of the switch; NULL: none */
+	const char *device; /* with the command "device": "allow", "deny" or "list" */
+	const char *name;   /* of the switch; NULL: none */
 	char **pairs;
 	size_t count;
 	bool is_json, is_help;
@@ -116,6 +120,12 @@ static int find_verb(int argc, char **argv, struct words *ret)
 		}
 	}
 	ret->command = argv[0];
+	if (strcmp(argv[0], "device") == 0 && argc >= 2 &&
+	    (strcmp(argv[1], "allow") == 0 || strcmp(argv[1], "deny") == 0 ||
+	     strcmp(argv[1], "list") == 0)) {
+		ret->device = argv[1];
+		return 2;
+	}
 	return 1;
 }
 
@@ -194,6 +204,22 @@ static int ask(const char *name, const char *verb, char *const *pairs, size_t co
 	return err;
 }
 
+/* With what it says about the host's devices: on their list before the switch asks for them. */
+static int ask_for_verb(const struct words *words, json_t **ret_result, struct diag *reterr)
+{
+	const char *verb = words->verb->name;
+	struct switch_devices_change change;
+	int err = switch_devices_before(words->name, verb, words->pairs, words->count, &change,
+					reterr);
+
+	if (err) {
+		return err;
+	}
+	err = ask(words->name, verb, words->pairs, words->count, ret_result, reterr);
+	switch_devices_after(words->name, verb, words->pairs, words->count, &change, !err);
+	return err;
+}
+
 static int run_verb(const struct words *words)
 {
 	struct diag diag;
@@ -205,7 +231,7 @@ static int run_verb(const struct words *words)
 			 words->verb->args);
 		return cmd_fail(VM_STATUS_USER, &diag);
 	}
-	err = ask(words->name, words->verb->name, words->pairs, words->count, &result, &diag);
+	err = ask_for_verb(words, &result, &diag);
 	if (err) {
 		return cmd_fail(status_of(err), &diag);
 	}
@@ -408,6 +434,7 @@ static int create(const struct words *words, struct diag *reterr)
 	}
 	err = configure(&config, words, reterr);
 	err = err ? err : sw_path_make(reterr);
+	err = err ? err : sw_devices_save_for(config, reterr);
 	err = err ? err : sw_file_save(config, reterr);
 	if (err) {
 		return err;
@@ -508,6 +535,11 @@ int cmd_switch(int argc, char **argv)
 	if (words.command && strcmp(words.command, "capture") == 0) {
 		return words.is_help ? switch_capture_help()
 				     : switch_capture(words.name, words.pairs, words.count);
+	}
+	if (words.device) {
+		return words.is_help ? switch_devices_help()
+				     : switch_devices(words.name, words.device, words.pairs,
+						      words.count, words.is_json);
 	}
 	if (words.is_help) {
 		return help_for(&words);

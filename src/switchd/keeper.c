@@ -92,6 +92,8 @@ static int init(struct keeper *keeper, struct diag *reterr)
 
 	err = err ? err : sw_path_make(reterr);
 	err = err ? err : lock(keeper, reterr);
+	/* One from before there were lists gets what it has. */
+	err = err ? err : sw_devices_make(config, reterr);
 	for (unsigned int i = 0; !err && i < 3; i++) {
 		err = listen_at(paths[i], keeper->config->name, &keeper->listeners[i], reterr);
 	}

@@ -8,6 +8,9 @@
  *              spawn                  HELLO … OPEN_* …              UPGRADE, exit: at once
  *   keeper ─────────────► data process ───────────────────────► dies: at once, then 100 ms … 5 s
  *
+ * It opens what the configuration names and the switch's list of devices has: the configuration can be the
+ * data process's own, the list is written by users only.
+ *
  * Wire: one SEQPACKET datagram of struct keeper_message for each request and each answer, which has the
  * request's type and serial. KEEPER_QUIT comes unasked. Both halves may be of different versions after an
  * upgrade: types and the struct are for ever, a new meaning gets a new type.
@@ -76,6 +79,8 @@ enum keeper_type {
 	KEEPER_BIND_XDP = 16,
 	/* → name: of a device under AF_XDP that is not needed any more; a TAP of this name is another thing */
 	KEEPER_CLOSE_XDP = 17,
+	/* → ; ← count: how often something was asked for that the list of devices lacks (sw_devices.h) */
+	KEEPER_COUNT_REFUSED = 18,
 };
 
 struct keeper_message {
@@ -110,6 +115,9 @@ int keeper_run(const struct keeper_config *config);
 MUST_CHECK int keeper_call(int fd, enum keeper_type type, const char *name, uint32_t count,
 			   const int *fds, unsigned int fd_count, int *ret_fds,
 			   unsigned int *ret_fd_count, struct diag *reterr);
+
+/* The same for a request whose answer is a number. */
+MUST_CHECK int keeper_ask_number(int fd, enum keeper_type type, uint32_t *ret, struct diag *reterr);
 
 /* What has come unasked: true when that was KEEPER_QUIT, or the keeper has gone. Never waits. */
 bool keeper_wants_end(int fd);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* What the keeper's two files share: its life (keeper.c), and what it answers (keeper_serve.c). */
+/* What the keeper's files share: its life (keeper.c), what it answers (keeper_serve.c), devices (keeper_devices.c). */
 #pragma once
 
 #include "switchd/keeper.h"
 #include "switchd/sw_config.h"
+#include "switchd/sw_devices.h"
 #include "switchd/sw_file.h"
 
 #define KEEPER_TAPS_MAX 9 /* the host's port and all uplinks */
@@ -28,7 +29,8 @@ struct keeper {
 	int listeners[3]; /* SW_PATH_VSP, _CTL, _EXT */
 	struct keeper_tap taps[KEEPER_TAPS_MAX];
 	struct keeper_xdp xdps[SW_UPLINKS_MAX];
-	int state_fd; /* what a process has left; -1 */
+	int state_fd;     /* what a process has left; -1 */
+	uint32_t refused; /* requests for what is not on the list of devices */
 
 	/* the data process; fd -1: there is none */
 	int fd;
@@ -42,6 +44,16 @@ struct keeper {
 	uint64_t quit_ns; /* when it was told to end; 0 */
 };
 
+/* An answer, and descriptors that go with it; those that are only for it are closed afterwards. */
+struct keeper_answer {
+	struct keeper_message message;
+	struct diag diag;
+	int fds[KEEPER_FDS_MAX];
+	unsigned int count;
+	uint32_t number; /* instead of descriptors */
+	bool is_lent;    /* the descriptors stay ours */
+};
+
 /* Answers what waits at keeper->fd, once. -EPIPE: nobody is there any more; -EPROTO: nonsense. */
 MUST_CHECK int keeper_serve(struct keeper *keeper);
 
@@ -51,9 +63,21 @@ MUST_CHECK int keeper_serve(struct keeper *keeper);
  */
 void keeper_keep_state(struct keeper *keeper);
 void keeper_find_state(struct keeper *keeper);
+void keeper_tell_ready(const struct keeper_config *config, const char *sentence);
 
+/* ---- keeper_devices.c --------------------------------------------------------------------------- */
+
+/* OPEN_TAP, OPEN_PACKET, OPEN_XDP: what the configuration names and the list of devices has. */
+MUST_CHECK int keeper_open_device(struct keeper *keeper, const struct keeper_message *request,
+				  struct keeper_answer *answer);
+MUST_CHECK int keeper_bind_xdp(struct keeper *keeper, const struct keeper_message *request,
+			       struct keeper_answer *answer);
+/* Whether users have allowed it: else -EPERM, counted, with a sentence; others as sw_devices_check(). */
+MUST_CHECK int keeper_check_listed(struct keeper *keeper, const char *dev, struct diag *reterr);
+/* No-op for one that is not open. */
+void keeper_close_tap(struct keeper *keeper, const char *name);
+void keeper_close_xdp(struct keeper *keeper, const char *name);
 /* The TAPs that nobody needs any more, and at the end all. */
 void keeper_close_taps(struct keeper *keeper);
 /* When the data process has ended: frames are the host's again. */
 void keeper_close_xdps(struct keeper *keeper);
-void keeper_tell_ready(const struct keeper_config *config, const char *sentence);

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -12,24 +11,10 @@
 
 #include "base/log.h"
 #include "base/num.h"
-#include "net/interface.h"
 #include "net/linkwatch.h"
-#include "net/packet.h"
-#include "net/tap.h"
-#include "net/uplink.h"
-#include "net/xdp.h"
 #include "switchd/keeper_internal.h"
 
 #define AREA "keeper"
-
-/* An answer, and descriptors that go with it; those that are only for it are closed afterwards. */
-struct answer {
-	struct keeper_message message;
-	struct diag diag;
-	int fds[KEEPER_FDS_MAX];
-	unsigned int count;
-	bool is_lent; /* the descriptors stay ours */
-};
 
 /* ---- the configuration -------------------------------------------------------------------------- */
 
@@ -61,8 +46,21 @@ static int copy_of(int fd, size_t bytes_max, char **ret, size_t *ret_bytes)
 	return 0;
 }
 
+/* NAT is not opened like a device, so it is asked for when the configuration turns it on. */
+static int check_nat(struct keeper *keeper, const struct sw_config *config, struct diag *reterr)
+{
+	auto_destroy(sw_config) struct sw_config *before = NULL;
+	struct diag ignored;
+
+	if (!config->nat.on ||
+	    (!sw_file_load(keeper->config->name, &before, &ignored) && before->nat.on)) {
+		return 0;
+	}
+	return keeper_check_listed(keeper, SW_DEVICE_NAT, reterr);
+}
+
 static int save_config(struct keeper *keeper, const int *fds, unsigned int count,
-		       struct answer *answer)
+		       struct keeper_answer *answer)
 {
 	auto_destroy(sw_config) struct sw_config *config = NULL;
 	auto_free char *text = NULL;
@@ -77,6 +75,7 @@ static int save_config(struct keeper *keeper, const int *fds, unsigned int count
 	if (!err && strcmp(config->name, keeper->config->name) != 0) {
 		err = diag_set(&answer->diag, -EINVAL, "it is the configuration of another switch");
 	}
+	err = err ? err : check_nat(keeper, config, &answer->diag);
 	return err ? err : sw_file_save_text(keeper->config->name, text, bytes, &answer->diag);
 }
 
@@ -93,7 +92,7 @@ static int open_config(struct keeper *keeper, int *ret, struct diag *reterr)
 	return *ret < 0 ? diag_set(reterr, -errno, "cannot read %s: %s", path, strerror(errno)) : 0;
 }
 
-static int hello(struct keeper *keeper, struct answer *answer)
+static int hello(struct keeper *keeper, struct keeper_answer *answer)
 {
 	int config = -1, err = open_config(keeper, &config, &answer->diag);
 
@@ -108,259 +107,9 @@ static int hello(struct keeper *keeper, struct answer *answer)
 	return 0;
 }
 
-/* ---- devices ------------------------------------------------------------------------------------ */
-
-/* Only what the configuration's file names is opened. */
-static int may_open(const struct sw_config *config, const char *name, bool is_tap,
-		    struct diag *reterr)
-{
-	const struct sw_uplink *uplink = sw_uplink_find(config, name);
-
-	if ((is_tap && strcmp(config->settings.host_port, name) == 0 && name[0]) ||
-	    (uplink && (uplink->mode == SW_UPLINK_TAP) == is_tap)) {
-		return 0;
-	}
-	return diag_set(reterr, -EPERM, "the configuration of switch %s names no %s %s",
-			config->name, is_tap ? "TAP" : "uplink", name);
-}
-
-/*
- * Peers would have learned the device's own address for the host's, and what they send there reaches
- * the host only as long as the kernel gets the device's frames too: not under AF_XDP.
- */
-static void warn_of_arp(const struct sw_config *config, const char *name)
-{
-	if (config->settings.host_port[0] && net_interface_answers_for_others(name)) {
-		log_warn(AREA,
-			 "%s: the host answers ARP there for %s too, with that device's address "
-			 "(sysctl net/ipv4/conf/%s/arp_ignore=1)",
-			 name, config->settings.host_port, name);
-	}
-}
-
-static struct keeper_tap *find_tap(struct keeper *keeper, const char *name)
-{
-	for (unsigned int i = 0; i < KEEPER_TAPS_MAX; i++) {
-		if (strcmp(keeper->taps[i].name, name) == 0) {
-			return &keeper->taps[i];
-		}
-	}
-	return NULL;
-}
-
-static void close_tap(struct keeper_tap *tap)
-{
-	for (unsigned int i = 0; i < tap->count; i++) {
-		close(tap->fds[i]);
-	}
-	*tap = (struct keeper_tap){ 0 };
-}
-
-/* A TAP of a switch is of no use while it is down; whoever wants it down says so afterwards. */
-static void set_up(const char *name)
-{
-	struct ifreq request;
-	auto_close int fd = net_interface_ask(name, &request);
-
-	if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &request)) {
-		return;
-	}
-	request.ifr_flags |= IFF_UP;
-	if (ioctl(fd, SIOCSIFFLAGS, &request)) {
-		log_warn(AREA, "%s: cannot set it up: %s", name, strerror(errno));
-	}
-}
-
-/*
- * As many queues as the process that asks has cores, of the device that is there: closed and opened again it
- * would be another one, without its addresses.
- */
-static int fit_tap(struct keeper_tap *tap, unsigned int count, struct diag *reterr)
-{
-	int err = 0;
-
-	while (tap->count > count) {
-		close(tap->fds[--tap->count]);
-	}
-	if (tap->count < count) {
-		err = net_tap_open_growing(tap->name, count - tap->count, tap->fds + tap->count,
-					   reterr);
-		tap->count = err ? tap->count : count;
-	}
-	return err;
-}
-
-static int open_tap(struct keeper *keeper, const struct keeper_message *request,
-		    struct answer *answer)
-{
-	struct keeper_tap *tap = find_tap(keeper, request->name);
-	int err;
-
-	if (tap) {
-		err = fit_tap(tap, request->count, &answer->diag);
-	} else {
-		tap = find_tap(keeper, "");
-		err = tap ? net_tap_open_growing(request->name, request->count, tap->fds,
-						 &answer->diag)
-			  : diag_set(&answer->diag, -ENOSPC, "too many TAPs");
-	}
-	if (err) {
-		return err;
-	}
-	if (!tap->name[0]) {
-		snprintf(tap->name, sizeof(tap->name), "%s", request->name);
-		tap->count = request->count;
-		set_up(tap->name);
-	}
-	memcpy(answer->fds, tap->fds, sizeof(int) * tap->count);
-	answer->count = tap->count;
-	answer->is_lent = true;
-	return 0;
-}
-
-static int open_packet(const struct sw_config *config, const struct keeper_message *request,
-		       struct answer *answer)
-{
-	int err = net_packet_open(request->name, request->count, answer->fds, &answer->diag);
-
-	if (!err) {
-		answer->count = request->count;
-		warn_of_arp(config, request->name);
-	}
-	return err;
-}
-
-/* ---- AF_XDP ------------------------------------------------------------------------------------- */
-
-static struct keeper_xdp *find_xdp(struct keeper *keeper, const char *name)
-{
-	for (unsigned int i = 0; i < SW_UPLINKS_MAX; i++) {
-		if (strcmp(keeper->xdps[i].name, name) == 0) {
-			return &keeper->xdps[i];
-		}
-	}
-	return NULL;
-}
-
-static void close_xdp(struct keeper_xdp *xdp)
-{
-	for (unsigned int i = 0; xdp->name[0] && i <= xdp->count; i++) {
-		close(xdp->fds[i]);
-	}
-	if (xdp->name[0] && xdp->map_fd >= 0) {
-		net_xdp_unload(xdp->name);
-		close(xdp->map_fd);
-	}
-	*xdp = (struct keeper_xdp){ 0 };
-}
-
-void keeper_close_xdps(struct keeper *keeper)
-{
-	for (unsigned int i = 0; i < SW_UPLINKS_MAX; i++) {
-		close_xdp(&keeper->xdps[i]);
-	}
-}
-
-/* With mode=auto only where the driver does it well. */
-static int may_xdp(const struct sw_config *config, const char *name, struct diag *reterr)
-{
-	const struct sw_uplink *uplink = sw_uplink_find(config, name);
-	struct diag why;
-
-	if (uplink->mode == SW_UPLINK_PACKET) {
-		return diag_set(reterr, -EPERM, "uplink %s has mode=packet", name);
-	}
-	if (uplink->mode == SW_UPLINK_AUTO && net_uplink_choose(name, &why) != NET_UPLINK_XDP) {
-		return diag_set(reterr, -EOPNOTSUPP, "%s", why.text);
-	}
-	return 0;
-}
-
-static int open_xdp(struct keeper *keeper, const struct sw_config *config,
-		    const struct keeper_message *request, struct answer *answer)
-{
-	struct keeper_xdp *xdp = find_xdp(keeper, request->name);
-	int memory_fd, err = may_xdp(config, request->name, &answer->diag);
-
-	if (err) {
-		return err;
-	}
-	if (xdp) {
-		close_xdp(xdp);
-	}
-	xdp = find_xdp(keeper, "");
-	if (!xdp) {
-		return diag_set(&answer->diag, -ENOSPC, "too many devices");
-	}
-	err = net_xdp_open(request->name, (unsigned int)num_min(request->count, KEEPER_FDS_MAX - 1),
-			   xdp->fds, &xdp->count, &memory_fd, &answer->diag);
-	if (err) {
-		*xdp = (struct keeper_xdp){ 0 };
-		return err;
-	}
-	xdp->fds[xdp->count] = memory_fd;
-	snprintf(xdp->name, sizeof(xdp->name), "%s", request->name);
-	xdp->map_fd = -1;
-	answer->count = xdp->count + 1;
-	memcpy(answer->fds, xdp->fds, sizeof(int) * answer->count);
-	answer->is_lent = true;
-	return 0;
-}
-
-static int bind_xdp(struct keeper *keeper, const struct keeper_message *request,
-		    struct answer *answer)
-{
-	auto_destroy(sw_config) struct sw_config *config = NULL;
-	struct keeper_xdp *xdp = request->name[0] ? find_xdp(keeper, request->name) : NULL;
-	struct diag ignored;
-	int err;
-
-	if (!xdp || xdp->map_fd >= 0) {
-		return diag_set(&answer->diag, -EINVAL, "no sockets of %s are to be bound",
-				request->name);
-	}
-	err = net_xdp_bind(xdp->name, xdp->fds, xdp->count, &xdp->map_fd, &answer->diag);
-	if (err) {
-		close_xdp(xdp);
-		return err;
-	}
-	if (!sw_file_load(keeper->config->name, &config, &ignored)) {
-		warn_of_arp(config, request->name);
-	}
-	return 0;
-}
-
-static int open_device(struct keeper *keeper, const struct keeper_message *request,
-		       struct answer *answer)
-{
-	auto_destroy(sw_config) struct sw_config *config = NULL;
-	int err;
-
-	if (request->count < 1 || request->count > KEEPER_FDS_MAX || !request->name[0]) {
-		return diag_set(&answer->diag, -EINVAL, "no device, or too many queues");
-	}
-	err = sw_file_load(keeper->config->name, &config, &answer->diag);
-	err = err ? err
-		  : may_open(config, request->name, request->type == KEEPER_OPEN_TAP,
-			     &answer->diag);
-	if (err) {
-		return err;
-	}
-	return request->type == KEEPER_OPEN_TAP      ? open_tap(keeper, request, answer)
-	       : request->type == KEEPER_OPEN_PACKET ? open_packet(config, request, answer)
-						     : open_xdp(keeper, config, request, answer);
-}
-
-void keeper_close_taps(struct keeper *keeper)
-{
-	for (unsigned int i = 0; i < KEEPER_TAPS_MAX; i++) {
-		close_tap(&keeper->taps[i]);
-	}
-}
-
 /* ---- which request ------------------------------------------------------------------------------ */
 
-static int open_links(struct answer *answer)
+static int open_links(struct keeper_answer *answer)
 {
 	int fd = linkwatch_open(&answer->diag);
 
@@ -372,7 +121,7 @@ static int open_links(struct answer *answer)
 	return 0;
 }
 
-static int take_state(struct keeper *keeper, struct answer *answer)
+static int take_state(struct keeper *keeper, struct keeper_answer *answer)
 {
 	answer->count = keeper->state_fd >= 0 ? 1 : 0;
 	answer->fds[0] = keeper->state_fd;
@@ -380,7 +129,8 @@ static int take_state(struct keeper *keeper, struct answer *answer)
 	return 0;
 }
 
-static int leave_state(struct keeper *keeper, int *fds, unsigned int count, struct answer *answer)
+static int leave_state(struct keeper *keeper, int *fds, unsigned int count,
+		       struct keeper_answer *answer)
 {
 	struct stat st;
 
@@ -427,7 +177,7 @@ void keeper_find_state(struct keeper *keeper)
 
 /* Not looked into: who loads them takes them for hostile. */
 static int save_leases(struct keeper *keeper, const int *fds, unsigned int count,
-		       struct answer *answer)
+		       struct keeper_answer *answer)
 {
 	auto_free char *bytes = NULL;
 	size_t length = 0;
@@ -440,7 +190,7 @@ static int save_leases(struct keeper *keeper, const int *fds, unsigned int count
 	return sw_file_save_leases(keeper->config->name, bytes, length, &answer->diag);
 }
 
-static int take_leases(struct keeper *keeper, struct answer *answer)
+static int take_leases(struct keeper *keeper, struct keeper_answer *answer)
 {
 	char path[SW_PATH_BYTES];
 	int err = sw_path(SW_PATH_LEASES, keeper->config->name, path, &answer->diag);
@@ -462,7 +212,7 @@ static void ready(struct keeper *keeper)
 }
 
 static int serve(struct keeper *keeper, const struct keeper_message *request, int *fds,
-		 unsigned int count, struct answer *answer)
+		 unsigned int count, struct keeper_answer *answer)
 {
 	switch ((enum keeper_type)request->type) {
 	case KEEPER_HELLO:
@@ -472,20 +222,16 @@ static int serve(struct keeper *keeper, const struct keeper_message *request, in
 	case KEEPER_OPEN_TAP:
 	case KEEPER_OPEN_PACKET:
 	case KEEPER_OPEN_XDP:
-		return open_device(keeper, request, answer);
+		return keeper_open_device(keeper, request, answer);
 	case KEEPER_BIND_XDP:
-		return bind_xdp(keeper, request, answer);
+		return keeper_bind_xdp(keeper, request, answer);
 	case KEEPER_OPEN_LINKS:
 		return open_links(answer);
 	case KEEPER_CLOSE:
-		if (request->name[0] && find_tap(keeper, request->name)) {
-			close_tap(find_tap(keeper, request->name));
-		}
+		keeper_close_tap(keeper, request->name);
 		return 0;
 	case KEEPER_CLOSE_XDP:
-		if (request->name[0] && find_xdp(keeper, request->name)) {
-			close_xdp(find_xdp(keeper, request->name));
-		}
+		keeper_close_xdp(keeper, request->name);
 		return 0;
 	case KEEPER_SAVE_CONFIG:
 		return save_config(keeper, fds, count, answer);
@@ -506,6 +252,9 @@ static int serve(struct keeper *keeper, const struct keeper_message *request, in
 	case KEEPER_READY:
 		ready(keeper);
 		return 0;
+	case KEEPER_COUNT_REFUSED:
+		answer->number = keeper->refused;
+		return 0;
 	case KEEPER_QUIT:
 		break;
 	}
@@ -516,7 +265,7 @@ static int serve(struct keeper *keeper, const struct keeper_message *request, in
 int keeper_serve(struct keeper *keeper)
 {
 	struct keeper_message request;
-	struct answer answer = { .message = { .magic = KEEPER_MAGIC } };
+	struct keeper_answer answer = { .message = { .magic = KEEPER_MAGIC } };
 	int fds[KEEPER_FDS_MAX], status, err;
 	unsigned int count;
 
@@ -533,7 +282,7 @@ int keeper_serve(struct keeper *keeper)
 	answer.message.type = request.type;
 	answer.message.serial = request.serial;
 	answer.message.status = status;
-	answer.message.count = status ? 0 : answer.count;
+	answer.message.count = status ? 0 : answer.number ? answer.number : answer.count;
 	if (status) {
 		snprintf(answer.message.text, sizeof(answer.message.text), "%s", answer.diag.text);
 	}

@@ -118,11 +118,11 @@ static int wait_answer(int fd, uint32_t serial, struct keeper_message *ret, int 
 	}
 }
 
-int keeper_call(int fd, enum keeper_type type, const char *name, uint32_t count, const int *fds,
+/* message: the request, and then its answer. */
+static int call(int fd, struct keeper_message *message, const char *name, const int *fds,
 		unsigned int fd_count, int *ret_fds, unsigned int *ret_fd_count,
 		struct diag *reterr)
 {
-	struct keeper_message message = { .magic = KEEPER_MAGIC, .type = type, .count = count };
 	int got[KEEPER_FDS_MAX];
 	unsigned int got_count = 0;
 	struct timespec now;
@@ -130,17 +130,18 @@ int keeper_call(int fd, enum keeper_type type, const char *name, uint32_t count,
 
 	/* Answers to a request that was given up must not be taken for this one's. */
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	message.serial = (uint32_t)now.tv_nsec | 1;
-	snprintf(message.name, sizeof(message.name), "%s", name ? name : "");
-	err = keeper_send(fd, &message, fds, fd_count);
-	err = err ? err : wait_answer(fd, message.serial, &message, got, &got_count);
+	message->magic = KEEPER_MAGIC;
+	message->serial = (uint32_t)now.tv_nsec | 1;
+	snprintf(message->name, sizeof(message->name), "%s", name ? name : "");
+	err = keeper_send(fd, message, fds, fd_count);
+	err = err ? err : wait_answer(fd, message->serial, message, got, &got_count);
 	if (err) {
 		return diag_set(reterr, err, "the keeper of this switch does not answer: %s",
 				strerror(-err));
 	}
-	if (message.status) {
+	if (message->status) {
 		close_all(got, got_count);
-		return diag_set(reterr, message.status, "%s", message.text);
+		return diag_set(reterr, message->status, "%s", message->text);
 	}
 	if (!ret_fds) {
 		close_all(got, got_count);
@@ -149,6 +150,26 @@ int keeper_call(int fd, enum keeper_type type, const char *name, uint32_t count,
 	memcpy(ret_fds, got, sizeof(int) * got_count);
 	*ret_fd_count = got_count;
 	return 0;
+}
+
+int keeper_call(int fd, enum keeper_type type, const char *name, uint32_t count, const int *fds,
+		unsigned int fd_count, int *ret_fds, unsigned int *ret_fd_count,
+		struct diag *reterr)
+{
+	struct keeper_message message = { .type = type, .count = count };
+
+	return call(fd, &message, name, fds, fd_count, ret_fds, ret_fd_count, reterr);
+}
+
+int keeper_ask_number(int fd, enum keeper_type type, uint32_t *ret, struct diag *reterr)
+{
+	struct keeper_message message = { .type = type };
+	int err = call(fd, &message, NULL, NULL, 0, NULL, NULL, reterr);
+
+	if (!err) {
+		*ret = message.count;
+	}
+	return err;
 }
 
 bool keeper_wants_end(int fd)

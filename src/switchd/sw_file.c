@@ -47,10 +47,11 @@ static int place(bool is_run, char *ret, size_t bytes, struct diag *reterr)
 
 int sw_path(enum sw_path which, const char *name, char ret[SW_PATH_BYTES], struct diag *reterr)
 {
-	static const char *const suffixes[] = { "json", "vsp",   "ctl",    "ext",
-						"lock", "state", "leases", "log" };
+	static const char *const suffixes[] = { "json",  "vsp",    "ctl", "ext",    "lock",
+						"state", "leases", "log", "devices" };
 	char dir[SW_PATH_BYTES];
-	bool is_run = which != SW_PATH_CONFIG && which != SW_PATH_LEASES;
+	bool is_run =
+		which != SW_PATH_CONFIG && which != SW_PATH_LEASES && which != SW_PATH_DEVICES;
 	int n, err = place(is_run, dir, sizeof(dir), reterr);
 
 	if (err) {
@@ -247,6 +248,11 @@ int sw_file_save_leases(const char *name, const char *bytes, size_t length, stru
 	return replace(SW_PATH_LEASES, name, bytes, length, false, reterr);
 }
 
+int sw_file_save_devices(const char *name, const char *text, size_t bytes, struct diag *reterr)
+{
+	return replace(SW_PATH_DEVICES, name, text, bytes, true, reterr);
+}
+
 int sw_file_save(const struct sw_config *config, struct diag *reterr)
 {
 	json_t *json = sw_config_build(config, false);
@@ -261,7 +267,7 @@ int sw_file_save(const struct sw_config *config, struct diag *reterr)
 
 int sw_file_remove(const char *name, struct diag *reterr)
 {
-	static const enum sw_path left[] = { SW_PATH_LEASES, SW_PATH_STATE };
+	static const enum sw_path left[] = { SW_PATH_DEVICES, SW_PATH_LEASES, SW_PATH_STATE };
 	char path[SW_PATH_BYTES];
 	struct diag ignored;
 	int err = sw_path(SW_PATH_CONFIG, name, path, reterr);

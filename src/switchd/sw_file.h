@@ -27,6 +27,7 @@ enum sw_path {
 	SW_PATH_STATE, /* NAME.state: what one that has ended leaves for when it is started again */
 	SW_PATH_LEASES, /* NAME.leases, beside NAME.json: of NAT's clients */
 	SW_PATH_LOG,    /* NAME.log: what one that `tabique switch` has started says */
+	SW_PATH_DEVICES, /* NAME.devices, beside NAME.json: what of the host it may have (sw_devices.h) */
 };
 
 /* name NULL: the directory. -ENAMETOOLONG, -ENOENT (no such place for this user) with a sentence. */
@@ -55,7 +56,11 @@ MUST_CHECK int sw_file_save_text(const char *name, const char *text, size_t byte
 MUST_CHECK int sw_file_save_leases(const char *name, const char *bytes, size_t length,
 				   struct diag *reterr);
 
-/* Removes it, the leases, and what its process has left. -ENOENT and others, with a sentence. */
+/* Replaces the list of devices, as the configuration. */
+MUST_CHECK int sw_file_save_devices(const char *name, const char *text, size_t bytes,
+				    struct diag *reterr);
+
+/* Removes it, the list of devices, the leases, and what its process has left. -ENOENT and others, with a sentence. */
 MUST_CHECK int sw_file_remove(const char *name, struct diag *reterr);
 
 /* Calls fn for each name that has a file, in no order, until it returns something else than 0. */

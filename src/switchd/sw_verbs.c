@@ -87,6 +87,7 @@ static int show(struct sw *sw, const struct json_t *request, struct json_t *resu
 		struct diag *reterr)
 {
 	json_t *config = sw_config_build(sw->config, true);
+	uint32_t refused = 0;
 
 	(void)request;
 	if (!config) {
@@ -95,6 +96,9 @@ static int show(struct sw *sw, const struct json_t *request, struct json_t *resu
 	json_object_update(result, config);
 	json_decref(config);
 	json_object_set_new(result, "pid", json_integer(getpid()));
+	if (!keeper_ask_number(sw->keeper_fd, KEEPER_COUNT_REFUSED, &refused, reterr)) {
+		json_object_set_new(result, "devices_refused", json_integer(refused));
+	}
 	json_object_set_new(result, "cores", json_integer(sw->loop_count));
 	json_object_set_new(result, "uptime_ms",
 			    json_integer((json_int_t)((loop_now_ns() - sw->started_ns) / 1000000)));
