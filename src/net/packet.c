@@ -7,11 +7,14 @@
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <net/if_arp.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
+#include "base/fault.h"
 #include "net/interface.h"
 #include "net/wire_internal.h"
 
@@ -26,6 +29,13 @@
 #define BUFFER_BYTES (4 << 20) /* of a socket's, each way: bursts of large segments */
 
 _Static_assert(NET_PACKET_ENDS_MAX <= WIRE_ENDS_MAX, "an end per socket");
+
+/* Who opens sockets when this process may not, and what they have just opened. The group's state. */
+struct others {
+	struct loop *told;
+	struct loop_work *returned;
+	const int *spares; /* during net_packet_replace() only */
+};
 
 /* ---- frames ---- */
 
@@ -175,6 +185,13 @@ static int join(int fd, int first)
 	return set_option(fd, PACKET_FANOUT, (group & 0xffff) | mode << 16);
 }
 
+static void close_all(const int *fds, unsigned int count)
+{
+	for (unsigned int i = 0; i < count; i++) {
+		close(fds[i]);
+	}
+}
+
 static int open_sockets(int ifindex, unsigned int ends, int *ret_fds)
 {
 	unsigned int n;
@@ -192,28 +209,73 @@ static int open_sockets(int ifindex, unsigned int ends, int *ret_fds)
 			err = join(ret_fds[n], ret_fds[0]);
 		}
 	}
-	while (err && n > 0) {
-		close(ret_fds[--n]);
+	if (err) {
+		close_all(ret_fds, n);
 	}
 	return err;
+}
+
+/* Sockets take the place of those that are there, which somebody may be waiting for. All are taken. */
+static int put_in_place(struct wire_group *group, const int *fds_take)
+{
+	int err = 0;
+
+	for (unsigned int i = 0; i < group->ends; i++) {
+		if (!err && dup3(fds_take[i], group->fds[i], O_CLOEXEC) < 0) {
+			err = -errno;
+		}
+		close(fds_take[i]);
+	}
+	return err;
+}
+
+/* The interface that a socket is bound to; 0: none. */
+static int interface_of(int fd)
+{
+	struct sockaddr_ll address = { .sll_ifindex = 0 };
+	socklen_t bytes = sizeof(address);
+
+	return getsockname(fd, (struct sockaddr *)&address, &bytes) ? 0 : address.sll_ifindex;
+}
+
+/* W3. Those that others have opened, if they are there and of this interface; else others are asked. */
+static int attach_given(struct wire_group *group, struct others *others, int ifindex)
+{
+	if (!others->spares || interface_of(others->spares[0]) != ifindex) {
+		loop_post(others->told, others->returned);
+		return -EAGAIN;
+	}
+	return put_in_place(group, steal(others->spares));
 }
 
 /* A socket that shares with others cannot be bound anew: others take their place. W3. */
 static int packet_attach(struct wire_group *group, int ifindex)
 {
+	struct others *others = group->state;
 	int fds[NET_PACKET_ENDS_MAX], err;
 
+	if (others) {
+		return attach_given(group, others, ifindex);
+	}
 	if (group->ends == 1) {
 		return bind_to(group->fds[0], ifindex);
 	}
 	err = open_sockets(ifindex, group->ends, fds);
-	for (unsigned int i = 0; i < group->ends && !err; i++) {
-		if (dup3(fds[i], group->fds[i], O_CLOEXEC) < 0) {
-			err = -errno;
-		}
-		close(fds[i]);
+	return err ? err : put_in_place(group, fds);
+}
+
+void net_packet_replace(struct net *net, const int *fds_take)
+{
+	struct wire_group *group = wire_from_net(net)->group;
+	struct others *others = group->state;
+
+	check(others && net->ops->send == wire_send);
+	others->spares = fds_take;
+	wire_look_again(group);
+	if (others->spares) {
+		close_all(others->spares, group->ends);
+		others->spares = NULL;
 	}
-	return err;
 }
 
 static int say_why(const char *name, int err, struct diag *reterr)
@@ -300,17 +362,27 @@ static const struct wire_kind packet_kind = {
 	.read = packet_read,
 	.write = packet_write,
 	.attach = packet_attach,
+	.fini = free,
 };
 
 int net_packet_create(struct loop *loop, const struct net_packet_config *config, struct net **ret,
 		      struct diag *reterr)
 {
+	struct others *others = config->told ? fault_alloc(1, sizeof(*others)) : NULL;
 	const struct wire_config wire = { .name = config->name,
 					  .fds_take = config->fds_take,
 					  .ends = config->ends,
 					  .hdr_bytes = VNET_HDR_BYTES,
-					  .link_fd_take = config->link_fd_take };
+					  .link_fd_take = config->link_fd_take,
+					  .state_take = others };
 
 	check(config->ends >= 1 && config->ends <= NET_PACKET_ENDS_MAX);
+	if (config->told && !others) {
+		wire_drop(&wire);
+		return diag_set(reterr, -ENOMEM, "no memory for a network");
+	}
+	if (others) {
+		*others = (struct others){ .told = config->told, .returned = config->returned };
+	}
 	return wire_create(loop, &packet_kind, &wire, ret, reterr);
 }

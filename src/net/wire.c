@@ -252,11 +252,14 @@ static void on_interface(struct linkwatch_entry *entry, const struct linkwatch_l
 	}
 }
 
+void wire_look_again(struct wire_group *group)
+{
+	on_interface(&group->entry, &group->entry.now);
+}
+
 static void on_retry(struct loop_timer *timer)
 {
-	struct wire_group *group = container_of(timer, struct wire_group, retry);
-
-	on_interface(&group->entry, &group->entry.now);
+	wire_look_again(container_of(timer, struct wire_group, retry));
 }
 
 /* ---- life ---- */

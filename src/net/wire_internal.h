@@ -142,6 +142,9 @@ void wire_drop(const struct wire_config *config);
  */
 void wire_received(struct wire *wire, unsigned int count, bool more);
 
+/* On the group's loop: what made attach() fail may be mended. */
+void wire_look_again(struct wire_group *group);
+
 /* wire_send.c's, for wire.c: life; what is put off is lost, and counted. */
 void wire_send_init(struct wire *wire);
 void wire_put_lost(struct wire *wire);

@@ -112,6 +112,8 @@ static const int common[] = {
 	SYS_fcntl,
 	SYS_getsockopt,
 	SYS_setsockopt,
+	SYS_getsockname, /* which interface a packet socket is of, */
+	SYS_dup3,        /* and it takes another's place */
 	SYS_fstat,
 	SYS_newfstatat,
 	SYS_lseek,
@@ -130,17 +132,17 @@ static const int common[] = {
 
 /* What only the control thread needs. */
 static const int control[] = {
-	SYS_accept4,  SYS_socketpair,  SYS_memfd_create,      SYS_ftruncate, SYS_fstatfs,
-	SYS_eventfd2, SYS_pidfd_open,  SYS_readlinkat,        SYS_readlink,  SYS_dup,
-	SYS_shutdown, SYS_getsockname, SYS_getpeername,       SYS_getuid,    SYS_geteuid,
-	SYS_prctl,    SYS_fallocate,   SYS_pidfd_send_signal,
+	SYS_accept4,   SYS_socketpair,        SYS_memfd_create, SYS_ftruncate, SYS_fstatfs,
+	SYS_eventfd2,  SYS_pidfd_open,        SYS_readlinkat,   SYS_readlink,  SYS_dup,
+	SYS_shutdown,  SYS_getpeername,       SYS_getuid,       SYS_geteuid,   SYS_prctl,
+	SYS_fallocate, SYS_pidfd_send_signal,
 };
 
 /* What NAT needs, on a core: sockets of its own, and the names of the host's resolvers. */
 static const int sockets[] = {
-	SYS_socket,      SYS_bind,        SYS_connect,  SYS_listen, SYS_accept, SYS_accept4,
-	SYS_getsockname, SYS_getpeername, SYS_shutdown, SYS_openat, SYS_open,   SYS_stat,
-	SYS_lstat,       SYS_getuid,      SYS_geteuid,  SYS_dup,    SYS_select, SYS_pselect6,
+	SYS_socket,      SYS_bind,     SYS_connect, SYS_listen, SYS_accept,   SYS_accept4,
+	SYS_getpeername, SYS_shutdown, SYS_openat,  SYS_open,   SYS_stat,     SYS_lstat,
+	SYS_getuid,      SYS_geteuid,  SYS_dup,     SYS_select, SYS_pselect6,
 };
 
 #ifndef HAS_SANITIZER

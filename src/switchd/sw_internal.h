@@ -64,9 +64,11 @@ struct sw_wire {
 	unsigned int count;
 	struct sw_wire_end ends[SW_CORES_MAX];
 	bool is_closing;
-	bool is_up;               /* the first end: its link */
-	unsigned int closing;     /* ends that are left */
-	struct loop_work advance; /* the next one of them */
+	bool is_up;                /* the first end: its link */
+	bool has_complained;       /* of a device that cannot be opened again */
+	struct loop_work returned; /* of packet sockets: the device is there again */
+	unsigned int closing;      /* ends that are left */
+	struct loop_work advance;  /* the next one of them */
 };
 
 /* A binding of a process before, for a port that is not there yet: a worker may bring it. */

@@ -52,7 +52,9 @@ static int make_first(struct making *making)
 	struct net_packet_config packet = { .name = wire->dev,
 					    .fds_take = making->fds,
 					    .ends = wire->count,
-					    .link_fd_take = making->link_fd };
+					    .link_fd_take = making->link_fd,
+					    .told = wire->sw->control,
+					    .returned = &wire->returned };
 
 	struct net_xdp_config xdp = { .name = wire->dev,
 				      .queues = wire->count,
@@ -107,6 +109,7 @@ static void attach_on_loop(void *arg)
 static void free_wire(struct sw_wire *wire)
 {
 	list_remove(&wire->link);
+	loop_cancel(wire->sw->control, &wire->returned);
 	free(wire);
 }
 
@@ -144,6 +147,51 @@ static int ask_keeper(struct sw_wire *wire, struct making *making)
 	}
 	return err;
 }
+
+/* ---- a device that is there again --------------------------------------------------------------- */
+
+struct replacing {
+	struct sw_wire *wire;
+	int fds[KEEPER_FDS_MAX];
+};
+
+static void replace_on_loop(void *arg)
+{
+	const struct replacing *replacing = arg;
+
+	net_packet_replace(replacing->wire->ends[0].net, replacing->fds);
+}
+
+/* Cores may neither open sockets nor bind them: the keeper does both, and they take their place. */
+static void on_returned(struct loop_work *work)
+{
+	struct replacing replacing = { .wire = container_of(work, struct sw_wire, returned) };
+	struct sw_wire *wire = replacing.wire;
+	unsigned int count = 0;
+	struct diag diag;
+	int err;
+
+	if (wire->is_closing || wire->sw->ending != SW_END_NONE) {
+		return;
+	}
+	err = keeper_call(wire->sw->keeper_fd, KEEPER_OPEN_PACKET, wire->dev, wire->count, NULL, 0,
+			  replacing.fds, &count, &diag);
+	if (!err && count != wire->count) {
+		for (unsigned int i = 0; i < count; i++) {
+			close(replacing.fds[i]);
+		}
+		err = diag_set(&diag, -EPROTO, "%s: the keeper gave %u sockets instead of %u",
+			       wire->dev, count, wire->count);
+	}
+	if (!err) {
+		loop_call(wire->ends[0].loop, replace_on_loop, &replacing);
+	} else if (!wire->has_complained) {
+		log_warn(SW_AREA, "cannot take the device again that has returned: %s", diag.text);
+	}
+	wire->has_complained = err != 0;
+}
+
+/* ---- the whole of it ---------------------------------------------------------------------------- */
 
 /* The back end, and its twins on other cores. */
 static int make_ends(struct sw_wire *wire, enum sw_uplink_mode mode, struct diag *reterr)
@@ -233,6 +281,7 @@ static int open_wire(struct sw *sw, uint16_t port, enum sw_uplink_mode mode, boo
 	wire->signature = sw_nat_signature(sw->config);
 	snprintf(wire->dev, sizeof(wire->dev), "%s", dev);
 	loop_work_init(&wire->advance, on_advance);
+	loop_work_init(&wire->returned, on_returned);
 	for (unsigned int i = 0; i < sw->loop_count; i++) {
 		wire->ends[i].wire = wire;
 		wire->ends[i].loop = sw->loops[i];

@@ -42,6 +42,59 @@ ip netns exec "$here" sysctl -qw net.ipv4.conf.up0.arp_ignore=1
 must passes
 has_program && bad "packet sockets have loaded a program"
 
+# ---- a device that goes and comes back: the keeper opens it again, for a process that may not ----
+made=0
+comes_back() { # comes_back [UP]: another device of the same name
+	ip -n "$here" link del up0
+	until_true 30 link_is down || bad "the link of a removed uplink stays up"
+	ip -n "$here" link add up0 type veth peer name wire0 netns "$there"
+	ip -n "$there" link set wire0 up
+	ip -n "$there" addr add 10.77.0.1/24 dev wire0
+	on_there python3 "$traffic" plain wire0
+	[ -n "${1:-}" ] && sleep 2 # it is there, and down
+	ip netns exec "$here" sysctl -qw net.ipv4.conf.up0.arp_ignore=1
+	ip -n "$here" link set up0 up
+	made=$((made + 1))
+	until_true 50 link_is up || bad "uplink $made that returned is not taken again: $(sw uplink list sw0)"
+}
+link_is() { sw uplink list sw0 --json | grep -q "\"link\": \"$1\""; }
+pid=$(data_pid)
+comes_back
+must passes
+comes_back down-first
+must passes
+[ "$pid" = "$(data_pid)" ] || bad "the process ended when its uplink went"
+must sw upgrade sw0 threads=1
+until_true 30 link_is up || bad "no uplink after an upgrade"
+comes_back # one socket, which is bound to a device that is gone
+must passes
+must sw upgrade sw0 threads=2
+until_true 30 link_is up || bad "no uplink after an upgrade"
+
+# ---- its list of devices: what is not on it is not opened, whatever the configuration says ----
+listed() { sw device list sw0 | grep -qx "$1"; }
+must listed up0
+must listed host0
+must sw device deny sw0 dev=up0
+kill -9 "$(data_pid)"
+until_true 30 is_a "not open" || bad "a denied device was opened: $(sw uplink list sw0)"
+grep -q 'refused.*may not have up0.*device allow' "$dir/sw0.log" || bad "nobody says why up0 is not opened"
+sw show sw0 | grep -q 'devices_refused: [1-9]' || bad "nobody counts: $(sw show sw0)"
+must sw device allow sw0 dev=up0
+kill -9 "$(data_pid)"
+until_true 30 is_a packet || bad "an allowed device was not opened: $(sw uplink list sw0)"
+refused "no network interface" sw uplink add sw0 dev=up9
+listed up9 && bad "a refused uplink stays on the list of devices"
+# A switch of before there were lists has what it had.
+must sw stop sw0
+rm "$dir/sw0.devices"
+must sw start sw0
+must listed up0
+must is_a packet
+ip -n "$here" addr add 10.77.0.2/24 dev host0 # a TAP that is made anew
+ip -n "$there" neigh flush dev wire0
+must passes
+
 # ---- auto: veth is better served by packet sockets, and somebody says so ----
 must sw uplink remove sw0 dev=up0
 must sw uplink add sw0 dev=up0 # as all uplinks without a word
