@@ -21,6 +21,7 @@
 #include "base/num.h"
 #include "loop/batch.h"
 #include "loop/patience.h"
+#include "loop/ring.h"
 
 #define SQ_ENTRIES    256
 #define CQ_ENTRIES    2048
@@ -172,6 +173,17 @@ int loop_create(const char *name, struct loop **ret, struct diag *reterr)
 	}
 	*ret = loop;
 	return 0;
+}
+
+int loop_restrict(struct loop *loop)
+{
+	static const uint8_t ops[] = { IORING_OP_POLL_ADD, IORING_OP_WRITE,
+				       IORING_OP_ASYNC_CANCEL };
+
+	check(!loop->ring_enabled);
+	return ring_restrict(&loop->ring, ops, ARRAY_SIZE(ops),
+			     IOSQE_CQE_SKIP_SUCCESS | IOSQE_FIXED_FILE,
+			     IORING_REGISTER_FILES_UPDATE);
 }
 
 static void free_signal(struct loop_signal *signal)
@@ -820,9 +832,7 @@ static void submit_or_wait(struct loop *loop)
 static void enable_ring(struct loop *loop)
 {
 	if (!loop->ring_enabled) {
-		/* By hand: liburing 2.3 declares io_uring_enable_rings() but does not export it. */
-		check(syscall(__NR_io_uring_register, loop->ring.ring_fd,
-			      IORING_REGISTER_ENABLE_RINGS, NULL, 0) == 0);
+		check(ring_enable(&loop->ring) == 0);
 		loop->ring_enabled = true;
 	}
 }

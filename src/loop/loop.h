@@ -37,6 +37,13 @@ struct io_uring_sqe;
  */
 MUST_CHECK int loop_create(const char *name, struct loop **ret, struct diag *reterr);
 
+/*
+ * Before it runs: from then on its ring only polls, writes (for eventfds) and cancels, on descriptors that there
+ * are, whoever fills it. A list of system calls (seccomp) does not see what a ring is asked for: without
+ * this it could open files and sockets. 0 or a negative errno.
+ */
+MUST_CHECK int loop_restrict(struct loop *loop);
+
 /* NULL is fine. Nothing may be watched, armed or in flight any more. */
 void loop_destroy(struct loop *loop);
 

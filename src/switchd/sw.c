@@ -123,6 +123,16 @@ static unsigned int cores_wanted(const struct sw_config *config)
 static void on_end_timer(struct loop_timer *timer);
 static void on_leave_timer(struct loop_timer *timer);
 
+/* A list of system calls is worth little next to a ring that may be asked for any. */
+static int restrict_loop(struct loop *loop, struct diag *reterr)
+{
+	int err = loop_restrict(loop);
+
+	return err ? diag_set(reterr, err, "cannot give up what io_uring can do: %s",
+			      strerror(-err))
+		   : 0;
+}
+
 static int create_loops(struct sw *sw, struct diag *reterr)
 {
 	unsigned int wanted = cores_wanted(sw->config);
@@ -134,11 +144,13 @@ static int create_loops(struct sw *sw, struct diag *reterr)
 	loop_timer_init(&sw->end_timer, sw->control, on_end_timer);
 	loop_timer_init(&sw->leave_timer, sw->control, on_leave_timer);
 
+	err = restrict_loop(sw->control, reterr);
 	while (!err && sw->loop_count < wanted) {
 		err = loop_create("tabique-sw", &sw->loops[sw->loop_count], reterr);
 		if (!err) {
 			/* Now: its thread will not be allowed to. */
 			(void)loop_batch(sw->loops[sw->loop_count++]);
+			err = restrict_loop(sw->loops[sw->loop_count - 1], reterr);
 		}
 	}
 	return err;

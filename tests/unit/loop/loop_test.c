@@ -5,10 +5,13 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <liburing.h>
@@ -187,6 +190,61 @@ static void an_eventfd_is_signalled_and_requests_complete(void **state)
 	turn_some(loop);
 	assert_int_equal(p.result, 8);
 	assert_int_equal(value, 2);
+	close(fd);
+	loop_destroy(loop);
+}
+
+/* What the ring answers to a request that must not be. */
+static void expect_refused(struct loop *loop, void (*prepare)(struct io_uring_sqe *sqe))
+{
+	struct probe p = { .request = { on_request }, .result = 1 };
+
+	prepare(loop_sqe(loop, &p.request));
+	turn_some(loop);
+	assert_int_equal(p.result, -EACCES);
+}
+
+static void prepare_open(struct io_uring_sqe *sqe)
+{
+	io_uring_prep_openat(sqe, AT_FDCWD, "/", O_RDONLY, 0);
+}
+
+static void prepare_socket(struct io_uring_sqe *sqe)
+{
+	io_uring_prep_rw(IORING_OP_SOCKET, sqe, AF_INET, NULL, 0, SOCK_STREAM);
+}
+
+static void prepare_connect(struct io_uring_sqe *sqe)
+{
+	static const struct sockaddr address;
+
+	io_uring_prep_connect(sqe, 0, &address, sizeof(address));
+}
+
+static void a_restricted_loop_does_its_work_and_opens_nothing(void **state)
+{
+	struct loop *loop = make_loop();
+	struct probe p = { .request = { on_request }, .result = -1 };
+	int fd, index;
+
+	(void)state;
+	assert_int_equal(loop_restrict(loop), 0);
+	fd = watched_eventfd(loop, &p);
+	turn_some(loop);
+	loop_signal_eventfd(loop, fd);
+	turn_some(loop);
+	assert_int_equal(p.edges, 1);
+	io_uring_prep_poll_add(loop_sqe(loop, &p.request), fd, POLLIN);
+	turn_some(loop);
+	assert_true(p.result & POLLIN);
+	index = loop_file_register(loop, fd);
+	assert_true(index >= 0);
+	loop_file_unregister(loop, index);
+	expect_refused(loop, prepare_open);
+	expect_refused(loop, prepare_socket);
+	expect_refused(loop, prepare_connect);
+	loop_watch_stop(&p.watch);
+	turn_some(loop);
 	close(fd);
 	loop_destroy(loop);
 }
@@ -490,6 +548,7 @@ int main(void)
 		cmocka_unit_test(an_eventfd_that_is_never_read_gives_an_edge_per_write),
 		cmocka_unit_test(a_watch_stopped_between_an_event_and_its_edge_stays_stopped),
 		cmocka_unit_test(an_eventfd_is_signalled_and_requests_complete),
+		cmocka_unit_test(a_restricted_loop_does_its_work_and_opens_nothing),
 		cmocka_unit_test(one_signal_is_in_flight_at_a_time),
 		cmocka_unit_test(an_eventfd_that_is_full_holds_up_nobody),
 		cmocka_unit_test(a_call_runs_on_the_loops_thread_and_waits),
