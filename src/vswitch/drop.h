@@ -32,6 +32,7 @@
 	X(DROP_NOWHERE, "nowhere", "no port to go to")                                             \
 	X(DROP_SPLIT_HORIZON, "split-horizon", "came back to where it came from")                  \
 	X(DROP_TEAM, "team", "came in on an uplink that is not to be listened to")                 \
+	X(DROP_NAT, "nat", "between NAT, which is for guests and the host, and an uplink")         \
 	X(DROP_LINK, "link", "the destination's link is down")                                     \
 	X(DROP_MTU, "mtu", "longer than the destination takes")                                    \
 	X(DROP_NO_BUFFER, "no-buffer", "the destination has no receive buffer left")               \

@@ -121,11 +121,6 @@ static bool is_plain_out(const struct policy *policy, unsigned int index)
 	       !port_set_has(&policy->mirror.mirrored[true], index);
 }
 
-static bool is_uplink(const struct port_policy *port)
-{
-	return port->kind == PORT_UPLINK || port->kind == PORT_TEAM;
-}
-
 static void add_querier_vlan(struct policy *policy, uint16_t vlan)
 {
 	for (unsigned int i = 0; i < policy->querier_vlan_count; i++) {
@@ -144,7 +139,7 @@ static void find_querier_vlans(struct policy *policy, bool of_trunks)
 		const struct port_policy *port = &policy->ports[i];
 		bool is_trunk = port->vlan.mode == VLAN_TRUNK;
 
-		if (!port->is_used || is_uplink(port)) {
+		if (!port->is_used || policy_is_uplink(port)) {
 			continue;
 		}
 		if (!of_trunks && (!is_trunk || port->vlan.id)) {
@@ -163,7 +158,7 @@ static void seal_querier(struct policy *policy)
 {
 	port_set_clear(&policy->uplinks);
 	for (unsigned int i = 0; i < VSWITCH_PORTS_MAX; i++) {
-		if (port_set_has(&policy->used, i) && is_uplink(&policy->ports[i])) {
+		if (port_set_has(&policy->used, i) && policy_is_uplink(&policy->ports[i])) {
 			port_set_add(&policy->uplinks, i);
 		}
 	}

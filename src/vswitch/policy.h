@@ -101,6 +101,12 @@ struct policy {
 	unsigned int querier_vlan_count; /* 0 unless querier and snooping */
 };
 
+/* The uplink, or the team: the way to hosts that are not on this one. */
+static inline bool policy_is_uplink(const struct port_policy *port)
+{
+	return port->kind == PORT_UPLINK || port->kind == PORT_TEAM;
+}
+
 /* A policy without ports: MTU 1500, ageing FDB_AGE_S, snooping. -ENOMEM. */
 MUST_CHECK int policy_create(struct policy **ret);
 /* A copy of everything, rules too; to be changed and sealed. -ENOMEM. */

@@ -85,6 +85,23 @@ static bool look_out(struct core *core, struct vframe *frame, unsigned int port)
 	}
 }
 
+/*
+ * NAT is for guests and the host: what is behind an uplink has a network, and a DHCP server, of its own, and is
+ * to be told of no other.
+ */
+static bool is_apart(const struct policy *policy, const struct vframe *frame,
+		     const struct port_policy *out)
+{
+	const struct port_policy *from;
+
+	if (out->kind == PORT_GUEST || frame->from >= VSWITCH_PORTS_MAX) {
+		return false;
+	}
+	from = &policy->ports[frame->from];
+	return (out->kind == PORT_NAT && policy_is_uplink(from)) ||
+	       (from->kind == PORT_NAT && policy_is_uplink(out));
+}
+
 bool turn_port(struct core *core, struct vframe *frame, unsigned int port, bool is_for_many,
 	       bool is_resumed)
 {
@@ -98,6 +115,12 @@ bool turn_port(struct core *core, struct vframe *frame, unsigned int port, bool 
 	if (!out || !out->link || (!slot->view && out->kind != PORT_TEAM)) {
 		if (!is_for_many) {
 			core_drop(core, port, DROP_LINK);
+		}
+		return !is_for_many;
+	}
+	if (is_apart(policy, frame, out)) {
+		if (!is_for_many) {
+			core_drop(core, port, DROP_NAT);
 		}
 		return !is_for_many;
 	}

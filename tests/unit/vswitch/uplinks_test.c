@@ -189,12 +189,53 @@ static void what_a_wire_leaves_undone_is_made_for_guests(void **state)
 	}
 }
 
+/* Port 1 is NAT's, as far as the switch can tell. */
+static void nat_and_uplinks_are_apart(void **state)
+{
+	struct uplinks *u = *state;
+	struct rig *rig = &u->rig;
+	uint8_t frame[100];
+	uint32_t bytes;
+	struct net_frame in;
+	struct iovec iov;
+
+	rig->policy->ports[1].kind = PORT_NAT;
+	rig_adopt(rig);
+	/* A broadcast of an uplink's neighbour (a DHCP client's, say) is for the guest alone, */
+	bytes = rig_frame(frame, 5, -1, 0x0800, 80);
+	iov = (struct iovec){ frame, bytes };
+	in = (struct net_frame){ .iov = &iov, .iov_count = 1, .bytes = bytes };
+	assert_int_equal(net_null_deliver(u->wires[0], &in), 0);
+	rig_turn(rig);
+	rig_expect(rig, frame, bytes, RIG_TO(0));
+	/* NAT's for the guest alone, the guest's for both. */
+	bytes = rig_frame(frame, 1, -1, 0x0800, 80);
+	rig_send(rig, 1, frame, bytes);
+	rig_expect(rig, frame, bytes, RIG_TO(0));
+	assert_int_equal(net_counters(u->wires[0])->sent_frames, u->before[0].sent_frames);
+	bytes = rig_frame(frame, 0, -1, 0x0800, 80);
+	rig_send(rig, 0, frame, bytes);
+	rig_expect(rig, frame, bytes, RIG_TO(1));
+	assert_int_equal(net_counters(u->wires[0])->sent_frames, u->before[0].sent_frames + 1);
+	/* With each other's addresses it is the same, and counted. */
+	bytes = rig_frame(frame, 5, 1, 0x0800, 80);
+	assert_int_equal(net_null_deliver(u->wires[0], &in), 0);
+	rig_turn(rig);
+	rig_expect(rig, frame, bytes, 0);
+	assert_int_equal(rig_drops(rig, 1, DROP_NAT), 1);
+	bytes = rig_frame(frame, 1, 5, 0x0800, 80);
+	rig_send(rig, 1, frame, bytes);
+	assert_int_equal(rig_drops(rig, TEAM, DROP_NAT), 1);
+	assert_int_equal(net_counters(u->wires[0])->sent_frames, u->before[0].sent_frames + 1);
+}
+
 int main(void)
 {
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 	const struct CMUnitTest tests[] = {
 		TEST(a_team_is_one_port_and_its_standby_takes_over),
 		TEST(what_a_team_sends_itself_does_not_come_back),
+		TEST(nat_and_uplinks_are_apart),
 		TEST(large_segments_of_wires_are_whole_for_guests_and_left_whole_for_wires),
 		TEST(what_a_wire_leaves_undone_is_made_for_guests),
 	};
