@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* tabique-switch: the process of a virtual switch; which half of it. */
+/* tabique-switch: the process of a virtual switch; which of its processes. */
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "switchd/keeper.h"
+#include "switchd/natd.h"
 #include "switchd/sw.h"
 #include "switchd/sw_config.h"
 
@@ -35,11 +36,22 @@ static const char usage[] =
 	"exit status: 0 it was told to end; 1 there is no such switch, or nonsense; 2 the host\n"
 	"cannot.\n";
 
-enum { OPT_DATA = 256, OPT_UID, OPT_GID, OPT_USER, OPT_READY, OPT_VERBOSE, OPT_QUIET, OPT_VERSION };
+enum {
+	OPT_DATA = 256,
+	OPT_NAT,
+	OPT_UID,
+	OPT_GID,
+	OPT_USER,
+	OPT_READY,
+	OPT_VERBOSE,
+	OPT_QUIET,
+	OPT_VERSION
+};
 
-/* --data, --uid, --gid and --quiet are between the two halves. */
+/* --data, --nat, --uid, --gid and --quiet are between the keeper and its children. */
 static const struct option options[] = {
 	{ "data", no_argument, NULL, OPT_DATA },
+	{ "nat", no_argument, NULL, OPT_NAT },
 	{ "uid", required_argument, NULL, OPT_UID },
 	{ "gid", required_argument, NULL, OPT_GID },
 	{ "user", required_argument, NULL, OPT_USER },
@@ -52,7 +64,7 @@ static const struct option options[] = {
 };
 
 struct words {
-	bool is_data, is_verbose;
+	bool is_data, is_nat, is_verbose;
 	uid_t uid;
 	gid_t gid;
 	int ready_fd;
@@ -119,6 +131,9 @@ static int read_options(int argc, char **argv, struct words *words)
 		case OPT_DATA:
 			words->is_data = true;
 			break;
+		case OPT_NAT:
+			words->is_nat = true;
+			break;
 		case OPT_UID:
 			ok = read_number(optarg, &words->uid);
 			break;
@@ -174,6 +189,12 @@ int main(int argc, char **argv)
 	log_set_level(words.is_verbose ? LOG_INFO : LOG_WARN);
 	if (words.is_data) {
 		return sw_run(&(struct sw_run_config){ .name = argv[optind],
+						       .keeper_fd = KEEPER_FD,
+						       .uid = words.uid,
+						       .gid = words.gid });
+	}
+	if (words.is_nat) {
+		return natd_run(&(struct natd_config){ .name = argv[optind],
 						       .keeper_fd = KEEPER_FD,
 						       .uid = words.uid,
 						       .gid = words.gid });

@@ -121,7 +121,7 @@ const struct switch_verb switch_verbs[] = {
 	  "  port-leases=N        how many of them one port may have (32; 0: all)\n"
 	  "  domain=NAME|none     what clients are told\n"
 	  "  restricted=on|off    guests reach nobody; forwards work\n"
-	  "Turning it on or off starts the switch's process anew, as upgrade does.\n",
+	  "Changes but for forwards and reservations end the connections that there are.\n",
 	  .is_quiet = true },
 	{ "nat show", "", "Its settings as they have become, whether it runs, and counters.\n" },
 	{ "nat leases", "", "Which client has which address.\n", "leases",

@@ -96,32 +96,6 @@ static void packet_read(struct wire *wire)
 		      got == (int)WIRE_SLOTS || (got < 0 && errno == ENETDOWN));
 }
 
-static int packet_write(struct wire *wire, struct mmsghdr *messages, unsigned int count,
-			unsigned int *ret_done)
-{
-	for (unsigned int i = 0; i < count;) {
-		int sent = sendmmsg(wire->fd, messages + i, count - i, MSG_DONTWAIT);
-
-		wire->calls++;
-		*ret_done = i;
-		if (sent > 0) {
-			i += (unsigned int)sent;
-			continue;
-		}
-		if (errno == EAGAIN) {
-			return -EAGAIN;
-		}
-		if (errno != EINTR) {
-			/* Down, longer than its MTU, or its queue is full: a wire may lose it. */
-			wire->refused++;
-			wire->net.counters.send_lost++;
-			i++;
-		}
-	}
-	*ret_done = count;
-	return 0;
-}
-
 /* ---- sockets ---- */
 
 static int set_option(int fd, int option, int value)
@@ -360,7 +334,7 @@ static const struct wire_kind packet_kind = {
 		.facts = wire_facts,
 	},
 	.read = packet_read,
-	.write = packet_write,
+	.write = wire_write_messages,
 	.attach = packet_attach,
 	.fini = free,
 };

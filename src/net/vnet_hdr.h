@@ -15,7 +15,9 @@
 #include "base/check.h"
 #include "net/net.h"
 
-#define VNET_HDR_BYTES   10 /* struct virtio_net_hdr */
+#define VNET_HDR_BYTES 10 /* struct virtio_net_hdr */
+#define VNET_HDR_GOOD                                                                              \
+	2 /* its first byte: the checksum was looked at (VIRTIO_NET_HDR_F_DATA_VALID) */
 #define VNET_TAG_BYTES   4
 #define VNET_TYPE_VLAN   0x8100
 /* Ethernet, a tag, IPv6 with room for extensions, TCP with options: what a private head holds. */

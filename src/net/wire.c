@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <fcntl.h>
 #include <liburing.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -210,10 +211,7 @@ static void on_link(struct loop_work *work)
 	net_link_set(&wire->net, is_up);
 	if (!is_up) {
 		wire_put_lost(wire);
-	}
-	if (!is_up && wire->waits) {
-		wire->waits = false;
-		net_now_writable(&wire->net);
+		wire_writable(wire);
 	}
 }
 
@@ -260,6 +258,42 @@ void wire_look_again(struct wire_group *group)
 static void on_retry(struct loop_timer *timer)
 {
 	wire_look_again(container_of(timer, struct wire_group, retry));
+}
+
+/* ---- without an interface: another process at the other end ---- */
+
+void wire_lost(struct wire *wire)
+{
+	struct wire_group *group = wire->group;
+
+	/* Its descriptor has nothing more to tell, and would say so without end. */
+	loop_watch_stop(&wire->watch);
+	wire->more = false;
+	atomic_store(&group->is_up, false);
+	loop_post(wire->net.loop, &wire->link_work);
+}
+
+int wire_found(struct wire *wire, int fd_take)
+{
+	struct wire_group *group = wire->group;
+	int err = 0;
+
+	check(group->ends == 1 && !group->linkwatch);
+	loop_check_here(wire->net.loop);
+	/* Who waits for room at the old one waits no longer. */
+	(void)shutdown(wire->fd, SHUT_RDWR);
+	if (dup3(fd_take, wire->fd, O_CLOEXEC) < 0) {
+		err = -errno;
+	}
+	close(fd_take);
+	if (err) {
+		wire_lost(wire);
+		return err;
+	}
+	atomic_fetch_add(&group->generation, 1);
+	atomic_store(&group->is_up, true);
+	loop_post(wire->net.loop, &wire->link_work);
+	return 0;
 }
 
 /* ---- life ---- */
@@ -446,6 +480,13 @@ int wire_create(struct loop *loop, const struct wire_kind *kind, const struct wi
 				      .users = 1 };
 	loop_timer_init(&group->retry, loop, on_retry);
 	memcpy(group->fds, config->fds_take, config->ends * sizeof(int));
+	if (!config->name) {
+		group->is_up = true;
+		group->entry.now.mtu = NET_MTU_MAX;
+		err = make_end(group, loop, ret);
+		put_group(group);
+		return err ? diag_set(reterr, err, "no memory for a network") : 0;
+	}
 	err = linkwatch_create(loop, config->link_fd_take, &group->linkwatch, reterr);
 	if (!err) {
 		linkwatch_add(group->linkwatch, &group->entry, config->name, on_interface);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What TAP devices, packet sockets and AF_XDP have in common: a descriptor per end, frames with a
+ * What TAP devices, packet sockets, AF_XDP and pipes to another process have in common: a descriptor per end, frames with a
  * virtio_net_hdr in front (where the kernel has none, the kind makes it), an interface whose state is the link's. Each kind adds how several frames
  * are read and written, and how its descriptors come to an interface that has returned.
  *
@@ -46,12 +46,13 @@ struct wire_kind {
 	 */
 	int (*write)(struct wire *wire, struct mmsghdr *messages, unsigned int count,
 		     unsigned int *ret_done);
-	/* The descriptors to an interface that has returned. 0 or a negative errno. */
+	/* The descriptors to an interface that has returned. 0 or a negative errno. Not without one. */
 	int (*attach)(struct wire_group *group, int ifindex);
 	/* Optional: frees what wire_config.state_take was, after the descriptors. */
 	void (*fini)(void *state);
 	uint32_t mtu_max; /* 0: NET_MTU_MAX */
 	bool wants_batch; /* of the loop's, for wire->batch */
+	bool says_good;   /* the other side is told which checksums are good */
 };
 
 /* A frame from the kernel. */
@@ -122,7 +123,7 @@ struct wire_group {
 };
 
 struct wire_config {
-	const char *name;    /* the interface's */
+	const char *name; /* the interface's; NULL: there is none, but somebody at the other end */
 	const int *fds_take; /* non-blocking */
 	unsigned int ends, hdr_bytes;
 	int link_fd_take;
@@ -150,6 +151,19 @@ void wire_send_init(struct wire *wire);
 void wire_put_lost(struct wire *wire);
 /* And wire.c's for that: a stopping end goes when the kernel has let go of it. */
 void wire_leave_when_idle(struct wire *wire);
+
+/* A write() for sockets, which counts what the kernel refuses. */
+int wire_write_messages(struct wire *wire, struct mmsghdr *messages, unsigned int count,
+			unsigned int *ret_done);
+/* From the loop: who found no room tries again. */
+void wire_writable(struct wire *wire);
+
+/*
+ * Without an interface: nobody is at the other end any more; and somebody is again, behind another descriptor
+ * (taken over, also on failure). On the loop; a group of one end.
+ */
+void wire_lost(struct wire *wire);
+MUST_CHECK int wire_found(struct wire *wire, int fd_take);
 
 /* For their net_ops. With wire_batch_end, short frames are put off until then (W2). */
 void wire_batch_end(struct net *net);

@@ -44,6 +44,16 @@ static int flush(struct wire *wire)
 	return err;
 }
 
+void wire_writable(struct wire *wire)
+{
+	if (wire->waits && !wire->is_stopping) {
+		wire->waits = false;
+		if (!flush(wire)) {
+			net_now_writable(&wire->net);
+		}
+	}
+}
+
 static void on_writable(struct loop_request *request, int result)
 {
 	struct wire *wire = container_of(request, struct wire, writable);
@@ -54,12 +64,7 @@ static void on_writable(struct loop_request *request, int result)
 		wire_leave_when_idle(wire);
 		return;
 	}
-	if (wire->waits) {
-		wire->waits = false;
-		if (!flush(wire)) {
-			net_now_writable(&wire->net);
-		}
-	}
+	wire_writable(wire);
 }
 
 void wire_put_lost(struct wire *wire)
@@ -70,6 +75,19 @@ void wire_put_lost(struct wire *wire)
 
 /* ---- frames ---- */
 
+/* As the other side is to see it, its header and what was mended of it in head. 0 or -EBADMSG. */
+static int dress(const struct wire *wire, const struct net_frame *frame, struct vnet_head *head,
+		 struct iovec *iov, int *ret_pieces)
+{
+	int err = vnet_send(frame, wire->group->hdr_bytes, head, iov, ret_pieces);
+
+	if (!err && wire->kind->says_good && frame->flags & NET_FRAME_CHECKSUM_GOOD &&
+	    !head->bytes[0]) {
+		head->bytes[0] = VNET_HDR_GOOD;
+	}
+	return err;
+}
+
 /* Copies a frame as the kernel wants it. There is a place. */
 static void put_off(struct wire *wire, const struct net_frame *frame)
 {
@@ -77,7 +95,7 @@ static void put_off(struct wire *wire, const struct net_frame *frame)
 	uint8_t *to = place->iov_base;
 	int pieces;
 
-	if (vnet_send(frame, wire->group->hdr_bytes, &wire->heads[0], wire->iov[0], &pieces)) {
+	if (dress(wire, frame, &wire->heads[0], wire->iov[0], &pieces)) {
 		wire->net.counters.send_lost++;
 		return;
 	}
@@ -101,8 +119,7 @@ static unsigned int prepare(struct wire *wire, const struct net_frame *frames, u
 	for (i = 0; i < count && n < WIRE_BATCH; i++) {
 		int pieces;
 
-		if (vnet_send(&frames[i], wire->group->hdr_bytes, &wire->heads[n], wire->iov[n],
-			      &pieces)) {
+		if (dress(wire, &frames[i], &wire->heads[n], wire->iov[n], &pieces)) {
 			wire->net.counters.send_lost++;
 			continue;
 		}
@@ -216,4 +233,30 @@ void wire_send_init(struct wire *wire)
 		wire->put[i].msg_hdr =
 			(struct msghdr){ .msg_iov = &wire->put_iov[i], .msg_iovlen = 1 };
 	}
+}
+
+int wire_write_messages(struct wire *wire, struct mmsghdr *messages, unsigned int count,
+			unsigned int *ret_done)
+{
+	for (unsigned int i = 0; i < count;) {
+		int sent = sendmmsg(wire->fd, messages + i, count - i, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		wire->calls++;
+		*ret_done = i;
+		if (sent > 0) {
+			i += (unsigned int)sent;
+			continue;
+		}
+		if (errno == EAGAIN) {
+			return -EAGAIN;
+		}
+		if (errno != EINTR) {
+			/* Down, longer than its MTU, or its queue is full: a wire may lose it. */
+			wire->refused++;
+			wire->net.counters.send_lost++;
+			i++;
+		}
+	}
+	*ret_done = count;
+	return 0;
 }

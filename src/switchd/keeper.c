@@ -127,51 +127,61 @@ static void fini(struct keeper *keeper)
 /* ---- the data process --------------------------------------------------------------------------- */
 
 /* In the child. What it gives up itself comes later (sandbox.c): it needs its keeper for that. */
-static void exec_data(const struct keeper *keeper, int fd, const sigset_t *signals)
+static void exec_role(const struct keeper *keeper, const char *role, int fd)
 {
 	const struct keeper_config *config = keeper->config;
 	char uid[16], gid[16];
 
 	snprintf(uid, sizeof(uid), "%u", config->uid);
 	snprintf(gid, sizeof(gid), "%u", config->gid);
-	sigprocmask(SIG_UNBLOCK, signals, NULL);
+	sigprocmask(SIG_UNBLOCK, keeper->signals, NULL);
 	/* dup2() to itself would leave it close-on-exec */
 	if (fd == KEEPER_FD ? fcntl(fd, F_SETFD, 0) < 0 : dup2(fd, KEEPER_FD) < 0) {
 		_exit(126);
 	}
-	execl(config->program, "tabique-switch", "--data", "--uid", uid, "--gid", gid,
+	execl(config->program, "tabique-switch", role, "--uid", uid, "--gid", gid,
 	      config->is_verbose ? "--verbose" : "--quiet", config->name, (char *)NULL);
 	log_error(AREA, "cannot run %s: %s", config->program, strerror(errno));
 	_exit(126);
 }
 
-static void start(struct keeper *keeper, const sigset_t *signals)
+int keeper_spawn(struct keeper *keeper, const char *role, int *ret_fd, pid_t *ret_pid)
 {
-	int pair[2];
+	int pair[2], err = 0;
 	pid_t pid;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair)) {
-		log_error(AREA, "cannot make a socket: %s", strerror(errno));
-		return;
+		return -errno;
 	}
 	pid = fork();
 	if (pid == 0) {
-		exec_data(keeper, pair[1], signals);
+		exec_role(keeper, role, pair[1]);
 	}
+	err = pid < 0 ? -errno : 0;
 	close(pair[1]);
-	if (pid < 0) {
-		log_error(AREA, "cannot start a process: %s", strerror(errno));
+	if (err) {
 		close(pair[0]);
+		return err;
+	}
+	*ret_fd = pair[0];
+	*ret_pid = pid;
+	return 0;
+}
+
+static void start(struct keeper *keeper)
+{
+	int err = keeper_spawn(keeper, "--data", &keeper->fd, &keeper->pid);
+
+	if (err) {
+		log_error(AREA, "cannot start a process: %s", strerror(-err));
 		return;
 	}
-	keeper->fd = pair[0];
-	keeper->pid = pid;
 	keeper->started_ns = loop_now_ns();
 	keeper->is_upgrade = false;
 	keeper->quit_ns = 0;
 }
 
-static void describe(int status, char *ret, size_t bytes)
+void keeper_describe(int status, char *ret, size_t bytes)
 {
 	if (WIFSIGNALED(status)) {
 		snprintf(ret, bytes, "was killed by signal %d", WTERMSIG(status));
@@ -180,7 +190,7 @@ static void describe(int status, char *ret, size_t bytes)
 	}
 }
 
-static uint32_t restart_delay_ms(unsigned int failures)
+uint32_t keeper_restart_delay_ms(unsigned int failures)
 {
 	unsigned int doublings = failures < 2 ? 0 : failures - 2;
 
@@ -211,10 +221,10 @@ static void on_exit_of_data(struct keeper *keeper, int status)
 		keeper->failures = 0;
 		return;
 	}
-	describe(status, how, sizeof(how));
+	keeper_describe(status, how, sizeof(how));
 	/* Who has served for a while is replaced at once, and so is who fails for the first time. */
 	keeper->failures = lived_ns >= KEEPER_RESTART_HEALTHY_S * S ? 1 : keeper->failures + 1;
-	keeper->delay_ms = restart_delay_ms(keeper->failures);
+	keeper->delay_ms = keeper_restart_delay_ms(keeper->failures);
 	log_error(AREA, "the data process of switch %s %s; the next one begins in %u ms",
 		  keeper->config->name, how, keeper->delay_ms);
 	if (!keeper->was_ready) {
@@ -234,7 +244,7 @@ static void reap(struct keeper *keeper)
 	pid_t pid;
 
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
-		if (pid == keeper->pid) {
+		if (!keeper_nat_ended(keeper, pid, status) && pid == keeper->pid) {
 			on_exit_of_data(keeper, status);
 		}
 	}
@@ -278,38 +288,59 @@ static int patience_ms(const struct keeper *keeper, uint64_t start_ns)
 {
 	uint64_t now_ns = loop_now_ns();
 
+	if (keeper->is_ending || keeper->nat.quit_ns) {
+		return 200;
+	}
 	if (keeper->pid > 0) {
-		return keeper->is_ending ? 200 : -1;
+		return -1;
 	}
 	return start_ns <= now_ns ? 0 : (int)((start_ns - now_ns) / MS) + 1;
 }
 
-static void run(struct keeper *keeper, const sigset_t *signals, int signal_fd)
+/* At the end NAT goes last: connections through it end in order. */
+static void quit_all(struct keeper *keeper)
+{
+	if (keeper->is_ending && keeper->pid > 0) {
+		quit_data(keeper);
+	} else if (keeper->is_ending || keeper->nat.quit_ns) {
+		keeper_quit_nat(keeper);
+	}
+}
+
+static void serve_data(struct keeper *keeper, short revents)
+{
+	if (!revents || !keeper_serve(keeper) || keeper->pid <= 0) {
+		return;
+	}
+	/* It has closed our socket, or speaks nonsense: its end is near, or due. */
+	usleep(1000);
+	reap(keeper);
+	if (keeper->pid > 0 && !(revents & POLLHUP)) {
+		kill(keeper->pid, SIGKILL);
+	}
+}
+
+static void run(struct keeper *keeper, int signal_fd)
 {
 	uint64_t start_ns = 0;
 
-	while (!keeper->is_ending || keeper->pid > 0) {
-		struct pollfd fds[2] = { { .fd = signal_fd, .events = POLLIN },
-					 { .fd = keeper->fd, .events = POLLIN } };
+	while (!keeper->is_ending || keeper->pid > 0 || keeper->nat.pid > 0) {
+		struct pollfd fds[3] = { { .fd = signal_fd, .events = POLLIN },
+					 { .fd = keeper->fd, .events = POLLIN },
+					 { .fd = keeper->nat.fd, .events = POLLIN } };
 		bool had_one = keeper->pid > 0;
 
-		if (!had_one && loop_now_ns() >= start_ns) {
-			start(keeper, signals);
+		if (!had_one && !keeper->is_ending && loop_now_ns() >= start_ns) {
+			start(keeper);
 			start_ns = loop_now_ns() + KEEPER_RESTART_MAX_MS * MS;
 			continue;
 		}
-		if (keeper->is_ending) {
-			quit_data(keeper);
+		quit_all(keeper);
+		(void)!poll(fds, 3, patience_ms(keeper, start_ns));
+		if (fds[2].revents) {
+			keeper_serve_nat(keeper);
 		}
-		(void)!poll(fds, 2, patience_ms(keeper, start_ns));
-		if (fds[1].revents && keeper_serve(keeper) && keeper->pid > 0) {
-			/* It has closed our socket, or speaks nonsense: its end is near, or due. */
-			usleep(1000);
-			reap(keeper);
-			if (keeper->pid > 0 && !(fds[1].revents & POLLHUP)) {
-				kill(keeper->pid, SIGKILL);
-			}
-		}
+		serve_data(keeper, fds[1].revents);
 		on_signals(keeper, signal_fd);
 		if (had_one && keeper->pid <= 0) {
 			start_ns = loop_now_ns() + keeper->delay_ms * MS;
@@ -323,7 +354,8 @@ int keeper_run(const struct keeper_config *config)
 				 .lock_fd = -1,
 				 .listeners = { -1, -1, -1 },
 				 .state_fd = -1,
-				 .fd = -1 };
+				 .fd = -1,
+				 .nat = { .fd = -1 } };
 	struct diag diag;
 	sigset_t signals;
 	int signal_fd, status = STATUS_OK;
@@ -343,7 +375,8 @@ int keeper_run(const struct keeper_config *config)
 		fprintf(stderr, "tabique-switch: error: %s\n", diag.text);
 		status = signal_fd < 0 ? STATUS_HOST : STATUS_USER;
 	} else {
-		run(&keeper, &signals, signal_fd);
+		keeper.signals = &signals;
+		run(&keeper, signal_fd);
 		status = keeper.was_ready ? STATUS_OK : STATUS_HOST;
 	}
 	fini(&keeper);

@@ -5,6 +5,8 @@
  * left for the next one) and what only it may do (opening devices, writing the configuration's file).
  * It parses no frame and no guest's word; of the data process it takes the requests below.
  *
+ * With NAT there is a third process (natd.h), which it starts when the data process asks for it.
+ *
  *              spawn                  HELLO … OPEN_* …              UPGRADE, exit: at once
  *   keeper ─────────────► data process ───────────────────────► dies: at once, then 100 ms … 5 s
  *
@@ -20,6 +22,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -36,7 +39,7 @@
 #define KEEPER_STATE_BYTES_MAX   (64U << 20)
 #define KEEPER_KEPT_BYTES_MAX    (1U << 20) /* of it, in a file between two runs */
 #define KEEPER_LEASE_BYTES_MAX   (1U << 20)
-/* After so many processes in a row that ended at once, the next one gets no leases: they may be why. */
+/* After so many of NAT's in a row that ended at once, the next one gets no leases: they may be why. */
 #define KEEPER_LEASE_FAILURES    3U
 
 enum keeper_type {
@@ -65,9 +68,9 @@ enum keeper_type {
 	KEEPER_READY = 11,
 	/* → ; ← a netlink socket that hears of links (linkwatch.h) */
 	KEEPER_OPEN_LINKS = 12,
-	/* → a descriptor: the leases of NAT's clients, to be written to their file */
+	/* NAT's process → a descriptor: the leases of its clients, to be written to their file */
 	KEEPER_SAVE_LEASES = 13,
-	/* → ; ← that file, or count 0 */
+	/* NAT's process → ; ← that file, or count 0 */
 	KEEPER_TAKE_LEASES = 14,
 	/*
 	 * → name, count: ends at most; ← as many sockets of AF_XDP as the device has queues, bound to nothing,
@@ -81,6 +84,11 @@ enum keeper_type {
 	KEEPER_CLOSE_XDP = 17,
 	/* → ; ← count: how often something was asked for that the list of devices lacks (sw_devices.h) */
 	KEEPER_COUNT_REFUSED = 18,
+	/*
+	 * → ; ← two sockets whose other ends NAT's process gets, which is started if need be: frames (net/pipe.h),
+	 * and what is said about them (natd.h). -EAGAIN: not yet again.
+	 */
+	KEEPER_OPEN_NAT = 19,
 };
 
 struct keeper_message {
@@ -119,13 +127,27 @@ MUST_CHECK int keeper_call(int fd, enum keeper_type type, const char *name, uint
 /* The same for a request whose answer is a number. */
 MUST_CHECK int keeper_ask_number(int fd, enum keeper_type type, uint32_t *ret, struct diag *reterr);
 
+/*
+ * Any conversation of this kind: *message is the request (its magic and serial are filled in) and becomes the
+ * answer, whose status is 0 then. who: for the sentence when nobody answers in time ("the keeper of this
+ * switch").
+ */
+MUST_CHECK int keeper_converse(int fd, const char *who, int timeout_ms,
+			       struct keeper_message *message, const int *fds,
+			       unsigned int fd_count, int *ret_fds, unsigned int *ret_fd_count,
+			       struct diag *reterr);
+
 /* What has come unasked: true when that was KEEPER_QUIT, or the keeper has gone. Never waits. */
 bool keeper_wants_end(int fd);
 
-/* ---- for both ----------------------------------------------------------------------------------- */
+/* ---- for all ----------------------------------------------------------------------------------- */
 
 /* 0; -EAGAIN (flags MSG_DONTWAIT), -EPIPE, -EPROTO or another errno. Descriptors are close-on-exec. */
 MUST_CHECK int keeper_send(int fd, const struct keeper_message *message, const int *fds,
 			   unsigned int fd_count);
 MUST_CHECK int keeper_receive(int fd, int flags, struct keeper_message *ret,
 			      int ret_fds[KEEPER_FDS_MAX], unsigned int *ret_fd_count);
+
+/* A private copy of what is in a regular file or memory file (borrowed), which others may write meanwhile. A
+ * 0 is behind it. -EINVAL: no such file, or longer than bytes_max; -ENOMEM; another errno. */
+MUST_CHECK int keeper_copy_of(int fd, size_t bytes_max, char **ret, size_t *ret_bytes);

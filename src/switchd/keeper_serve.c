@@ -18,34 +18,6 @@
 
 /* ---- the configuration -------------------------------------------------------------------------- */
 
-/* What another process may write while it is read: a private copy. */
-static int copy_of(int fd, size_t bytes_max, char **ret, size_t *ret_bytes)
-{
-	struct stat st;
-	auto_free char *text = NULL;
-	size_t bytes = 0;
-
-	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size < 0 ||
-	    (uint64_t)st.st_size > bytes_max) {
-		return -EINVAL;
-	}
-	text = malloc((size_t)st.st_size + 1);
-	if (!text) {
-		return -ENOMEM;
-	}
-	while (bytes < (size_t)st.st_size) {
-		ssize_t n = pread(fd, text + bytes, (size_t)st.st_size - bytes, (off_t)bytes);
-
-		if (n <= 0) {
-			return n < 0 ? -errno : -EINVAL;
-		}
-		bytes += (size_t)n;
-	}
-	*ret = steal(text);
-	*ret_bytes = bytes;
-	return 0;
-}
-
 /* NAT is not opened like a device, so it is asked for when the configuration turns it on. */
 static int check_nat(struct keeper *keeper, const struct sw_config *config, struct diag *reterr)
 {
@@ -65,7 +37,7 @@ static int save_config(struct keeper *keeper, const int *fds, unsigned int count
 	auto_destroy(sw_config) struct sw_config *config = NULL;
 	auto_free char *text = NULL;
 	size_t bytes = 0;
-	int err = count == 1 ? copy_of(fds[0], SW_CONFIG_BYTES_MAX, &text, &bytes) : -EPROTO;
+	int err = count == 1 ? keeper_copy_of(fds[0], SW_CONFIG_BYTES_MAX, &text, &bytes) : -EPROTO;
 
 	if (err) {
 		return diag_set(&answer->diag, err, "the configuration cannot be read: %s",
@@ -76,7 +48,11 @@ static int save_config(struct keeper *keeper, const int *fds, unsigned int count
 		err = diag_set(&answer->diag, -EINVAL, "it is the configuration of another switch");
 	}
 	err = err ? err : check_nat(keeper, config, &answer->diag);
-	return err ? err : sw_file_save_text(keeper->config->name, text, bytes, &answer->diag);
+	err = err ? err : sw_file_save_text(keeper->config->name, text, bytes, &answer->diag);
+	if (!err && !config->nat.on) {
+		keeper_quit_nat(keeper);
+	}
+	return err;
 }
 
 /* Its file, as it is: the data process has no files. */
@@ -153,7 +129,7 @@ void keeper_keep_state(struct keeper *keeper)
 	size_t length = 0;
 
 	if (from < 0 || sw_path(SW_PATH_STATE, keeper->config->name, path, &diag) ||
-	    copy_of(from, KEEPER_KEPT_BYTES_MAX, &bytes, &length)) {
+	    keeper_copy_of(from, KEEPER_KEPT_BYTES_MAX, &bytes, &length)) {
 		return;
 	}
 	(void)!unlink(path); /* whatever is there: nothing is written through it */
@@ -173,34 +149,6 @@ void keeper_find_state(struct keeper *keeper)
 		keeper->state_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 		(void)!unlink(path);
 	}
-}
-
-/* Not looked into: who loads them takes them for hostile. */
-static int save_leases(struct keeper *keeper, const int *fds, unsigned int count,
-		       struct keeper_answer *answer)
-{
-	auto_free char *bytes = NULL;
-	size_t length = 0;
-	int err = count == 1 ? copy_of(fds[0], KEEPER_LEASE_BYTES_MAX, &bytes, &length) : -EPROTO;
-
-	if (err) {
-		return diag_set(&answer->diag, err, "the leases cannot be read: %s",
-				strerror(-err));
-	}
-	return sw_file_save_leases(keeper->config->name, bytes, length, &answer->diag);
-}
-
-static int take_leases(struct keeper *keeper, struct keeper_answer *answer)
-{
-	char path[SW_PATH_BYTES];
-	int err = sw_path(SW_PATH_LEASES, keeper->config->name, path, &answer->diag);
-
-	if (err || keeper->failures >= KEEPER_LEASE_FAILURES) {
-		return err;
-	}
-	answer->fds[0] = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	answer->count = answer->fds[0] >= 0 ? 1 : 0;
-	return 0;
 }
 
 static void ready(struct keeper *keeper)
@@ -237,10 +185,6 @@ static int serve(struct keeper *keeper, const struct keeper_message *request, in
 		return save_config(keeper, fds, count, answer);
 	case KEEPER_LEAVE_STATE:
 		return leave_state(keeper, fds, count, answer);
-	case KEEPER_SAVE_LEASES:
-		return save_leases(keeper, fds, count, answer);
-	case KEEPER_TAKE_LEASES:
-		return take_leases(keeper, answer);
 	case KEEPER_UPGRADE:
 		keeper->is_upgrade = true;
 		return 0;
@@ -255,6 +199,10 @@ static int serve(struct keeper *keeper, const struct keeper_message *request, in
 	case KEEPER_COUNT_REFUSED:
 		answer->number = keeper->refused;
 		return 0;
+	case KEEPER_OPEN_NAT:
+		return keeper_open_nat(keeper, answer);
+	case KEEPER_SAVE_LEASES: /* keeper_nat.c */
+	case KEEPER_TAKE_LEASES:
 	case KEEPER_QUIT:
 		break;
 	}
@@ -262,18 +210,18 @@ static int serve(struct keeper *keeper, const struct keeper_message *request, in
 			request->type);
 }
 
-int keeper_serve(struct keeper *keeper)
+int keeper_serve_at(struct keeper *keeper, int fd, keeper_serve_fn *fn)
 {
 	struct keeper_message request;
 	struct keeper_answer answer = { .message = { .magic = KEEPER_MAGIC } };
 	int fds[KEEPER_FDS_MAX], status, err;
 	unsigned int count;
 
-	err = keeper_receive(keeper->fd, MSG_DONTWAIT, &request, fds, &count);
+	err = keeper_receive(fd, MSG_DONTWAIT, &request, fds, &count);
 	if (err) {
 		return err == -EAGAIN ? 0 : err;
 	}
-	status = serve(keeper, &request, fds, count, &answer);
+	status = fn(keeper, &request, fds, count, &answer);
 	for (unsigned int i = 0; i < count; i++) {
 		if (fds[i] >= 0) {
 			close(fds[i]);
@@ -286,9 +234,14 @@ int keeper_serve(struct keeper *keeper)
 	if (status) {
 		snprintf(answer.message.text, sizeof(answer.message.text), "%s", answer.diag.text);
 	}
-	err = keeper_send(keeper->fd, &answer.message, answer.fds, status ? 0 : answer.count);
+	err = keeper_send(fd, &answer.message, answer.fds, status ? 0 : answer.count);
 	for (unsigned int i = 0; !status && !answer.is_lent && i < answer.count; i++) {
 		close(answer.fds[i]);
 	}
 	return err;
+}
+
+int keeper_serve(struct keeper *keeper)
+{
+	return keeper_serve_at(keeper, keeper->fd, serve);
 }

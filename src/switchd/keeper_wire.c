@@ -3,15 +3,19 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/cleanup.h"
 #include "base/shared.h"
 #include "switchd/keeper.h"
 
 #define CALL_TIMEOUT_MS 10000
+#define KEEPER_WHO      "the keeper of this switch"
 
 union control {
 	struct cmsghdr align;
@@ -93,13 +97,13 @@ int keeper_receive(int fd, int flags, struct keeper_message *ret, int ret_fds[KE
 }
 
 /* Waits for the answer with this serial; KEEPER_QUIT in between is put off: the keeper repeats it. */
-static int wait_answer(int fd, uint32_t serial, struct keeper_message *ret, int *ret_fds,
-		       unsigned int *ret_fd_count)
+static int wait_answer(int fd, int timeout_ms, uint32_t serial, struct keeper_message *ret,
+		       int *ret_fds, unsigned int *ret_fd_count)
 {
 	struct pollfd poll_fd = { .fd = fd, .events = POLLIN };
 
 	for (;;) {
-		int err, ready = poll(&poll_fd, 1, CALL_TIMEOUT_MS);
+		int err, ready = poll(&poll_fd, 1, timeout_ms);
 
 		if (ready < 0 && errno == EINTR) {
 			continue;
@@ -118,10 +122,9 @@ static int wait_answer(int fd, uint32_t serial, struct keeper_message *ret, int 
 	}
 }
 
-/* message: the request, and then its answer. */
-static int call(int fd, struct keeper_message *message, const char *name, const int *fds,
-		unsigned int fd_count, int *ret_fds, unsigned int *ret_fd_count,
-		struct diag *reterr)
+int keeper_converse(int fd, const char *who, int timeout_ms, struct keeper_message *message,
+		    const int *fds, unsigned int fd_count, int *ret_fds, unsigned int *ret_fd_count,
+		    struct diag *reterr)
 {
 	int got[KEEPER_FDS_MAX];
 	unsigned int got_count = 0;
@@ -132,12 +135,10 @@ static int call(int fd, struct keeper_message *message, const char *name, const 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	message->magic = KEEPER_MAGIC;
 	message->serial = (uint32_t)now.tv_nsec | 1;
-	snprintf(message->name, sizeof(message->name), "%s", name ? name : "");
 	err = keeper_send(fd, message, fds, fd_count);
-	err = err ? err : wait_answer(fd, message->serial, message, got, &got_count);
+	err = err ? err : wait_answer(fd, timeout_ms, message->serial, message, got, &got_count);
 	if (err) {
-		return diag_set(reterr, err, "the keeper of this switch does not answer: %s",
-				strerror(-err));
+		return diag_set(reterr, err, "%s does not answer: %s", who, strerror(-err));
 	}
 	if (message->status) {
 		close_all(got, got_count);
@@ -158,13 +159,16 @@ int keeper_call(int fd, enum keeper_type type, const char *name, uint32_t count,
 {
 	struct keeper_message message = { .type = type, .count = count };
 
-	return call(fd, &message, name, fds, fd_count, ret_fds, ret_fd_count, reterr);
+	snprintf(message.name, sizeof(message.name), "%s", name ? name : "");
+	return keeper_converse(fd, KEEPER_WHO, CALL_TIMEOUT_MS, &message, fds, fd_count, ret_fds,
+			       ret_fd_count, reterr);
 }
 
 int keeper_ask_number(int fd, enum keeper_type type, uint32_t *ret, struct diag *reterr)
 {
 	struct keeper_message message = { .type = type };
-	int err = call(fd, &message, NULL, NULL, 0, NULL, NULL, reterr);
+	int err = keeper_converse(fd, KEEPER_WHO, CALL_TIMEOUT_MS, &message, NULL, 0, NULL, NULL,
+				  reterr);
 
 	if (!err) {
 		*ret = message.count;
@@ -184,4 +188,32 @@ bool keeper_wants_end(int fd)
 	}
 	close_all(fds, count);
 	return message.type == KEEPER_QUIT;
+}
+
+int keeper_copy_of(int fd, size_t bytes_max, char **ret, size_t *ret_bytes)
+{
+	struct stat st;
+	auto_free char *text = NULL;
+	size_t bytes = 0;
+
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode) || st.st_size < 0 ||
+	    (uint64_t)st.st_size > bytes_max) {
+		return -EINVAL;
+	}
+	text = malloc((size_t)st.st_size + 1);
+	if (!text) {
+		return -ENOMEM;
+	}
+	while (bytes < (size_t)st.st_size) {
+		ssize_t n = pread(fd, text + bytes, (size_t)st.st_size - bytes, (off_t)bytes);
+
+		if (n <= 0) {
+			return n < 0 ? -errno : -EINVAL;
+		}
+		bytes += (size_t)n;
+	}
+	text[bytes] = '\0';
+	*ret = steal(text);
+	*ret_bytes = bytes;
+	return 0;
 }

@@ -2,6 +2,7 @@
 #include "switchd/sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -138,16 +140,20 @@ static const int control[] = {
 	SYS_fallocate, SYS_pidfd_send_signal,
 };
 
-/* What NAT needs, on a core: sockets of its own, and the names of the host's resolvers. */
+/*
+ * What NAT's process needs: sockets of its own, and the names of the host's resolvers. socket(2), open(2) and
+ * openat(2) are looked at more closely.
+ */
 static const int sockets[] = {
-	SYS_socket,      SYS_bind,     SYS_connect, SYS_listen, SYS_accept,   SYS_accept4,
-	SYS_getpeername, SYS_shutdown, SYS_openat,  SYS_open,   SYS_stat,     SYS_lstat,
-	SYS_getuid,      SYS_geteuid,  SYS_dup,     SYS_select, SYS_pselect6,
+	SYS_bind,        SYS_connect,  SYS_listen, SYS_accept,   SYS_accept4,
+	SYS_getpeername, SYS_shutdown, SYS_stat,   SYS_lstat,    SYS_getuid,
+	SYS_geteuid,     SYS_dup,      SYS_select, SYS_pselect6, SYS_memfd_create,
 };
 
 #ifndef HAS_SANITIZER
 
 #define PROGRAM_MAX 256
+#define DENY        (SECCOMP_RET_ERRNO | (EPERM & SECCOMP_RET_DATA))
 
 struct program {
 	struct sock_filter ops[PROGRAM_MAX];
@@ -169,7 +175,43 @@ static void allow(struct program *program, const int *calls, size_t count)
 	}
 }
 
-int sandbox_thread(enum sandbox_role role, bool keeps_sockets)
+static void load_argument(struct program *program, unsigned int index)
+{
+	/* Its lower half: all of it for an int. */
+	add_op(program,
+	       (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+					    (uint32_t)offsetof(struct seccomp_data, args[index])));
+}
+
+static void answer(struct program *program, uint32_t verdict)
+{
+	add_op(program, (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, verdict));
+}
+
+/* socket(2) of IP only. The call's number is in the accumulator, and is again for others. */
+static void allow_ip_sockets(struct program *program)
+{
+	add_op(program, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_socket, 0, 5));
+	load_argument(program, 0);
+	add_op(program, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_INET, 1, 0));
+	add_op(program, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_INET6, 0, 1));
+	answer(program, SECCOMP_RET_ALLOW);
+	answer(program, DENY);
+}
+
+/* Files that are there, to be read. */
+static void allow_reading(struct program *program, int call, unsigned int flags_index)
+{
+	add_op(program,
+	       (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)call, 0, 4));
+	load_argument(program, flags_index);
+	add_op(program, (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K,
+						     O_ACCMODE | O_CREAT | O_TRUNC, 1, 0));
+	answer(program, SECCOMP_RET_ALLOW);
+	answer(program, DENY);
+}
+
+int sandbox_thread(enum sandbox_role role)
 {
 	struct program program = { .count = 0 };
 	struct sock_fprog fprog;
@@ -185,11 +227,13 @@ int sandbox_thread(enum sandbox_role role, bool keeps_sockets)
 	if (role == SANDBOX_CONTROL) {
 		allow(&program, control, ARRAY_SIZE(control));
 	}
-	if (keeps_sockets) {
+	if (role == SANDBOX_NAT) {
 		allow(&program, sockets, ARRAY_SIZE(sockets));
+		allow_ip_sockets(&program);
+		allow_reading(&program, SYS_open, 1);
+		allow_reading(&program, SYS_openat, 2);
 	}
-	add_op(&program, (struct sock_filter)BPF_STMT(
-				 BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (EPERM & SECCOMP_RET_DATA)));
+	answer(&program, DENY);
 	fprog = (struct sock_fprog){ .len = program.count, .filter = program.ops };
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
 	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &fprog)) {
@@ -200,10 +244,9 @@ int sandbox_thread(enum sandbox_role role, bool keeps_sockets)
 
 #else
 
-int sandbox_thread(enum sandbox_role role, bool keeps_sockets)
+int sandbox_thread(enum sandbox_role role)
 {
 	(void)role;
-	(void)keeps_sockets;
 	(void)common;
 	(void)control;
 	(void)sockets;

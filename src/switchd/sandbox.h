@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a switch's data process gives up before it looks at the first guest's word: its user, new
+ * What a switch's data process, and NAT's, gives up before it looks at the first guest's word: its user, new
  * privileges, the file system, and all system calls but those of its role.
  *
  *   thread  each step says which
@@ -17,6 +17,7 @@
 enum sandbox_role {
 	SANDBOX_CONTROL, /* takes connections, maps memory, answers verbs */
 	SANDBOX_CORE,    /* carries frames */
+	SANDBOX_NAT,     /* NAT's process: sockets of IP, and files to read */
 };
 
 /*
@@ -27,7 +28,6 @@ enum sandbox_role {
 MUST_CHECK int sandbox_process(uid_t uid, gid_t gid, bool keeps_files, struct diag *reterr);
 
 /*
- * The calling thread: from now on other system calls fail with -EPERM. keeps_sockets: NAT opens some.
- * 0 or a negative errno. Builds with sanitizers, which make calls of their own, only say 0.
+ * The calling thread: from now on other system calls fail with -EPERM. 0 or a negative errno. Builds with sanitizers, which make calls of their own, only say 0.
  */
-MUST_CHECK int sandbox_thread(enum sandbox_role role, bool keeps_sockets);
+MUST_CHECK int sandbox_thread(enum sandbox_role role);

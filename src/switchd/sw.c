@@ -39,32 +39,11 @@ struct gifts {
 /* ---- the keeper --------------------------------------------------------------------------------- */
 
 /* All of a file or memfd, closed afterwards. */
-static int read_fd(int fd, char **ret, size_t *ret_bytes)
+static int read_fd(int fd_take, char **ret, size_t *ret_bytes)
 {
-	auto_close int owned = fd;
-	auto_free char *bytes = NULL;
-	struct stat st;
-	size_t length = 0;
+	auto_close int fd = fd_take;
 
-	if (fstat(owned, &st) || st.st_size < 0 || st.st_size > KEEPER_STATE_BYTES_MAX) {
-		return -EINVAL;
-	}
-	bytes = malloc((size_t)st.st_size + 1);
-	if (!bytes) {
-		return -ENOMEM;
-	}
-	while (length < (size_t)st.st_size) {
-		ssize_t n =
-			pread(owned, bytes + length, (size_t)st.st_size - length, (off_t)length);
-
-		if (n <= 0) {
-			return n < 0 ? -errno : -EINVAL;
-		}
-		length += (size_t)n;
-	}
-	*ret = steal(bytes);
-	*ret_bytes = length;
-	return 0;
+	return keeper_copy_of(fd, KEEPER_STATE_BYTES_MAX, ret, ret_bytes);
 }
 
 static int say_hello(struct sw *sw, struct gifts *gifts, struct diag *reterr)
@@ -88,12 +67,6 @@ static int say_hello(struct sw *sw, struct gifts *gifts, struct diag *reterr)
 	err = keeper_call(sw->keeper_fd, KEEPER_TAKE_STATE, NULL, 0, NULL, 0, fds, &count, reterr);
 	if (!err && count == 1 && read_fd(fds[0], &gifts->state, &gifts->state_bytes)) {
 		log_warn(SW_AREA, "what the process before has left cannot be read");
-	}
-	err = err ? err
-		  : keeper_call(sw->keeper_fd, KEEPER_TAKE_LEASES, NULL, 0, NULL, 0, fds, &count,
-				reterr);
-	if (!err && count == 1 && read_fd(fds[0], &sw->leases, &sw->lease_bytes)) {
-		log_warn(SW_AREA, "the leases of before cannot be read");
 	}
 	return err;
 }
@@ -227,16 +200,9 @@ static int create_tables(struct sw *sw, struct diag *reterr)
 
 /* ---- the beginning ------------------------------------------------------------------------------ */
 
-struct locking {
-	bool keeps_sockets;
-	int err;
-};
-
 static void lock_core(void *arg)
 {
-	struct locking *locking = arg;
-
-	locking->err = sandbox_thread(SANDBOX_CORE, locking->keeps_sockets);
+	*(int *)arg = sandbox_thread(SANDBOX_CORE);
 }
 
 static int start_threads(struct sw *sw, struct diag *reterr)
@@ -254,23 +220,20 @@ static int start_threads(struct sw *sw, struct diag *reterr)
 
 static int restrict_all(struct sw *sw, const struct sw_run_config *config, struct diag *reterr)
 {
-	int err = sandbox_process(config->uid, config->gid, sw->has_sockets, reterr);
+	int err = sandbox_process(config->uid, config->gid, false, reterr);
 
 	err = err ? err : start_threads(sw, reterr);
 	if (err) {
 		return err;
 	}
 	for (unsigned int i = 0; i < sw->loop_count; i++) {
-		/* NAT lives on the first. */
-		struct locking locking = { .keeps_sockets = sw->has_sockets && i == 0 };
-
-		loop_call(sw->loops[i], lock_core, &locking);
-		if (locking.err) {
-			return diag_set(reterr, locking.err, "cannot give up system calls: %s",
-					strerror(-locking.err));
+		loop_call(sw->loops[i], lock_core, &err);
+		if (err) {
+			return diag_set(reterr, err, "cannot give up system calls: %s",
+					strerror(-err));
 		}
 	}
-	err = sandbox_thread(SANDBOX_CONTROL, false);
+	err = sandbox_thread(SANDBOX_CONTROL);
 	return err ? diag_set(reterr, err, "cannot give up system calls: %s", strerror(-err)) : 0;
 }
 
@@ -284,7 +247,6 @@ static int begin(struct sw *sw, const struct sw_run_config *config, struct gifts
 	if (err) {
 		return err;
 	}
-	sw->has_sockets = sw->config->nat.on;
 	if (gifts->state) {
 		sw_state_load_names(sw, gifts->state, gifts->state_bytes);
 	}
@@ -348,7 +310,7 @@ static void finish(struct sw *sw)
 
 	loop_timer_cancel(&sw->end_timer);
 	loop_timer_cancel(&sw->leave_timer);
-	sw_nat_keep(sw);
+	sw_nat_end(sw);
 	leave_state(sw, sw->ending == SW_END_UPGRADE);
 	if (sw->ending != SW_END_QUIT &&
 	    keeper_call(sw->keeper_fd, sw->ending == SW_END_UPGRADE ? KEEPER_UPGRADE : KEEPER_STOP,
@@ -415,6 +377,7 @@ int sw_run(const struct sw_run_config *config)
 {
 	struct sw sw = { .name = config->name,
 			 .keeper_fd = config->keeper_fd,
+			 .nat_fd = -1,
 			 .started_ns = loop_now_ns(),
 			 .listen_vsp = -1,
 			 .listen_ctl = -1,

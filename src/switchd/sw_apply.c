@@ -156,7 +156,7 @@ static void flush_moved_uplinks(struct sw *sw, const struct sw_config *before)
 
 /* ---- the file ----------------------------------------------------------------------------------- */
 
-static int save(struct sw *sw, const struct sw_config *config, struct diag *reterr)
+int sw_config_file(const struct sw_config *config, struct diag *reterr)
 {
 	json_t *json = sw_config_build(config, false);
 	auto_free char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
@@ -171,7 +171,16 @@ static int save(struct sw *sw, const struct sw_config *config, struct diag *rete
 		return diag_set(reterr, -errno, "cannot hand the configuration over: %s",
 				strerror(errno));
 	}
-	return keeper_call(sw->keeper_fd, KEEPER_SAVE_CONFIG, NULL, 0, &fd, 1, NULL, NULL, reterr);
+	return steal_fd(&fd);
+}
+
+static int save(struct sw *sw, const struct sw_config *config, struct diag *reterr)
+{
+	auto_close int fd = sw_config_file(config, reterr);
+
+	return fd < 0 ? fd
+		      : keeper_call(sw->keeper_fd, KEEPER_SAVE_CONFIG, NULL, 0, &fd, 1, NULL, NULL,
+				    reterr);
 }
 
 /* ---- the whole ---------------------------------------------------------------------------------- */

@@ -6,7 +6,7 @@
  *   sw.c        life: from HELLO to the end
  *   sw_apply.c  a new configuration takes the place of the old one
  *   sw_wires.c  the host's port, uplinks, NAT as wires
- *   sw_nat_run.c  what NAT has of its own: leases, forwards
+ *   sw_nat_run.c  what is said to NAT's process, and the wire to it
  *   sw_bindings.c  addresses that DHCP gave, over the end of a process
  *   sw_ports.c  the NICs of guests, which workers lend
  *   sw_ext.c    extensions
@@ -60,7 +60,6 @@ struct sw_wire {
 	bool is_nat, is_xdp;
 	struct diag why; /* with mode=auto: why it is not AF_XDP */
 	char dev[SW_IFNAME_BYTES];
-	uint64_t signature; /* of NAT's settings */
 	unsigned int count;
 	struct sw_wire_end ends[SW_CORES_MAX];
 	bool is_closing;
@@ -105,13 +104,11 @@ struct sw {
 	struct loop_timer leave_timer; /* bindings are left with the keeper, in case that we die */
 	bool is_leaving_due;
 
-	bool has_sockets;        /* this process was begun for a switch with NAT */
-	struct core *first_core; /* NAT's; to be asked on its loop */
-	struct diag nat_why;     /* NAT is configured, and could not be made */
-	char *leases; /* as they were last kept, and are loaded when NAT is made; or NULL */
-	size_t lease_bytes;
-	struct loop_work leases_changed;
-	struct loop_timer leases_timer;
+	struct core *first_core; /* of NAT's wire; to be asked on its loop */
+	int nat_fd;              /* what is said to NAT's process (natd.h); -1: it is not there */
+	struct diag nat_why;     /* NAT is configured and not there: why */
+	struct loop_work nat_gone;
+	struct loop_timer nat_timer; /* it is looked for again */
 
 	struct rpc_server *rpc;
 	struct rpc_verb *verbs;
@@ -136,6 +133,8 @@ void sw_end(struct sw *sw, enum sw_end why, struct rpc_reply *reply);
  * in force and on disk, with a sentence.
  */
 MUST_CHECK int sw_apply(struct sw *sw, struct sw_config *config_take, struct diag *reterr);
+/* A configuration as the keeper and NAT's process want it: a memory file. A negative errno, with a sentence. */
+MUST_CHECK int sw_config_file(const struct sw_config *config, struct diag *reterr);
 /* The same at the beginning: what cannot be opened now is only logged, and is missing. */
 void sw_apply_first(struct sw *sw);
 /* Builds a policy of the configuration and what is plugged in, and hands it to the cores. */
@@ -147,10 +146,12 @@ void sw_forget_ports(struct sw *sw);
 
 /* ---- sw_wires.c --------------------------------------------------------------------------------- */
 
-/* Opens what config names and is not open, until one cannot be. NAT only where this process may. */
+/* Opens what config names and is not open, until one cannot be. */
 MUST_CHECK int sw_wires_open(struct sw *sw, const struct sw_config *config, struct diag *reterr);
 /* All of them: what cannot be opened is logged, and is missing. */
 void sw_wires_open_all(struct sw *sw);
+/* The way to NAT, of them, if it is configured and not open; else it is tried again. */
+void sw_wires_open_nat(struct sw *sw);
 /* Closes those that config does not name. */
 void sw_wires_close(struct sw *sw, const struct sw_config *config);
 /* Asks its first end for its link. */
@@ -162,15 +163,25 @@ const struct sw_wire *sw_wire_at(const struct sw *sw, uint16_t port); /* NULL: n
 
 /* When loops and tables are there. */
 void sw_nat_init(struct sw *sw);
-/* On `loop`: the back end, as sw->config has it, with the leases of before. */
-MUST_CHECK int sw_nat_make(struct sw *sw, struct loop *loop, struct net **ret, struct diag *reterr);
+/* At the end: NAT's process is not looked for any more. It stays. */
+void sw_nat_end(struct sw *sw);
 /*
- * From before to sw->config, where that can be done in place (and nothing where NAT is made anew). Says no
- * with a sentence, and then all is as before: a port of the host is taken.
+ * Asks the keeper for NAT's process, and that to be as sw->config says. *ret_fd: where frames go, a
+ * pipe's (net/pipe.h).
+ */
+MUST_CHECK int sw_nat_connect(struct sw *sw, int *ret_fd, struct diag *reterr);
+/* On `loop`: the wire to it. fd is taken. */
+MUST_CHECK int sw_nat_make(struct sw *sw, struct loop *loop, int fd_take, struct net **ret,
+			   struct diag *reterr);
+/* NAT is turned off: its wire is about to close. */
+void sw_nat_disconnect(struct sw *sw);
+/* It could not be had, and why: try again by and by. */
+void sw_nat_look_again(struct sw *sw, int err, const struct diag *why);
+/*
+ * From before to sw->config. Says no with a sentence, and then all is as before: a port of the host is
+ * taken.
  */
 MUST_CHECK int sw_nat_change(struct sw *sw, const struct sw_config *before, struct diag *reterr);
-/* What leases there are now is what the next NAT, or the next process, begins with. */
-void sw_nat_keep(struct sw *sw);
 int sw_nat_leases(struct sw *sw, const struct json_t *request, struct json_t *result,
 		  struct diag *reterr);
 int sw_nat_show(struct sw *sw, const struct json_t *request, struct json_t *result,

@@ -1,29 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The NAT that runs: one back end for all guests, on the first core's loop. Forwards and reservations change
- * in place; anything else makes it anew (sw_wires.c), and then its leases are those of before.
+ * NAT's process, as the data process sees it: a wire on the first core's loop, and words (natd.h) on the
+ * control loop. When it has gone, the wire's link is down until the keeper has another one.
  */
 #include <errno.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/log.h"
 #include "base/num.h"
-#include "state/load.h"
-#include "state/save.h"
+#include "net/pipe.h"
+#include "switchd/natd.h"
 #include "switchd/sw_internal.h"
 #include "switchd/sw_nat.h"
 #include "vswitch/core.h"
 
-/* Guests that all ask at once are one change. */
-#define KEEP_DELAY_NS  (100ULL * 1000 * 1000)
-
-/* Behind which port a guest is whose address no core has learned: all of them together are one place. */
-#define ORIGIN_UNKNOWN UINT32_MAX
+/* How often it is looked for, and how long it has to answer: the control loop stands still meanwhile. */
+#define LOOK_NS    (100ULL * 1000 * 1000)
+#define SILENT_NS  (5ULL * 1000 * 1000 * 1000)
+#define TIMEOUT_MS 2000
+#define WHO        "NAT's process"
 
 static const struct sw_wire_end *nat_end(const struct sw *sw)
 {
@@ -32,7 +31,71 @@ static const struct sw_wire_end *nat_end(const struct sw *sw)
 	return wire && wire->is_nat ? &wire->ends[0] : NULL;
 }
 
-/* ---- making it: on the first core's loop -------------------------------------------------------- */
+/* ---- what is said ------------------------------------------------------------------------------- */
+
+/* As sw->config says. */
+static int configure(const struct sw *sw, int nat_fd, struct diag *reterr)
+{
+	auto_close int fd = sw_config_file(sw->config, reterr);
+	struct keeper_message message = { .type = NATD_CONFIGURE };
+
+	return fd < 0 ? fd
+		      : keeper_converse(nat_fd, WHO, TIMEOUT_MS, &message, &fd, 1, NULL, NULL,
+					reterr);
+}
+
+int sw_nat_connect(struct sw *sw, int *ret_fd, struct diag *reterr)
+{
+	int fds[KEEPER_FDS_MAX], err;
+	unsigned int count = 0;
+
+	err = keeper_call(sw->keeper_fd, KEEPER_OPEN_NAT, NULL, 0, NULL, 0, fds, &count, reterr);
+	if (err) {
+		return err;
+	}
+	err = count == 2 ? configure(sw, fds[1], reterr)
+			 : diag_set(reterr, -EPROTO, "the keeper of this switch gave no NAT");
+	if (err) {
+		for (unsigned int i = 0; i < count; i++) {
+			close(fds[i]);
+		}
+		return err;
+	}
+	sw_nat_disconnect(sw);
+	sw->nat_fd = fds[1];
+	sw->nat_why.text[0] = '\0';
+	*ret_fd = fds[0];
+	return 0;
+}
+
+void sw_nat_disconnect(struct sw *sw)
+{
+	if (sw->nat_fd >= 0) {
+		close(sw->nat_fd);
+		sw->nat_fd = -1;
+	}
+}
+
+int sw_nat_change(struct sw *sw, const struct sw_config *before, struct diag *reterr)
+{
+	struct sw_config *now = sw->config;
+	struct diag ignored;
+	int err;
+
+	if (sw->nat_fd < 0 || !now->nat.on || !before->nat.on) {
+		return 0; /* who is found later is told then */
+	}
+	err = configure(sw, sw->nat_fd, reterr);
+	if (err) {
+		/* It has taken back what it could; its word may have been lost on the way. */
+		sw->config = (struct sw_config *)(uintptr_t)before;
+		(void)!configure(sw, sw->nat_fd, &ignored);
+		sw->config = now;
+	}
+	return err;
+}
+
+/* ---- the wire ----------------------------------------------------------------------------------- */
 
 struct finding {
 	struct core *first;
@@ -47,248 +110,90 @@ static void find_first(struct core *core, void *arg)
 	}
 }
 
-/* The port of a guest; the host's and what is behind uplinks may have as many addresses as there are. */
-static uint32_t origin_of(void *ctx, const uint8_t mac[NET_MAC_BYTES])
+/* Behind which port a DHCP client is; the host's may have as many addresses as there are. */
+static uint16_t label(void *ctx, const uint8_t mac[NET_MAC_BYTES])
 {
 	const struct sw *sw = ctx;
 	int port = core_find_port(sw->first_core, mac, 0);
 
 	if (port < 0) {
-		return ORIGIN_UNKNOWN;
+		return NATD_LABEL_UNKNOWN;
 	}
-	return port < SW_PORT_FIRST ? 0 : (uint32_t)port;
+	_Static_assert(NATD_LABEL_UNKNOWN < SW_PORT_FIRST, "labels and ports are apart");
+	return port < SW_PORT_FIRST ? NATD_LABEL_HOST : (uint16_t)port;
 }
 
-static int add_reservation(struct dhcp *dhcp, const struct sw_reservation *one, struct diag *reterr)
+int sw_nat_make(struct sw *sw, struct loop *loop, int fd_take, struct net **ret,
+		struct diag *reterr)
 {
-	struct dhcp_static entry = { .address = one->address };
+	const struct net_pipe_config config = { .fd_take = fd_take,
+						.label = label,
+						.ctx = sw,
+						.told = sw->control,
+						.gone = &sw->nat_gone };
 
-	memcpy(entry.mac, one->mac.bytes, sizeof(entry.mac));
-	return dhcp_static_add(dhcp, &entry, net_nat_now_s(), reterr);
+	return net_pipe_create(loop, &config, ret, reterr);
 }
 
-/* Reservations first: who has an address by one has it, and no lease of before. */
-static int fill(struct sw *sw, struct dhcp *dhcp, struct diag *reterr)
-{
-	struct load load;
-	int err = 0;
+/* ---- one that has gone -------------------------------------------------------------------------- */
 
-	for (unsigned int i = 0; !err && i < sw->config->lists[SW_LIST_RESERVATIONS].count; i++) {
-		err = add_reservation(dhcp, sw_list_at(sw->config, SW_LIST_RESERVATIONS, i),
-				      reterr);
-	}
-	if (!err && sw->leases) {
-		load_init(&load, sw->leases, sw->lease_bytes);
-		dhcp_load(dhcp, &load, net_nat_now_s());
-		if (load_result(&load) != 0) {
-			log_warn(SW_AREA, "some leases of before make no sense and are forgotten");
-		}
-	}
-	return err;
-}
-
-int sw_nat_make(struct sw *sw, struct loop *loop, struct net **ret, struct diag *reterr)
-{
-	struct net_forward forwards[SW_FORWARDS_MAX];
-	struct net_nat_network network;
-	struct net_nat_config nat = { .network = &network,
-				      .forwards = forwards,
-				      .restricted = sw->config->nat.restricted };
-	int err = sw_nat_network(sw->config, &network, reterr);
-
-	if (err) {
-		return err;
-	}
-	nat.forward_count = sw_nat_forwards(sw->config, forwards);
-	network.origin = origin_of;
-	network.origin_ctx = sw;
-	network.told = sw->control;
-	network.leases_changed = &sw->leases_changed;
-	err = net_nat_create(loop, &nat, ret, reterr);
-	if (!err) {
-		err = fill(sw, net_nat_dhcp(*ret), reterr);
-		if (err) {
-			net_destroy(*ret);
-			*ret = NULL;
-		}
-	}
-	return err;
-}
-
-/* ---- changing it -------------------------------------------------------------------------------- */
-
-struct changing {
+struct replacing {
 	struct net *net;
-	const struct sw_config *from, *to;
-	struct diag *reterr;
-	int err;
+	int fd, err;
 };
 
-static bool has_forward(const struct net_forward *list, unsigned int count,
-			const struct net_forward *one)
+static void replace_on_loop(void *arg)
 {
-	for (unsigned int i = 0; i < count; i++) {
-		if (list[i].udp == one->udp && list[i].host_address == one->host_address &&
-		    list[i].host_port == one->host_port &&
-		    list[i].guest_address == one->guest_address &&
-		    list[i].guest_port == one->guest_port) {
-			return true;
-		}
-	}
-	return false;
+	struct replacing *replacing = arg;
+
+	replacing->err = net_pipe_replace(replacing->net, replacing->fd);
 }
 
-/* Old ones first: a new one may be for the same port of the host. */
-static int change_forwards(const struct changing *c)
+/* Said once for each reason: the keeper says how often it has begun. */
+void sw_nat_look_again(struct sw *sw, int err, const struct diag *why)
 {
-	struct net_forward old[SW_FORWARDS_MAX], new[SW_FORWARDS_MAX];
-	const unsigned int olds = sw_nat_forwards(c->from, old), news = sw_nat_forwards(c->to, new);
-	int err = 0;
-
-	for (unsigned int i = 0; i < olds; i++) {
-		if (!has_forward(new, news, &old[i])) {
-			(void)!net_nat_forward_remove(c->net, &old[i]);
-		}
+	if (strcmp(sw->nat_why.text, why->text) != 0) {
+		log_error(SW_AREA, "%s", why->text);
 	}
-	for (unsigned int i = 0; !err && i < news; i++) {
-		if (!has_forward(old, olds, &new[i])) {
-			err = net_nat_forward_add(c->net, &new[i], c->reterr);
-		}
-	}
-	return err;
+	sw->nat_why = *why;
+	loop_timer_arm(&sw->nat_timer, err == -ETIMEDOUT ? SILENT_NS : LOOK_NS);
 }
 
-static bool has_reservation(const struct sw_config *config, const struct sw_reservation *one)
+static void on_nat_timer(struct loop_timer *timer)
 {
-	for (unsigned int i = 0; i < config->lists[SW_LIST_RESERVATIONS].count; i++) {
-		const struct sw_reservation *other = sw_list_at(config, SW_LIST_RESERVATIONS, i);
-
-		if (memcmp(&other->mac, &one->mac, sizeof(one->mac)) == 0 &&
-		    other->address == one->address) {
-			return true;
-		}
-	}
-	return false;
-}
-
-static int change_reservations(const struct changing *c)
-{
-	struct dhcp *dhcp = net_nat_dhcp(c->net);
-	int err = 0;
-
-	for (unsigned int i = 0; i < c->from->lists[SW_LIST_RESERVATIONS].count; i++) {
-		const struct sw_reservation *one = sw_list_at(c->from, SW_LIST_RESERVATIONS, i);
-
-		if (!has_reservation(c->to, one)) {
-			(void)!dhcp_static_remove(dhcp, one->mac.bytes);
-		}
-	}
-	for (unsigned int i = 0; !err && i < c->to->lists[SW_LIST_RESERVATIONS].count; i++) {
-		const struct sw_reservation *one = sw_list_at(c->to, SW_LIST_RESERVATIONS, i);
-
-		if (!has_reservation(c->from, one)) {
-			err = add_reservation(dhcp, one, c->reterr);
-		}
-	}
-	return err;
-}
-
-static void change_on_loop(void *arg)
-{
-	struct changing *c = arg;
-	struct diag ignored;
-
-	c->err = change_forwards(c);
-	c->err = c->err ? c->err : change_reservations(c);
-	if (c->err) {
-		struct changing back = { c->net, c->to, c->from, &ignored, 0 };
-
-		if (change_forwards(&back) || change_reservations(&back)) {
-			log_error(SW_AREA, "%s: %s", SW_NAT_NAME, ignored.text);
-		}
-	}
-}
-
-int sw_nat_change(struct sw *sw, const struct sw_config *before, struct diag *reterr)
-{
+	struct sw *sw = container_of(timer, struct sw, nat_timer);
 	const struct sw_wire_end *end = nat_end(sw);
-	struct changing changing = { .from = before, .to = sw->config, .reterr = reterr };
-
-	if (!end || !sw->config->nat.on || !before->nat.on ||
-	    sw_nat_signature(before) != sw_nat_signature(sw->config)) {
-		return 0;
-	}
-	changing.net = end->net;
-	loop_call(end->loop, change_on_loop, &changing);
-	return changing.err;
-}
-
-/* ---- leases that are kept ----------------------------------------------------------------------- */
-
-struct keeping {
-	struct net *net;
-	struct save *save;
-};
-
-static void save_on_loop(void *arg)
-{
-	const struct keeping *keeping = arg;
-
-	dhcp_save(net_nat_dhcp(keeping->net), net_nat_now_s(), keeping->save);
-}
-
-static void hand_to_keeper(struct sw *sw)
-{
-	auto_close int fd = memfd_create("leases", MFD_CLOEXEC);
+	struct replacing replacing = { .net = end ? end->net : NULL };
 	struct diag diag;
+	int err;
 
-	if (fd < 0 || write(fd, sw->leases, sw->lease_bytes) != (ssize_t)sw->lease_bytes) {
-		log_warn(SW_AREA, "leases cannot be kept: %s", strerror(errno));
+	if (sw->ending != SW_END_NONE || !sw->config->nat.on) {
 		return;
 	}
-	if (keeper_call(sw->keeper_fd, KEEPER_SAVE_LEASES, NULL, 0, &fd, 1, NULL, NULL, &diag)) {
-		log_warn(SW_AREA, "leases cannot be kept: %s", diag.text);
-	}
-}
-
-void sw_nat_keep(struct sw *sw)
-{
-	const struct sw_wire_end *end = nat_end(sw);
-	const uint8_t *bytes;
-	struct save save;
-	struct keeping keeping = { end ? end->net : NULL, &save };
-	size_t length = 0;
-	char *copy;
-
 	if (!end) {
+		sw_wires_open_nat(sw);
 		return;
 	}
-	loop_timer_cancel(&sw->leases_timer);
-	save_init(&save);
-	loop_call(end->loop, save_on_loop, &keeping);
-	copy = save_finish(&save, &bytes, &length) ? NULL : malloc(length + 1);
-	if (copy) {
-		memcpy(copy, bytes, length);
-		free(sw->leases);
-		sw->leases = copy;
-		sw->lease_bytes = length;
-		hand_to_keeper(sw);
+	err = sw_nat_connect(sw, &replacing.fd, &diag);
+	if (!err) {
+		loop_call(end->loop, replace_on_loop, &replacing);
+		err = replacing.err ? diag_set(&diag, replacing.err, "cannot reach " WHO ": %s",
+					       strerror(-replacing.err))
+				    : 0;
 	}
-	save_fini(&save);
+	if (err) {
+		sw_nat_look_again(sw, err, &diag);
+	}
 }
 
-static void on_leases_timer(struct loop_timer *timer)
+static void on_nat_gone(struct loop_work *work)
 {
-	sw_nat_keep(container_of(timer, struct sw, leases_timer));
-}
+	struct sw *sw = container_of(work, struct sw, nat_gone);
 
-static void on_leases_changed(struct loop_work *work)
-{
-	struct sw *sw = container_of(work, struct sw, leases_changed);
-
-	/* A timer that runs goes on: a storm of changes is kept ten times a second. */
-	if (!loop_timer_is_armed(&sw->leases_timer)) {
-		loop_timer_arm(&sw->leases_timer, KEEP_DELAY_NS);
+	sw_nat_disconnect(sw);
+	if (sw->ending == SW_END_NONE && sw->config->nat.on) {
+		diag_set(&sw->nat_why, 0, WHO " has ended");
+		loop_timer_arm(&sw->nat_timer, LOOK_NS);
 	}
 }
 
@@ -298,67 +203,107 @@ void sw_nat_init(struct sw *sw)
 
 	vswitch_on_cores(sw->vswitch, find_first, &finding);
 	sw->first_core = finding.first;
-	loop_work_init(&sw->leases_changed, on_leases_changed);
-	loop_timer_init(&sw->leases_timer, sw->control, on_leases_timer);
+	sw->nat_fd = -1;
+	loop_work_init(&sw->nat_gone, on_nat_gone);
+	loop_timer_init(&sw->nat_timer, sw->control, on_nat_timer);
+}
+
+void sw_nat_end(struct sw *sw)
+{
+	loop_timer_cancel(&sw->nat_timer);
 }
 
 /* ---- for people --------------------------------------------------------------------------------- */
 
-struct listing {
-	struct net *net;
-	json_t *list;
-};
-
-static void list_on_loop(void *arg)
+/* What it answers: whole entries of so many bytes. Their contents are not to be believed. */
+static int ask(const struct sw *sw, enum natd_type type, size_t entry_bytes, char **ret,
+	       size_t *ret_count, struct diag *reterr)
 {
-	const struct listing *listing = arg;
-	struct dhcp_lease lease;
-	uint32_t cursor = 0;
-	char ip[16], mac[18];
+	struct keeper_message message = { .type = type };
+	int fds[KEEPER_FDS_MAX], err;
+	unsigned int count = 0;
+	size_t bytes = 0;
 
-	while (net_nat_leases(listing->net, &cursor, &lease)) {
-		const uint8_t *m = lease.mac;
+	if (sw->nat_fd < 0) {
+		return diag_set(reterr, -EAGAIN, "NAT does not run: %.400s", sw->nat_why.text);
+	}
+	err = keeper_converse(sw->nat_fd, WHO, TIMEOUT_MS, &message, NULL, 0, fds, &count, reterr);
+	if (err) {
+		return err;
+	}
+	err = count == 1 ? keeper_copy_of(fds[0], NATD_ANSWER_BYTES_MAX, ret, &bytes) : -EPROTO;
+	for (unsigned int i = 0; i < count; i++) {
+		close(fds[i]);
+	}
+	*ret_count = bytes / entry_bytes;
+	return err ? diag_set(reterr, err, WHO " gives no answer: %s", strerror(-err)) : 0;
+}
 
-		sw_ipv4_text(lease.address, ip);
-		snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3],
-			 m[4], m[5]);
-		json_array_append_new(listing->list, json_pack("{s:s, s:s, s:s, s:I, s:b}", "ip",
-							       ip, "mac", mac, "name", lease.name,
-							       "left", (json_int_t)lease.left_s,
-							       "reserved", lease.is_static));
+/* Its text ends, and is printable: it is on its way to a terminal. */
+static void clean(char *text, size_t bytes)
+{
+	text[bytes - 1] = '\0';
+	for (; *text; text++) {
+		if (*text < ' ' || *text > '~') {
+			*text = '?';
+		}
 	}
 }
 
 int sw_nat_leases(struct sw *sw, const struct json_t *request, struct json_t *result,
 		  struct diag *reterr)
 {
-	const struct sw_wire_end *end = nat_end(sw);
-	struct listing listing = { .net = end ? end->net : NULL };
+	auto_free char *bytes = NULL;
+	json_t *list;
+	char ip[16], mac[18];
+	size_t count = 0;
+	int err;
 
 	(void)request;
-	if (!end) {
+	if (!sw->config->nat.on) {
 		return diag_set(reterr, -ENOENT, "there is no NAT: nat set %s on=on", sw->name);
 	}
-	listing.list = json_array();
-	loop_call(end->loop, list_on_loop, &listing);
-	json_object_set_new(result, "leases", listing.list);
+	err = ask(sw, NATD_LEASES, sizeof(struct natd_lease), &bytes, &count, reterr);
+	if (err) {
+		return err;
+	}
+	list = json_array();
+	for (size_t i = 0; i < count; i++) {
+		struct natd_lease lease;
+		const uint8_t *m = lease.mac;
+
+		memcpy(&lease, bytes + i * sizeof(lease), sizeof(lease));
+		clean(lease.name, sizeof(lease.name));
+		sw_ipv4_text(lease.address, ip);
+		snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3],
+			 m[4], m[5]);
+		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:I, s:b}", "ip", ip, "mac",
+						      mac, "name", lease.name, "left",
+						      (json_int_t)lease.left_s, "reserved",
+						      lease.is_static != 0));
+	}
+	json_object_set_new(result, "leases", list);
 	return 0;
 }
 
-static void set_fact(void *ctx, const char *name, uint64_t value)
+static json_t *list_facts(const struct sw *sw)
 {
-	json_object_set_new(ctx, name, json_integer((json_int_t)value));
-}
+	auto_free char *bytes = NULL;
+	json_t *facts = json_object();
+	size_t count = 0;
+	struct diag ignored;
 
-static void facts_on_loop(void *arg)
-{
-	const struct listing *listing = arg;
-	const struct net_counters *c = net_counters(listing->net);
+	if (ask(sw, NATD_FACTS, sizeof(struct natd_fact), &bytes, &count, &ignored)) {
+		return facts;
+	}
+	for (size_t i = 0; i < count; i++) {
+		struct natd_fact fact;
 
-	set_fact(listing->list, "sent_frames", c->sent_frames);
-	set_fact(listing->list, "delivered_frames", c->delivered_frames);
-	set_fact(listing->list, "send_lost", c->send_lost);
-	net_facts(listing->net, set_fact, listing->list);
+		memcpy(&fact, bytes + i * sizeof(fact), sizeof(fact));
+		clean(fact.name, sizeof(fact.name));
+		json_object_set_new(facts, fact.name, json_integer((json_int_t)fact.value));
+	}
+	return facts;
 }
 
 static void set_address(json_t *json, const char *name, uint32_t address)
@@ -373,10 +318,9 @@ static void set_address(json_t *json, const char *name, uint32_t address)
 int sw_nat_show(struct sw *sw, const struct json_t *request, struct json_t *result,
 		struct diag *reterr)
 {
-	const struct sw_wire_end *end = nat_end(sw);
 	struct net_nat_network network;
-	struct listing listing = { .net = end ? end->net : NULL };
 	int err = sw_nat_network(sw->config, &network, reterr);
+	bool runs = sw->nat_fd >= 0;
 
 	(void)request;
 	if (err) {
@@ -388,15 +332,15 @@ int sw_nat_show(struct sw *sw, const struct json_t *request, struct json_t *resu
 	set_address(result, "dns", network.resolver ? network.resolver : network.dns);
 	set_address(result, "first", network.pool_first);
 	set_address(result, "last", network.pool_last);
-	json_object_set_new(result, "state", json_string(end ? "running" : "off"));
-	if (!end && sw->config->nat.on) {
-		json_object_set_new(result, "state", json_string("failed"));
+	json_object_set_new(result, "state",
+			    json_string(!sw->config->nat.on ? "off"
+					: runs              ? "running"
+							    : "failed"));
+	if (sw->config->nat.on && !runs) {
 		json_object_set_new(result, "why", json_string(sw->nat_why.text));
 	}
-	if (end) {
-		listing.list = json_object();
-		loop_call(end->loop, facts_on_loop, &listing);
-		json_object_set_new(result, "counters", listing.list);
+	if (runs) {
+		json_object_set_new(result, "counters", list_facts(sw));
 	}
 	return 0;
 }

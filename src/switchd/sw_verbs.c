@@ -61,12 +61,6 @@ static void on_change(void *ctx, const struct json_t *request, struct rpc_reply 
 	err = err ? err : refuse_threads(sw, changed, &diag);
 	if (!err && changed) {
 		err = sw_apply(sw, changed, &diag);
-		if (!err && sw->config->nat.on != sw->has_sockets) {
-			/* Rights are given at birth only: the next process has those that fit. */
-			json_decref(result);
-			sw_end(sw, SW_END_UPGRADE, reply);
-			return;
-		}
 		if (!err && strncmp(verb, "ext ", 4) == 0) {
 			sw_ext_reconnect(sw, request);
 		}

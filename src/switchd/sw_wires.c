@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The host's port, uplinks, NAT: back ends of `net`, with an end on each core where they have several.
+ * The host's port, uplinks, the way to NAT: back ends of `net`, with an end on each core where they have several.
  *
  * A wire is opened at once, and closed end by end, the last one first: detach (on its loop), stop, destroy,
  * then the next.
@@ -19,7 +19,6 @@
 #include "net/tap.h"
 #include "net/xdp.h"
 #include "switchd/sw_internal.h"
-#include "switchd/sw_nat.h"
 #include "vswitch/port.h"
 
 /* ---- opening ------------------------------------------------------------------------------------ */
@@ -66,7 +65,7 @@ static int make_first(struct making *making)
 				      .bind_ctx = wire };
 
 	if (wire->is_nat) {
-		return sw_nat_make(wire->sw, wire->ends[0].loop, &wire->ends[0].net,
+		return sw_nat_make(wire->sw, wire->ends[0].loop, making->fds[0], &wire->ends[0].net,
 				   making->reterr);
 	}
 	if (making->mode == SW_UPLINK_XDP) {
@@ -96,14 +95,8 @@ static void make_on_loop(void *arg)
 static void attach_on_loop(void *arg)
 {
 	struct sw_wire_end *end = arg;
-	const struct net_front_config front = { .mtu = end->wire->sw->config->settings.mtu,
-						.coalesce_bytes_max = NET_FRAME_BYTES_MAX };
 
 	end->err = port_wire_attach(end->wire->sw->vswitch, end->wire->port, end->net, &end->end);
-	if (!end->err && end->wire->is_nat) {
-		/* Others take what arrives; NAT makes it, of segments that fit the guests'. */
-		net_configure(end->net, &front);
-	}
 }
 
 static void free_wire(struct sw_wire *wire)
@@ -201,7 +194,8 @@ static int make_ends(struct sw_wire *wire, enum sw_uplink_mode mode, struct diag
 
 	wire->count = wire->is_nat ? 1 : wire->sw->loop_count;
 	wire->is_xdp = mode == SW_UPLINK_XDP;
-	err = wire->is_nat ? 0 : ask_keeper(wire, &making);
+	err = wire->is_nat ? sw_nat_connect(wire->sw, &making.fds[0], reterr)
+			   : ask_keeper(wire, &making);
 	if (!err) {
 		loop_call(wire->ends[0].loop, make_on_loop, &making);
 		err = making.err;
@@ -278,7 +272,6 @@ static int open_wire(struct sw *sw, uint16_t port, enum sw_uplink_mode mode, boo
 	wire->port = port;
 	wire->mode = (uint8_t)mode;
 	wire->is_nat = is_nat;
-	wire->signature = sw_nat_signature(sw->config);
 	snprintf(wire->dev, sizeof(wire->dev), "%s", dev);
 	loop_work_init(&wire->advance, on_advance);
 	loop_work_init(&wire->returned, on_returned);
@@ -316,7 +309,7 @@ static const struct sw_wire *find(const struct sw *sw, uint16_t port, const char
 	return NULL;
 }
 
-/* Also while it closes: a second one could not have the host's ports that are forwarded. */
+/* Also while it closes: there is one place for it. */
 static bool has_nat(const struct sw *sw)
 {
 	list_for_each (it, &sw->wires) {
@@ -348,11 +341,8 @@ static int open_nat(struct sw *sw, const struct sw_config *config, struct diag *
 {
 	int err = 0;
 
-	if (config->nat.on && sw->has_sockets && !has_nat(sw)) {
+	if (config->nat.on && !has_nat(sw)) {
 		err = open_wire(sw, SW_PORT_NAT, SW_UPLINK_AUTO, true, SW_NAT_NAME, reterr);
-		if (err) {
-			sw->nat_why = *reterr;
-		}
 	}
 	return err;
 }
@@ -365,6 +355,16 @@ int sw_wires_open(struct sw *sw, const struct sw_config *config, struct diag *re
 		err = open_uplink(sw, sw_list_at(config, SW_LIST_UPLINKS, i), reterr);
 	}
 	return err ? err : open_nat(sw, config, reterr);
+}
+
+void sw_wires_open_nat(struct sw *sw)
+{
+	struct diag diag;
+	int err = open_nat(sw, sw->config, &diag);
+
+	if (err) {
+		sw_nat_look_again(sw, err, &diag);
+	}
 }
 
 void sw_wires_open_all(struct sw *sw)
@@ -380,9 +380,7 @@ void sw_wires_open_all(struct sw *sw)
 			log_error(SW_AREA, "%s", diag.text);
 		}
 	}
-	if (open_nat(sw, config, &diag)) {
-		log_error(SW_AREA, "%s", diag.text);
-	}
+	sw_wires_open_nat(sw);
 }
 
 /* ---- closing ------------------------------------------------------------------------------------ */
@@ -451,7 +449,7 @@ static bool is_named(const struct sw_config *config, const struct sw_wire *wire)
 	const struct sw_uplink *uplink = sw_uplink_find(config, wire->dev);
 
 	if (wire->is_nat) {
-		return config->nat.on && wire->signature == sw_nat_signature(config);
+		return config->nat.on;
 	}
 	if (wire->port == SW_PORT_HOST) {
 		return strcmp(config->settings.host_port, wire->dev) == 0;
@@ -475,7 +473,7 @@ void sw_wires_close(struct sw *sw, const struct sw_config *config)
 			log_warn(SW_AREA, "%s: %s", wire->dev, diag.text);
 		}
 		if (wire->is_nat) {
-			sw_nat_keep(sw);
+			sw_nat_disconnect(sw);
 		}
 		begin_close(wire);
 	}

@@ -62,7 +62,14 @@ for ((i = 1; i <= clients; i++)); do
 	make_client "$i"
 done
 
-# ---- a switch without NAT, whose process has no sockets; then NAT is turned on ----
+# ---- a switch without NAT; then it is turned on: another process, which the first one knows nothing of ----
+# shellcheck disable=SC2317  # by until_true
+nat_pid() { pgrep -P "$(ps -o ppid= -p "$(data_pid)" | tr -d ' ')" -f -- --nat; }
+sandboxed() { # sandboxed PID: no user's rights, no capabilities, a list of system calls
+	grep -q '^Uid:.*65534.*65534.*65534' "/proc/$1/status" || bad "it is not nobody: $(grep Uid "/proc/$1/status")"
+	grep -q '^CapEff:.*0000000000000000' "/proc/$1/status" || bad "it has capabilities"
+	grep -q '^Seccomp:.2' "/proc/$1/status" || echo "no list of system calls: a build with sanitizers?"
+}
 must sw create sw0 kind=internal host-port=host0 threads=2
 plug_in() {
 	until_true 50 ip -n "$here" link set host0 master br0 || bad "there is no host0"
@@ -71,10 +78,12 @@ plug_in
 refused "no NAT" sw nat leases sw0
 before=$(data_pid)
 must sw nat set sw0 on=on net=10.66.0.0/24 range=10.66.0.100-10.66.0.107 lease=600 domain=lan.test
-pid=$(data_pid)
-[ "$before" != "$pid" ] || bad "NAT was turned on in a process that was begun without"
-grep -q '^CapEff:.*0000000000000000' "/proc/$pid/status" || bad "it has capabilities"
-grep -q '^Seccomp:.2' "/proc/$pid/status" || echo "no list of system calls: a build with sanitizers?"
+[ "$before" = "$(data_pid)" ] || bad "a process ended to have NAT turned on"
+sandboxed "$before"
+[ -z "$(ls -A "/proc/$before/root" 2>/dev/null)" ] || bad "the process that carries frames sees files"
+nat=$(nat_pid) || bad "there is no process of NAT's"
+sandboxed "$nat"
+grep -q '/memfd:\|/dev/net/tun\|/dev/kvm' "/proc/$nat/maps" && bad "NAT's process maps what is not its own"
 sw nat show sw0 | grep -q 'state: running' || bad "NAT does not run: $(sw nat show sw0)"
 refused "10.66.0.2" sw nat forward sw0 forward=tcp:2222:10.66.0.2:22
 refused "range" sw nat set sw0 range=10.66.0.107-10.66.0.100
@@ -143,6 +152,46 @@ must sw nat unforward sw0 forward=tcp:10.88.0.2:7100:10.66.0.50:7100
 must sw nat reserve sw0 mac=02:00:00:00:05:09 ip=10.66.0.60
 wait $stream || bad "a connection ended when forwards changed: $(cat "$dir/stream")"
 
+# ---- connections outlive the process that carries frames, upgraded or killed ----
+on_client 1 python3 "$traffic" stream 10.88.0.1 8 >"$dir/stream" &
+stream=$!
+on_there python3 "$traffic" stream 10.88.0.2 8 >"$dir/stream2" &
+stream2=$!
+sleep 1
+must sw upgrade sw0
+sleep 2
+kill -9 "$(data_pid)"
+wait $stream || bad "a connection ended with the process that carries frames: $(cat "$dir/stream")"
+wait $stream2 || bad "a forwarded connection ended with it: $(cat "$dir/stream2")"
+[ "$nat" = "$(nat_pid)" ] || bad "NAT's process ended with another"
+
+# ---- NAT's process dies under traffic: its link is down, then another one is there, with the leases ----
+# shellcheck disable=SC2317
+is_running() { sw nat show sw0 | grep -q 'state: running' && [ "$nat" != "$(nat_pid)" ]; }
+pid=$(data_pid)
+on_client 1 python3 "$traffic" stream 10.88.0.1 20 >"$dir/stream" 2>&1 &
+stream=$!
+sleep 1
+kill -9 "$nat"
+until_true 50 is_running || bad "NAT's process is not started again: $(sw nat show sw0)"
+kill $stream 2>/dev/null
+wait $stream && bad "a connection survived the process that it was in"
+grep -q 'nat: link down' "$dir/sw0.log" || grep -q "NAT's process of switch sw0 was killed by signal 9" "$dir/sw0.log" ||
+	bad "nobody says that NAT's process was killed"
+must on_client 1 python3 "$traffic" tcp 10.88.0.1 1000000
+must on_there python3 "$traffic" tcp 10.88.0.2 1000000
+[ "$pid" = "$(data_pid)" ] || bad "the process that carries frames ended with NAT's"
+# One that stands still, with frames on their way to it, holds up nobody who asks the switch, and goes on.
+nat=$(nat_pid)
+kill -STOP "$nat"
+on_client 3 python3 "$traffic" udp 10.88.0.1 3 >/dev/null 2>&1 &
+flood=$!
+sleep 2
+must sw stats sw0 port=nat
+wait $flood
+kill -CONT "$nat"
+must on_client 3 python3 "$traffic" tcp 10.88.0.1 100000
+
 # ---- leases outlive the process: upgraded, killed, and the whole switch: stopped ----
 # shellcheck disable=SC2317  # by until_true
 lease_of() { sw nat leases sw0 | sed -n "s/^\([0-9.]*\) *02:00:00:00:05:0$1 .*/\1/p"; }
@@ -193,11 +242,31 @@ plug_in
 must udhcpc_on 2
 [ "$(told 2 ip)" = 10.66.0.50 ] || bad "client 2 has $(told 2 ip) after nonsense"
 
-# ---- off: the next process has no sockets again ----
-before=$(data_pid)
+# ---- a DHCP client behind an uplink gets no answer; a guest of the switch's does ----
+make_client 9 # whose other end is not on the bridge
+ip -n "$here" link set c9 nomaster
+must sw set sw0 kind=external
+must sw uplink add sw0 dev=c9 mode=packet
+discovers() { sw nat show sw0 | sed -n 's/.*dhcp_discovers: \([0-9]*\).*/\1/p'; }
+count=$(discovers)
+udhcpc_on 9
+[ -z "$(told 9 ip)" ] || bad "NAT's DHCP server answers an uplink's neighbour: $(told 9 ip)"
+[ "$count" = "$(discovers)" ] || bad "it hears an uplink's neighbour"
+must udhcpc_on 2
+must sw uplink remove sw0 dev=c9
+
+# ---- off: its process ends; and there is none without leave ----
+nat=$(nat_pid)
 must sw nat set sw0 on=off
-pid=$(data_pid)
-[ "$before" != "$pid" ] || bad "the process keeps the rights that NAT needed"
-[ -z "$(ls -A "/proc/$pid/root" 2>/dev/null)" ] || bad "it sees files"
+# shellcheck disable=SC2317
+is_gone() { ! kill -0 "$nat" 2>/dev/null; }
+until_true 30 is_gone || bad "NAT is off, and its process is there"
 on_client 2 python3 "$traffic" alive 10.88.0.1 1 && bad "NAT is off and works"
+sw device list sw0 | grep -q nat && bad "NAT stays on the list of devices"
+must sw nat set sw0 on=on
+must on_client 2 python3 "$traffic" alive 10.88.0.1 10
+must sw device deny sw0 nat=on
+kill -9 "$(nat_pid)"
+sleep 1
+sw nat show sw0 | grep -q 'state: failed' || bad "NAT's process was started without leave: $(sw nat show sw0)"
 exit $failed

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "sw_rig.h"
@@ -190,6 +191,64 @@ static void nat_is_not_turned_on_by_the_data_process(void **state)
 	assert_int_equal(store(rig, rig->sw, &answer), 0);
 }
 
+static void nat_is_given_to_who_may_have_it(void **state)
+{
+	struct rig *rig = *state;
+	struct keeper_message answer;
+	struct diag diag;
+	bool is_new;
+
+	rig->config.program = "/bin/false"; /* one of NAT's that ends at once */
+	rig->keeper.nat.fd = -1;
+	assert_int_equal(ask(rig, KEEPER_OPEN_NAT, "", -1, &answer), -EPERM);
+	expect_one_line(&answer, "device allow sw0 nat=on");
+	assert_int_equal(sw_devices_allow("sw0", SW_DEVICE_NAT, &is_new, &diag), 0);
+	assert_int_equal(ask(rig, KEEPER_OPEN_NAT, "", -1, &answer), -EPERM);
+	expect_one_line(&answer, "no NAT");
+	assert_int_equal(rig->keeper.nat.pid, 0);
+	/* Leases are for NAT's process to keep, and for nobody else. */
+	assert_int_equal(ask(rig, KEEPER_TAKE_LEASES, "", -1, &answer), -EOPNOTSUPP);
+	assert_int_equal(ask(rig, KEEPER_SAVE_LEASES, "", -1, &answer), -EOPNOTSUPP);
+}
+
+/* Each ends at once: the next one has to wait longer and longer, and nobody waits with it. */
+static void a_nat_that_ends_at_once_is_not_started_again_and_again(void **state)
+{
+	struct rig *rig = *state;
+	struct keeper_message answer;
+	struct diag diag;
+	sigset_t none;
+	unsigned int started = 0;
+	int status;
+	bool is_new;
+
+	sigemptyset(&none);
+	rig->config.program = "/bin/false";
+	rig->keeper.signals = &none;
+	rig->keeper.nat.fd = -1;
+	assert_int_equal(sw_devices_allow("sw0", SW_DEVICE_NAT, &is_new, &diag), 0);
+	sw_rig_do(&rig->sw, "nat set", "on=on");
+	assert_int_equal(store(rig, rig->sw, &answer), 0);
+	for (int i = 0; i < 50; i++) {
+		int err = ask(rig, KEEPER_OPEN_NAT, "", -1, &answer);
+		pid_t pid = rig->keeper.nat.pid;
+
+		assert_true(err == 0 || err == -EAGAIN);
+		if (pid > 0) {
+			started++;
+			assert_int_equal(waitpid(pid, &status, 0), pid);
+			assert_true(keeper_nat_ended(&rig->keeper, pid, status));
+			assert_false(keeper_nat_ended(&rig->keeper, pid, status));
+		}
+	}
+	assert_in_range(started, 2, 6);
+	expect_one_line(&answer, "times in a row");
+	/* Turned off, it is forgotten. */
+	sw_rig_do(&rig->sw, "nat set", "on=off");
+	assert_int_equal(store(rig, rig->sw, &answer), 0);
+	assert_int_equal(ask(rig, KEEPER_OPEN_NAT, "", -1, &answer), -EPERM);
+}
+
 static void without_a_good_list_nothing_is_opened(void **state)
 {
 	struct rig *rig = *state;
@@ -222,6 +281,8 @@ int main(void)
 		TEST(a_device_that_only_the_data_process_names_is_refused),
 		TEST(what_users_have_allowed_is_tried),
 		TEST(nat_is_not_turned_on_by_the_data_process),
+		TEST(nat_is_given_to_who_may_have_it),
+		TEST(a_nat_that_ends_at_once_is_not_started_again_and_again),
 		TEST(without_a_good_list_nothing_is_opened),
 		TEST(nonsense_is_answered),
 	};

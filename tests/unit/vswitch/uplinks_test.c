@@ -195,12 +195,15 @@ static void nat_and_uplinks_are_apart(void **state)
 	struct uplinks *u = *state;
 	struct rig *rig = &u->rig;
 	uint8_t frame[100];
+	uint64_t sent;
 	uint32_t bytes;
 	struct net_frame in;
 	struct iovec iov;
 
 	rig->policy->ports[1].kind = PORT_NAT;
 	rig_adopt(rig);
+	rig_turn(rig);
+	sent = net_counters(u->wires[0])->sent_frames;
 	/* A broadcast of an uplink's neighbour (a DHCP client's, say) is for the guest alone, */
 	bytes = rig_frame(frame, 5, -1, 0x0800, 80);
 	iov = (struct iovec){ frame, bytes };
@@ -212,11 +215,11 @@ static void nat_and_uplinks_are_apart(void **state)
 	bytes = rig_frame(frame, 1, -1, 0x0800, 80);
 	rig_send(rig, 1, frame, bytes);
 	rig_expect(rig, frame, bytes, RIG_TO(0));
-	assert_int_equal(net_counters(u->wires[0])->sent_frames, u->before[0].sent_frames);
+	assert_int_equal(net_counters(u->wires[0])->sent_frames, sent);
 	bytes = rig_frame(frame, 0, -1, 0x0800, 80);
 	rig_send(rig, 0, frame, bytes);
 	rig_expect(rig, frame, bytes, RIG_TO(1));
-	assert_int_equal(net_counters(u->wires[0])->sent_frames, u->before[0].sent_frames + 1);
+	assert_int_equal(net_counters(u->wires[0])->sent_frames, sent + 1);
 	/* With each other's addresses it is the same, and counted. */
 	bytes = rig_frame(frame, 5, 1, 0x0800, 80);
 	assert_int_equal(net_null_deliver(u->wires[0], &in), 0);
@@ -226,7 +229,7 @@ static void nat_and_uplinks_are_apart(void **state)
 	bytes = rig_frame(frame, 1, 5, 0x0800, 80);
 	rig_send(rig, 1, frame, bytes);
 	assert_int_equal(rig_drops(rig, TEAM, DROP_NAT), 1);
-	assert_int_equal(net_counters(u->wires[0])->sent_frames, u->before[0].sent_frames + 1);
+	assert_int_equal(net_counters(u->wires[0])->sent_frames, sent + 1);
 }
 
 int main(void)
