@@ -11,6 +11,7 @@
 #include "base/num.h"
 #include "net/fifo.h"
 #include "net/offload.h"
+#include "net/sum.h"
 #include "net/vnet_hdr.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -28,6 +29,18 @@ static void on_piece(void *ctx, const struct iovec *iov, int count, uint32_t byt
 	check(sum == bytes && bytes <= NET_FRAME_BYTES_MAX);
 }
 
+/* What a kernel has written there: with the input's bytes instead no sum would be right. */
+static void put_pseudo(const struct vnet_frame *f)
+{
+	struct net_headers h;
+	uint16_t sum;
+
+	check(net_headers_parse(f->frame, f->bytes, false, &h) == 0);
+	sum = (uint16_t)~net_sum_fold(net_pseudo_sum(f->frame + h.l3_offset, h.ip_version,
+						     h.protocol, h.end - h.l4_offset));
+	memcpy(f->frame + f->l4_offset + net_l4_field(f->l4), &sum, 2);
+}
+
 static void gather(const struct vnet_frame *f)
 {
 	const struct iovec iov = { f->frame, f->bytes };
@@ -41,6 +54,7 @@ static void gather(const struct vnet_frame *f)
 	uint8_t *copy = malloc(f->bytes), *right = malloc(f->bytes);
 
 	check(copy && right && !(f->flags & NET_FRAME_COALESCED));
+	put_pseudo(f);
 	fifo_gather(copy, &frame);
 	memcpy(right, copy, f->bytes);
 	/* It also looks at where TCP's header ends, which is nobody's business here. */

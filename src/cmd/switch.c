@@ -216,6 +216,9 @@ static int ask_for_verb(const struct words *words, json_t **ret_result, struct d
 		return err;
 	}
 	err = ask(words->name, verb, words->pairs, words->count, ret_result, reterr);
+	if (err == -ECONNRESET || err == -ETIMEDOUT || err == -EPIPE || err == -EBADMSG) {
+		return err; /* perhaps it has been done, and is needed at the next start */
+	}
 	switch_devices_after(words->name, verb, words->pairs, words->count, &change, !err);
 	return err;
 }

@@ -140,7 +140,8 @@ static void update_interrupts_come_once_a_second(void **state)
 	assert_int_equal(f.rig.raised, 1);
 	assert_int_equal(cmos_read(&f, C) & 0x90, 0x90);
 	assert_false(f.rig.level);
-	assert_int_equal(cmos_read(&f, C), 0);
+	/* The periodic flag, which interrupts nobody here, may be up again by now. */
+	assert_int_equal(cmos_read(&f, C) & 0x90, 0);
 	rig_turn(&f.rig, 1050);
 	assert_int_equal(f.rig.raised, 2);
 	rtc_reset(f.rtc);

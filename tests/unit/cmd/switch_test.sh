@@ -68,6 +68,38 @@ expect 0 "" delete sw1
 	failed=1
 }
 
+# A device that the switch has refused is off its list again; one about which nothing was heard stays: it may have been done.
+answer() { # answer TEXT: a switch that says this to the first who asks
+	rm -f "$dir/sw3.ctl"
+	python3 - "$dir/sw3.ctl" "$1" <<'END' &
+import socket, sys
+at = socket.socket(socket.AF_UNIX)
+at.bind(sys.argv[1])
+at.listen()
+asked, _ = at.accept()
+asked.recv(4096)
+asked.sendall(sys.argv[2].encode())
+END
+	for _ in $(seq 200); do
+		[ ! -S "$dir/sw3.ctl" ] || return
+		sleep 0.05
+	done
+}
+echo '{"version":1,"name":"sw3","settings":{"kind":"external"}}' >"$dir/sw3.json"
+answer '{"ok":false,"error":"no room"}
+'
+expect 1 "no room" uplink add sw3 dev=eth7
+[ "$(grep -c eth7 "$dir/sw3.devices")" = 0 ] || {
+	echo "FAILED a device that was refused stayed on the list"
+	failed=1
+}
+answer ''
+expect 2 "without an answer" uplink add sw3 dev=eth8
+grep -q eth8 "$dir/sw3.devices" || {
+	echo "FAILED a device that may be in use is off the list"
+	failed=1
+}
+
 # Every verb that --help names is in the manual page, as one.
 count=0
 while read -r verb; do

@@ -78,9 +78,9 @@ static void find_on_core(struct core *core, void *arg)
 		uint32_t left_s =
 			until_s == GUARD_FOREVER ? GUARD_FOREVER : until_s - core_now_s(core);
 
-		/* the clock may go on by a second or two between here and there */
+		/* The clock may go on by a second or two between here and there, and a core's is that of its last round. */
 		of->is_there |= guard->bindings[i].ip.lo == (0xffff00000000 | of->address) &&
-				left_s <= of->left_s && left_s + 3 > of->left_s;
+				left_s < of->left_s + 2ULL && left_s + 3ULL > of->left_s;
 		of->is_there |= guard->bindings[i].ip.lo == (0xffff00000000 | of->address) &&
 				left_s == GUARD_FOREVER && of->left_s == GUARD_FOREVER;
 	}
