@@ -290,7 +290,7 @@ static int deliver_spoilt(struct net_front *front, const struct net_frame *frame
 static void a_sender_that_changes_its_memory_spoils_no_checksum(void **state)
 {
 	const uint16_t flags = NET_FRAME_L4_CHECKSUM | NET_FRAME_IP_CHECKSUM;
-	const struct net_front_ops ops = {
+	static const struct net_front_ops ops = {
 		.deliver = deliver_spoilt,
 		.batch_end = rig_end,
 		.writable = rig_writable,
