@@ -11,7 +11,6 @@
 #include "base/num.h"
 #include "net/fifo.h"
 #include "net/offload.h"
-#include "net/sum.h"
 #include "net/vnet_hdr.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -36,21 +35,14 @@ static void put_pseudo(const struct vnet_frame *f)
 	uint16_t sum;
 
 	check(net_headers_parse(f->frame, f->bytes, false, &h) == 0);
-	sum = (uint16_t)~net_sum_fold(net_pseudo_sum(f->frame + h.l3_offset, h.ip_version,
-						     h.protocol, h.end - h.l4_offset));
+	sum = net_pseudo_field(f->frame + h.l3_offset, &h);
 	memcpy(f->frame + f->l4_offset + net_l4_field(f->l4), &sum, 2);
 }
 
 static void gather(const struct vnet_frame *f)
 {
-	const struct iovec iov = { f->frame, f->bytes };
-	const struct net_frame frame = { .iov = &iov,
-					 .iov_count = 1,
-					 .bytes = f->bytes,
-					 .flags = f->flags,
-					 .l4 = f->l4,
-					 .l4_offset = f->l4_offset,
-					 .l4_end = f->bytes };
+	struct iovec iov;
+	const struct net_frame frame = vnet_net_frame(f, &iov);
 	uint8_t *copy = malloc(f->bytes), *right = malloc(f->bytes);
 
 	check(copy && right && !(f->flags & NET_FRAME_COALESCED));

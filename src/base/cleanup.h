@@ -2,7 +2,7 @@
 /*
  * Release by scope. auto_free and auto_close on a local release it at the end of its block; steal()
  * and steal_fd() hand it on and leave nothing to release. AUTO_DESTROY(type, fn) gives the same to
- * any type whose destroy takes a pointer that may be NULL.
+ * any type whose destroy takes a pointer that may be NULL. And close_fds(), for several at once.
  */
 #pragma once
 
@@ -38,6 +38,13 @@ static inline void cleanup_close(const int *fd)
 		(p) = NULL;                                                                        \
 		stolen_;                                                                           \
 	})
+
+static inline void close_fds(const int *fds, unsigned int count)
+{
+	for (unsigned int i = 0; i < count; i++) {
+		close(fds[i]);
+	}
+}
 
 static inline int steal_fd(int *fd)
 {

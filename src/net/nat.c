@@ -116,14 +116,11 @@ static ssize_t on_slirp_packet(const void *buf, size_t len, void *opaque)
 	}
 	if (net_headers_parse(buf, frame.bytes, false, &headers)) {
 		headers = (struct net_headers){ .is_fragment = true }; /* ARP */
-	} else if (!headers.is_fragment && headers.protocol == NET_IP_TCP) {
-		frame.l4 = NET_L4_TCP;
+	}
+	frame.l4 = net_headers_l4(&headers);
+	if (frame.l4 != NET_L4_NONE) {
 		frame.l4_offset = headers.l4_offset;
 		frame.flags = NET_FRAME_CHECKSUM_GOOD; /* slirp has just computed it */
-	} else if (!headers.is_fragment && headers.protocol == NET_IP_UDP) {
-		frame.l4 = NET_L4_UDP;
-		frame.l4_offset = headers.l4_offset;
-		frame.flags = NET_FRAME_CHECKSUM_GOOD;
 	}
 	if (frame.bytes <= nat->net.config.mtu + NET_HEADER_BYTES) {
 		nat_deliver(nat, &frame);

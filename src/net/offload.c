@@ -50,6 +50,21 @@ static uint64_t pseudo_sum(const uint8_t *l3, const struct net_headers *h)
 	return net_pseudo_sum(l3, h->ip_version, h->protocol, h->end - h->l4_offset);
 }
 
+uint16_t net_pseudo_field(const uint8_t *ip, const struct net_headers *h)
+{
+	return (uint16_t)~net_sum_fold(pseudo_sum(ip, h));
+}
+
+uint8_t net_headers_l4(const struct net_headers *h)
+{
+	if (h->is_fragment) {
+		return NET_L4_NONE;
+	}
+	return h->protocol == NET_IP_TCP   ? NET_L4_TCP
+	       : h->protocol == NET_IP_UDP ? NET_L4_UDP
+					   : NET_L4_NONE;
+}
+
 /* ---- headers ---- */
 
 static int parse_ipv4(const uint8_t *frame, uint32_t readable, uint32_t bytes, bool any_length,
@@ -318,7 +333,7 @@ static void mend_head(struct tcp_cut *cut, uint32_t piece, uint16_t id, uint32_t
 	bytes_put_be32(tcp + 4, seq);
 	tcp[13] = flags;
 	if (cut->is_partial) {
-		sum = (uint16_t)~net_sum_fold(pseudo_sum(l3, &ph));
+		sum = net_pseudo_field(l3, &ph);
 	} else {
 		memset(tcp + 16, 0, 2);
 		/* The TCP header is a multiple of 4, so the payload starts on an even offset. */

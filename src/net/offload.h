@@ -43,6 +43,10 @@ MUST_CHECK int net_headers_parse(const uint8_t *frame, uint32_t bytes, bool any_
 
 /* The sum of TCP's, UDP's or ICMPv6's pseudo header: ip points at the IP header, l4_bytes follow it. */
 uint64_t net_pseudo_sum(const uint8_t *ip, uint8_t ip_version, uint8_t protocol, uint32_t l4_bytes);
+/* The same, folded, as TCP's or UDP's field holds it until somebody makes the checksum. */
+uint16_t net_pseudo_field(const uint8_t *ip, const struct net_headers *h);
+/* enum net_l4 of a whole datagram: NET_L4_NONE for others, and for fragments. */
+uint8_t net_headers_l4(const struct net_headers *h);
 /* Makes the checksum of an IPv4 header. */
 void net_ipv4_checksum(uint8_t *ip, uint32_t header_bytes);
 

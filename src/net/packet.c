@@ -69,17 +69,11 @@ static void packet_read(struct wire *wire)
 	int got;
 
 	for (unsigned int i = 0; i < WIRE_SLOTS; i++) {
-		iov[i] = (struct iovec){ wire->slots[i].buffer, WIRE_SLOT_BYTES };
 		messages[i] =
-			(struct mmsghdr){ .msg_hdr = { .msg_iov = &iov[i],
-						       .msg_iovlen = 1,
-						       .msg_control = &control[i],
+			(struct mmsghdr){ .msg_hdr = { .msg_control = &control[i],
 						       .msg_controllen = sizeof(control[i]) } };
 	}
-	do {
-		got = recvmmsg(wire->fd, messages, WIRE_SLOTS, MSG_DONTWAIT, NULL);
-		wire->calls++;
-	} while (got < 0 && errno == EINTR);
+	got = wire_read_messages(wire, messages, iov);
 	for (int i = 0; i < got; i++) {
 		struct wire_slot *slot = &wire->slots[i];
 
@@ -159,13 +153,6 @@ static int join(int fd, int first)
 	return set_option(fd, PACKET_FANOUT, (group & 0xffff) | mode << 16);
 }
 
-static void close_all(const int *fds, unsigned int count)
-{
-	for (unsigned int i = 0; i < count; i++) {
-		close(fds[i]);
-	}
-}
-
 static int open_sockets(int ifindex, unsigned int ends, int *ret_fds)
 {
 	unsigned int n;
@@ -184,7 +171,7 @@ static int open_sockets(int ifindex, unsigned int ends, int *ret_fds)
 		}
 	}
 	if (err) {
-		close_all(ret_fds, n);
+		close_fds(ret_fds, n);
 	}
 	return err;
 }
@@ -247,7 +234,7 @@ void net_packet_replace(struct net *net, const int *fds_take)
 	others->spares = fds_take;
 	wire_look_again(group);
 	if (others->spares) {
-		close_all(others->spares, group->ends);
+		close_fds(others->spares, group->ends);
 		others->spares = NULL;
 	}
 }

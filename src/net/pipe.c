@@ -18,8 +18,6 @@
 #define LABEL_OFFSET  10U /* in the header: num_buffers, which nobody needs here */
 /* What of a frame says whether it is a DHCP client's: Ethernet, IPv4 with options, UDP's ports. */
 #define PEEK_BYTES    (ETHER_HEADER_BYTES + 60U + 4U)
-#define PROTOCOL_UDP  17U
-#define DHCP_PORT     67U
 #define FRAGMENT_BITS 0x1fffU
 
 /* The group's state. */
@@ -66,18 +64,9 @@ static void pipe_read(struct wire *wire)
 {
 	struct mmsghdr messages[WIRE_SLOTS] = { 0 };
 	struct iovec iov[WIRE_SLOTS];
+	int got = wire_read_messages(wire, messages, iov), n = 0;
 	bool is_over;
-	int got, n = 0;
 
-	for (unsigned int i = 0; i < WIRE_SLOTS; i++) {
-		iov[i] = (struct iovec){ wire->slots[i].buffer, WIRE_SLOT_BYTES };
-		messages[i].msg_hdr.msg_iov = &iov[i];
-		messages[i].msg_hdr.msg_iovlen = 1;
-	}
-	do {
-		got = recvmmsg(wire->fd, messages, WIRE_SLOTS, MSG_DONTWAIT, NULL);
-		wire->calls++;
-	} while (got < 0 && errno == EINTR);
 	/* No bytes are the end of it: nobody sends a datagram without any. */
 	is_over = got < 0 && errno != EAGAIN;
 	for (; n < got && !is_over; n++) {
@@ -129,13 +118,13 @@ static bool is_dhcp_clients(const uint8_t *frame, uint32_t bytes)
 	uint32_t ip_bytes;
 
 	if (bytes < ETHER_HEADER_BYTES + 20 ||
-	    bytes_be16(frame + ETHER_TYPE_OFFSET) != ETHER_TYPE_IPV4 || ip[9] != PROTOCOL_UDP ||
+	    bytes_be16(frame + ETHER_TYPE_OFFSET) != ETHER_TYPE_IPV4 || ip[9] != IP_PROTOCOL_UDP ||
 	    (bytes_be16(ip + 6) & FRAGMENT_BITS) != 0) {
 		return false;
 	}
 	ip_bytes = (ip[0] & 15U) * 4;
 	return ETHER_HEADER_BYTES + ip_bytes + 4 <= bytes &&
-	       bytes_be16(ip + ip_bytes + 2) == DHCP_PORT;
+	       bytes_be16(ip + ip_bytes + 2) == DHCP_SERVER_PORT;
 }
 
 /* Into the header, which is our own copy. */

@@ -11,7 +11,6 @@
 #endif
 
 #define WIDE_BYTES_MIN      64U /* below, what wide sums cost in the end is more than they save */
-#define COPY_BYTES_MIN      2048U
 
 /*
  * All of these read a word into a register once, and then write and add that register. The compiler must
@@ -217,9 +216,7 @@ __attribute__((target("avx2"))) static uint64_t sum_avx2(uint8_t *dst, const uin
 {
 	return wide_avx2(dst, src, bytes, false);
 }
-#endif
 
-#ifdef __x86_64__
 /*
  * The C library copies some KiB by a repeated string instruction, which begins slowly and takes a misaligned
  * destination badly: here each store is one half of a line, the first and the last bytes excepted.
@@ -245,10 +242,11 @@ __attribute__((target("avx2"))) static void copy_aligned(uint8_t *dst, const uin
 }
 #endif
 
-void net_copy(void *dst, const void *src, size_t bytes)
+void net_copy_large(void *dst, const void *src, size_t bytes)
 {
 #ifdef __x86_64__
-	if (bytes >= COPY_BYTES_MIN && net_sum_best() == NET_SUM_AVX2) {
+	check(bytes >= NET_COPY_LARGE_MIN); /* the first 32 of them at once */
+	if (net_sum_best() == NET_SUM_AVX2) {
 		copy_aligned(dst, src, bytes);
 		return;
 	}

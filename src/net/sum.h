@@ -18,12 +18,24 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/uio.h>
 
 /* Fewer than 4 GiB. */
 uint64_t net_sum(const void *buf, size_t bytes);
 /* memcpy() for runs of large frames: to a misaligned place of some KiB that is in no near cache. */
-void net_copy(void *dst, const void *src, size_t bytes);
+void net_copy_large(void *dst, const void *src, size_t bytes);
+#define NET_COPY_LARGE_MIN 2048U
+
+/* The better one of the two. */
+static inline void net_copy(void *dst, const void *src, size_t bytes)
+{
+	if (bytes >= NET_COPY_LARGE_MIN) {
+		net_copy_large(dst, src, bytes);
+	} else {
+		memcpy(dst, src, bytes);
+	}
+}
 /* memcpy(), and the sum of what was copied. */
 uint64_t net_copy_and_sum(void *dst, const void *src, size_t bytes);
 /* The sum of bytes that lie in several pieces, from offset on. */

@@ -9,14 +9,12 @@
 #include "base/num.h"
 #include "net/offload.h"
 
-#define MACS_BYTES     12
-#define TCP_BYTES      20U
-#define UDP_BYTES      8U
-#define IPV4_BYTES     20
-#define IPV6_BYTES     40
-#define TCP_SUM_OFFSET 16
-#define UDP_SUM_OFFSET 6
-#define TCP_CWR        0x80
+#define MACS_BYTES 12
+#define TCP_BYTES  20U
+#define UDP_BYTES  8U
+#define IPV4_BYTES 20
+#define IPV6_BYTES 40
+#define TCP_CWR    0x80
 #define PARTIAL_L4_MAX                                                                             \
 	74U /* IPv4 with all options; IPv6 with few extensions: the switch looks at a short head */
 
@@ -49,13 +47,6 @@ static uint32_t pull(struct source *source, uint8_t *to, uint32_t bytes)
 		}
 	}
 	return done;
-}
-
-/* The folded sum of the pseudo header: what the checksum's field holds until somebody completes it. */
-static uint16_t pseudo_checksum(const uint8_t *l3, const struct net_headers *h)
-{
-	return (uint16_t)~net_sum_fold(
-		net_pseudo_sum(l3, h->ip_version, h->protocol, h->end - h->l4_offset));
 }
 
 /*
@@ -109,19 +100,22 @@ static int mend_lso(const struct net_frame *frame, uint8_t *head, uint32_t have,
 	return 0;
 }
 
+static uint32_t l4_bytes(uint8_t l4)
+{
+	return l4 == NET_L4_TCP ? TCP_BYTES : UDP_BYTES;
+}
+
 static int mend_l4(uint8_t *head, uint32_t have, const struct net_headers *h,
 		   struct virtio_net_hdr *hdr)
 {
-	const bool is_tcp = h->protocol == NET_IP_TCP;
-	const uint32_t l4_bytes = is_tcp ? TCP_BYTES : UDP_BYTES;
-	const uint16_t offset = is_tcp ? TCP_SUM_OFFSET : UDP_SUM_OFFSET;
+	const uint8_t l4 = net_headers_l4(h);
+	const uint16_t offset = (uint16_t)net_l4_field(l4);
 	uint16_t sum;
 
-	if ((!is_tcp && h->protocol != NET_IP_UDP) || h->is_fragment ||
-	    h->l4_offset + l4_bytes > num_min(have, h->end)) {
+	if (l4 == NET_L4_NONE || h->l4_offset + l4_bytes(l4) > num_min(have, h->end)) {
 		return -EBADMSG;
 	}
-	sum = pseudo_checksum(head + h->l3_offset, h);
+	sum = net_pseudo_field(head + h->l3_offset, h);
 	memcpy(head + h->l4_offset + offset, &sum, 2);
 	hdr->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
 	hdr->csum_start = h->l4_offset;
@@ -229,14 +223,12 @@ static bool leave_partial(struct vnet_frame *f, uint32_t start, uint32_t offset)
 	struct net_headers h;
 	uint8_t l4;
 
-	if (net_headers_parse(f->frame, f->bytes, false, &h) || h.is_fragment ||
-	    (h.protocol != NET_IP_TCP && h.protocol != NET_IP_UDP) || h.l4_offset != start ||
-	    h.l4_offset > PARTIAL_L4_MAX || h.end != f->bytes ||
-	    h.end - start < (h.protocol == NET_IP_TCP ? TCP_BYTES : UDP_BYTES)) {
+	if (net_headers_parse(f->frame, f->bytes, false, &h) || h.l4_offset != start ||
+	    h.l4_offset > PARTIAL_L4_MAX || h.end != f->bytes) {
 		return false;
 	}
-	l4 = h.protocol == NET_IP_TCP ? NET_L4_TCP : NET_L4_UDP;
-	if (offset != net_l4_field(l4)) {
+	l4 = net_headers_l4(&h);
+	if (l4 == NET_L4_NONE || h.end - start < l4_bytes(l4) || offset != net_l4_field(l4)) {
 		return false;
 	}
 	f->l4 = l4;
@@ -265,9 +257,10 @@ static int finish_checksum(uint8_t *frame, uint32_t bytes, uint32_t start, uint3
 static void say_good(struct vnet_frame *f)
 {
 	struct net_headers h;
+	uint8_t l4;
 
-	if (net_headers_parse(f->frame, f->bytes, false, &h) || h.is_fragment ||
-	    (h.protocol != NET_IP_TCP && h.protocol != NET_IP_UDP)) {
+	if (net_headers_parse(f->frame, f->bytes, false, &h) ||
+	    (l4 = net_headers_l4(&h)) == NET_L4_NONE) {
 		return;
 	}
 	if (h.ip_version == 4 &&
@@ -275,7 +268,7 @@ static void say_good(struct vnet_frame *f)
 		return;
 	}
 	f->flags |= NET_FRAME_CHECKSUM_GOOD;
-	f->l4 = h.protocol == NET_IP_TCP ? NET_L4_TCP : NET_L4_UDP;
+	f->l4 = l4;
 	f->l4_offset = h.l4_offset;
 }
 

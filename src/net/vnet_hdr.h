@@ -54,6 +54,25 @@ struct vnet_frame {
 	uint32_t mss;
 };
 
+/* To be delivered; whole is its only piece. */
+static inline struct net_frame vnet_net_frame(const struct vnet_frame *f, struct iovec *whole)
+{
+	struct net_frame frame = { .iov = whole,
+				   .iov_count = 1,
+				   .bytes = f->bytes,
+				   .flags = f->flags,
+				   .l4 = f->l4,
+				   .l4_offset = f->l4_offset,
+				   .vlan_tci = f->vlan_tci,
+				   .mss = f->mss };
+
+	*whole = (struct iovec){ f->frame, f->bytes };
+	if (f->flags & NET_FRAME_L4_PARTIAL) {
+		frame.l4_end = f->bytes;
+	}
+	return frame;
+}
+
 /*
  * Understands what the kernel wrote: a tag in the frame is taken out of it, a checksum that is missing
  * is left to who copies the frame (L4_PARTIAL), or made where the headers are unusual (but not that of a

@@ -66,19 +66,9 @@ static int deliver_cut(struct wire *wire, const struct vnet_frame *f)
 
 static int deliver_whole(struct wire *wire, const struct vnet_frame *f)
 {
-	struct iovec iov = { f->frame, f->bytes };
-	struct net_frame frame = { .iov = &iov,
-				   .iov_count = 1,
-				   .bytes = f->bytes,
-				   .flags = f->flags,
-				   .l4 = f->l4,
-				   .l4_offset = f->l4_offset,
-				   .vlan_tci = f->vlan_tci,
-				   .mss = f->mss };
+	struct iovec iov;
+	const struct net_frame frame = vnet_net_frame(f, &iov);
 
-	if (f->flags & NET_FRAME_L4_PARTIAL) {
-		frame.l4_end = f->bytes;
-	}
 	return net_deliver(&wire->net, &frame);
 }
 
@@ -181,6 +171,22 @@ void wire_room(struct net *net)
 void wire_configured(struct net *net)
 {
 	wire_room(net);
+}
+
+int wire_read_messages(struct wire *wire, struct mmsghdr *messages, struct iovec *iov)
+{
+	int got;
+
+	for (unsigned int i = 0; i < WIRE_SLOTS; i++) {
+		iov[i] = (struct iovec){ wire->slots[i].buffer, WIRE_SLOT_BYTES };
+		messages[i].msg_hdr.msg_iov = &iov[i];
+		messages[i].msg_hdr.msg_iovlen = 1;
+	}
+	do {
+		got = recvmmsg(wire->fd, messages, WIRE_SLOTS, MSG_DONTWAIT, NULL);
+		wire->calls++;
+	} while (got < 0 && errno == EINTR);
+	return got;
 }
 
 /* ---- the link ---- */

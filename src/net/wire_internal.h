@@ -152,6 +152,11 @@ void wire_put_lost(struct wire *wire);
 /* And wire.c's for that: a stopping end goes when the kernel has let go of it. */
 void wire_leave_when_idle(struct wire *wire);
 
+/*
+ * Reads into all slots by recvmmsg(2), whose result it returns. messages, iov: WIRE_SLOTS of them; what
+ * messages have besides their pieces (msg_control) the caller has put there.
+ */
+int wire_read_messages(struct wire *wire, struct mmsghdr *messages, struct iovec *iov);
 /* A write() for sockets, which counts what the kernel refuses. */
 int wire_write_messages(struct wire *wire, struct mmsghdr *messages, unsigned int count,
 			unsigned int *ret_done);

@@ -14,9 +14,7 @@
 #include "proto/ether.h"
 
 /* The kernel sends 32 frames in one call (TX_BATCH_SIZE), in versions to come perhaps others. */
-#define KICKS_MAX      (XDP_TX_CHUNKS / 16)
-#define TCP_SUM_OFFSET 16U
-#define UDP_SUM_OFFSET 6U
+#define KICKS_MAX (XDP_TX_CHUNKS / 16)
 
 static struct xdp_queue *queue_of(const struct wire *wire)
 {
@@ -51,17 +49,17 @@ static void note_checksum(const uint8_t *frame, uint32_t bytes, struct virtio_ne
 	struct net_headers h;
 	uint32_t offset;
 	uint16_t field;
+	uint8_t l4;
 
-	if (net_headers_parse(frame, bytes, false, &h) || h.is_fragment ||
-	    (h.protocol != NET_IP_TCP && h.protocol != NET_IP_UDP)) {
+	if (net_headers_parse(frame, bytes, false, &h) ||
+	    (l4 = net_headers_l4(&h)) == NET_L4_NONE) {
 		return;
 	}
-	offset = h.protocol == NET_IP_TCP ? TCP_SUM_OFFSET : UDP_SUM_OFFSET;
+	offset = net_l4_field(l4);
 	if (h.l4_offset + offset + 2 > h.end) {
 		return;
 	}
-	field = (uint16_t)~net_sum_fold(
-		net_pseudo_sum(frame + h.l3_offset, h.ip_version, h.protocol, h.end - h.l4_offset));
+	field = net_pseudo_field(frame + h.l3_offset, &h);
 	if (memcmp(frame + h.l4_offset + offset, &field, 2) == 0) {
 		hdr->flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
 		hdr->csum_start = h.l4_offset;
@@ -234,7 +232,7 @@ static void send_message(struct wire *wire, struct xdp_queue *q, const struct ms
 	if (hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
 		/* The field holds the pseudo header's sum, and the frame ends with its datagram. */
 		frame.flags = NET_FRAME_L4_PARTIAL;
-		frame.l4 = hdr.csum_offset == UDP_SUM_OFFSET ? NET_L4_UDP : NET_L4_TCP;
+		frame.l4 = hdr.csum_offset == net_l4_field(NET_L4_UDP) ? NET_L4_UDP : NET_L4_TCP;
 		frame.l4_offset = hdr.csum_start;
 		frame.l4_end = frame.bytes;
 	}

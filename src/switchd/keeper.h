@@ -151,3 +151,5 @@ MUST_CHECK int keeper_receive(int fd, int flags, struct keeper_message *ret,
 /* A private copy of what is in a regular file or memory file (borrowed), which others may write meanwhile. A
  * 0 is behind it. -EINVAL: no such file, or longer than bytes_max; -ENOMEM; another errno. */
 MUST_CHECK int keeper_copy_of(int fd, size_t bytes_max, char **ret, size_t *ret_bytes);
+/* The other way: a memory file of that, close-on-exec. A negative errno. */
+MUST_CHECK int keeper_file_of(const char *name, const void *bytes, size_t length);

@@ -78,9 +78,7 @@ static struct keeper_tap *find_tap(struct keeper *keeper, const char *name)
 
 static void close_tap(struct keeper_tap *tap)
 {
-	for (unsigned int i = 0; i < tap->count; i++) {
-		close(tap->fds[i]);
-	}
+	close_fds(tap->fds, tap->count);
 	*tap = (struct keeper_tap){ 0 };
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -54,13 +55,6 @@ static unsigned int take_fds(struct msghdr *msg, int ret_fds[KEEPER_FDS_MAX])
 	return count;
 }
 
-static void close_all(const int *fds, unsigned int count)
-{
-	for (unsigned int i = 0; i < count; i++) {
-		close(fds[i]);
-	}
-}
-
 int keeper_receive(int fd, int flags, struct keeper_message *ret, int ret_fds[KEEPER_FDS_MAX],
 		   unsigned int *ret_fd_count)
 {
@@ -86,7 +80,7 @@ int keeper_receive(int fd, int flags, struct keeper_message *ret, int ret_fds[KE
 	count = take_fds(&msg, ret_fds);
 	if (n != sizeof(message) || message.magic != KEEPER_MAGIC ||
 	    msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
-		close_all(ret_fds, count);
+		close_fds(ret_fds, count);
 		return -EPROTO;
 	}
 	message.name[sizeof(message.name) - 1] = '\0';
@@ -118,7 +112,7 @@ static int wait_answer(int fd, int timeout_ms, uint32_t serial, struct keeper_me
 		if (err || ret->serial == serial) {
 			return err;
 		}
-		close_all(ret_fds, *ret_fd_count);
+		close_fds(ret_fds, *ret_fd_count);
 	}
 }
 
@@ -141,11 +135,11 @@ int keeper_converse(int fd, const char *who, int timeout_ms, struct keeper_messa
 		return diag_set(reterr, err, "%s does not answer: %s", who, strerror(-err));
 	}
 	if (message->status) {
-		close_all(got, got_count);
+		close_fds(got, got_count);
 		return diag_set(reterr, message->status, "%s", message->text);
 	}
 	if (!ret_fds) {
-		close_all(got, got_count);
+		close_fds(got, got_count);
 		return 0;
 	}
 	memcpy(ret_fds, got, sizeof(int) * got_count);
@@ -186,7 +180,7 @@ bool keeper_wants_end(int fd)
 	if (err) {
 		return err != -EAGAIN;
 	}
-	close_all(fds, count);
+	close_fds(fds, count);
 	return message.type == KEEPER_QUIT;
 }
 
@@ -216,4 +210,14 @@ int keeper_copy_of(int fd, size_t bytes_max, char **ret, size_t *ret_bytes)
 	*ret = steal(text);
 	*ret_bytes = bytes;
 	return 0;
+}
+
+int keeper_file_of(const char *name, const void *bytes, size_t length)
+{
+	auto_close int fd = memfd_create(name, MFD_CLOEXEC);
+
+	if (fd < 0) {
+		return -errno;
+	}
+	return write(fd, bytes, length) == (ssize_t)length ? steal_fd(&fd) : -EIO;
 }

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,13 +17,6 @@
 
 #define STATUS_OK   0
 #define STATUS_HOST 2
-
-static void close_all(const int *fds, unsigned int count)
-{
-	for (unsigned int i = 0; i < count; i++) {
-		close(fds[i]);
-	}
-}
 
 /* ---- what the data process says ----------------------------------------------------------------- */
 
@@ -120,7 +112,7 @@ static void on_words(struct loop_watch *watch, uint32_t poll_events)
 		err = keeper_receive(natd->words_fd, MSG_DONTWAIT, &request, fds, &count);
 		if (!err) {
 			serve(natd, &request, fds, count);
-			close_all(fds, count);
+			close_fds(fds, count);
 		}
 	}
 	if (err && err != -EAGAIN) {
@@ -186,7 +178,7 @@ static void hear(struct natd *natd, const struct keeper_message *message, int *f
 		log_warn(NATD_AREA, "%s", message->text);
 	}
 	natd->is_ending |= message->type == KEEPER_QUIT;
-	close_all(fds, count);
+	close_fds(fds, count);
 }
 
 static void on_keeper(struct loop_watch *watch, uint32_t poll_events)
@@ -229,17 +221,6 @@ static int ask_for_leases(struct natd *natd)
 
 /* ---- life --------------------------------------------------------------------------------------- */
 
-/* Each connection is a descriptor. */
-static void raise_descriptor_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		limit.rlim_cur = limit.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &limit);
-	}
-}
-
 static int begin(struct natd *natd, struct diag *reterr)
 {
 	const struct natd_config *config = natd->config;
@@ -280,7 +261,7 @@ int natd_run(const struct natd_config *config)
 	natd->config = config;
 	natd->words_fd = -1;
 	prctl(PR_SET_NAME, "tabique-nat");
-	raise_descriptor_limit();
+	sandbox_raise_descriptor_limit(); /* each connection is a descriptor */
 	if (begin(natd, &diag)) {
 		fprintf(stderr, "tabique-switch: error: %s\n", diag.text);
 		return STATUS_HOST;

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/hash.h"
@@ -24,6 +23,8 @@
 
 /* All clients whose place is not known are at one. */
 #define ORIGIN_UNKNOWN UINT32_MAX
+
+#define MEMORY_NAME    "nat" /* of what is handed over; for who looks into /proc */
 
 /* ---- frames between wire and NAT ---------------------------------------------------------------- */
 
@@ -137,13 +138,13 @@ static uint32_t origin_of(void *ctx, const uint8_t mac[NET_MAC_BYTES])
 {
 	const struct natd_place *place = place_of(ctx, mac);
 
-	if (memcmp(place->mac, mac, NET_MAC_BYTES) != 0 || place->label < SW_PORT_FIRST) {
-		return place->label == NATD_LABEL_HOST &&
-				       memcmp(place->mac, mac, NET_MAC_BYTES) == 0
-			       ? 0
-			       : ORIGIN_UNKNOWN;
+	if (memcmp(place->mac, mac, NET_MAC_BYTES) != 0) {
+		return ORIGIN_UNKNOWN;
 	}
-	return place->label;
+	if (place->label == NATD_LABEL_HOST) {
+		return 0;
+	}
+	return place->label < SW_PORT_FIRST ? ORIGIN_UNKNOWN : place->label;
 }
 
 /* ---- making it ---------------------------------------------------------------------------------- */
@@ -372,17 +373,6 @@ void natd_configure(struct natd *natd, struct sw_config *config_take, uint32_t s
 
 /* ---- leases that are kept ----------------------------------------------------------------------- */
 
-static int memory_file(const void *bytes, size_t length)
-{
-	int fd = memfd_create("nat", MFD_CLOEXEC);
-
-	if (fd >= 0 && write(fd, bytes, length) != (ssize_t)length) {
-		close(fd);
-		return -EIO;
-	}
-	return fd < 0 ? -errno : fd;
-}
-
 void natd_keep(struct natd *natd)
 {
 	struct keeper_message message = { .magic = KEEPER_MAGIC, .type = KEEPER_SAVE_LEASES };
@@ -404,7 +394,7 @@ void natd_keep(struct natd *natd)
 		free(natd->leases);
 		natd->leases = copy;
 		natd->lease_bytes = length;
-		fd = memory_file(copy, length);
+		fd = keeper_file_of(MEMORY_NAME, copy, length);
 		/* Its answer comes by and by, and is heard only when it is a refusal. */
 		if (fd < 0 || keeper_send(natd->config->keeper_fd, &message, &fd, 1)) {
 			log_warn(NATD_AREA, "leases cannot be kept");
@@ -463,7 +453,7 @@ int natd_list_leases(struct natd *natd)
 		memcpy(one->mac, lease.mac, sizeof(one->mac));
 		snprintf(one->name, sizeof(one->name), "%s", lease.name);
 	}
-	return memory_file(list, count * sizeof(*list));
+	return keeper_file_of(MEMORY_NAME, list, count * sizeof(*list));
 }
 
 #define FACTS_MAX 64U
@@ -504,5 +494,5 @@ int natd_list_facts(struct natd *natd)
 		add_fact(&facts, "wire_send_lost", c->send_lost);
 		add_fact(&facts, "wire_received_lost", c->deliver_lost);
 	}
-	return memory_file(facts.list, facts.count * sizeof(facts.list[0]));
+	return keeper_file_of(MEMORY_NAME, facts.list, facts.count * sizeof(facts.list[0]));
 }

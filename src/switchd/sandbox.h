@@ -27,6 +27,9 @@ enum sandbox_role {
  */
 MUST_CHECK int sandbox_process(uid_t uid, gid_t gid, bool keeps_files, struct diag *reterr);
 
+/* As many descriptors as it may ever have: a worker, or a connection through NAT, takes many. Before it gives anything up. */
+void sandbox_raise_descriptor_limit(void);
+
 /*
  * The calling thread: from now on other system calls fail with -EPERM. 0 or a negative errno. Builds with sanitizers, which make calls of their own, only say 0.
  */

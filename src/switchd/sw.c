@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -359,20 +358,6 @@ static void end(struct sw *sw)
 	sw_verbs_destroy(sw);
 }
 
-/*
- * A worker may hold some eleven hundred descriptors here (64 processors, 16 devices of 64 channels), which
- * is more than the usual soft limit for all of them together.
- */
-static void raise_descriptor_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
-		limit.rlim_cur = limit.rlim_max;
-		(void)setrlimit(RLIMIT_NOFILE, &limit);
-	}
-}
-
 int sw_run(const struct sw_run_config *config)
 {
 	struct sw sw = { .name = config->name,
@@ -391,7 +376,11 @@ int sw_run(const struct sw_run_config *config)
 	loop_work_init(&sw.readopt, on_readopt);
 	loop_work_init(&sw.returned, on_returned);
 	prctl(PR_SET_NAME, "tabique-switch");
-	raise_descriptor_limit();
+	/*
+	 * A worker may hold some eleven hundred descriptors here (64 processors, 16 devices of 64 channels),
+	 * which is more than the usual soft limit for all of them together.
+	 */
+	sandbox_raise_descriptor_limit();
 	err = begin(&sw, config, &gifts, &diag);
 	free(gifts.config);
 	free(gifts.state);

@@ -160,18 +160,16 @@ int sw_config_file(const struct sw_config *config, struct diag *reterr)
 {
 	json_t *json = sw_config_build(config, false);
 	auto_free char *text = json ? json_dumps(json, JSON_INDENT(2)) : NULL;
-	auto_close int fd = text ? memfd_create("switch", MFD_CLOEXEC) : -1;
-	size_t length = text ? strlen(text) : 0;
+	int fd;
 
 	json_decref(json);
 	if (!text) {
 		return diag_set(reterr, -ENOMEM, "no memory");
 	}
-	if (fd < 0 || write(fd, text, length) != (ssize_t)length) {
-		return diag_set(reterr, -errno, "cannot hand the configuration over: %s",
-				strerror(errno));
-	}
-	return steal_fd(&fd);
+	fd = keeper_file_of("switch", text, strlen(text));
+	return fd < 0 ? diag_set(reterr, fd, "cannot hand the configuration over: %s",
+				 strerror(-fd))
+		      : fd;
 }
 
 static int save(struct sw *sw, const struct sw_config *config, struct diag *reterr)

@@ -56,9 +56,7 @@ int sw_nat_connect(struct sw *sw, int *ret_fd, struct diag *reterr)
 	err = count == 2 ? configure(sw, fds[1], reterr)
 			 : diag_set(reterr, -EPROTO, "the keeper of this switch gave no NAT");
 	if (err) {
-		for (unsigned int i = 0; i < count; i++) {
-			close(fds[i]);
-		}
+		close_fds(fds, count);
 		return err;
 	}
 	sw_nat_disconnect(sw);
@@ -232,9 +230,7 @@ static int ask(const struct sw *sw, enum natd_type type, size_t entry_bytes, cha
 		return err;
 	}
 	err = count == 1 ? keeper_copy_of(fds[0], NATD_ANSWER_BYTES_MAX, ret, &bytes) : -EPROTO;
-	for (unsigned int i = 0; i < count; i++) {
-		close(fds[i]);
-	}
+	close_fds(fds, count);
 	*ret_count = bytes / entry_bytes;
 	return err ? diag_set(reterr, err, WHO " gives no answer: %s", strerror(-err)) : 0;
 }

@@ -98,15 +98,11 @@ static void save_tables(struct core *core, void *arg)
 
 int sw_state_save(struct sw *sw, bool everything)
 {
-	auto_close int fd = memfd_create("switch-state", MFD_CLOEXEC);
 	const uint8_t *bytes;
 	struct save save;
 	size_t length;
-	int err;
+	int fd;
 
-	if (fd < 0) {
-		return -errno;
-	}
 	save_init(&save);
 	save_u64(&save, STATE_TIME, wall_clock_s());
 	if (everything) {
@@ -115,12 +111,12 @@ int sw_state_save(struct sw *sw, bool everything)
 		sw_rules_save(sw, &save, STATE_RULE);
 	}
 	sw_bindings_save(sw, &save, STATE_BINDING);
-	err = save_finish(&save, &bytes, &length);
-	if (!err && write(fd, bytes, length) != (ssize_t)length) {
-		err = -EIO;
+	fd = save_finish(&save, &bytes, &length);
+	if (!fd) {
+		fd = keeper_file_of("switch-state", bytes, length);
 	}
 	save_fini(&save);
-	return err ? err : steal_fd(&fd);
+	return fd;
 }
 
 /* ---- loading ------------------------------------------------------------------------------------ */

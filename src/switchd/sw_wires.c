@@ -170,9 +170,7 @@ static void on_returned(struct loop_work *work)
 	err = keeper_call(wire->sw->keeper_fd, KEEPER_OPEN_PACKET, wire->dev, wire->count, NULL, 0,
 			  replacing.fds, &count, &diag);
 	if (!err && count != wire->count) {
-		for (unsigned int i = 0; i < count; i++) {
-			close(replacing.fds[i]);
-		}
+		close_fds(replacing.fds, count);
 		err = diag_set(&diag, -EPROTO, "%s: the keeper gave %u sockets instead of %u",
 			       wire->dev, count, wire->count);
 	}

@@ -75,20 +75,24 @@ void channel_note_shown(struct vmbus_channel *channel, bool is_owed)
 	}
 }
 
+/* Whether there was something that it has not looked at by itself. */
+static bool pay_lazy(struct vmbus_channel *channel)
+{
+	if (!vmbus_ring_owes(&channel->out)) {
+		owe_nothing(channel);
+		return false;
+	}
+	channel_signal(channel);
+	return true;
+}
+
 void channel_pay(struct vmbus_channel *channel)
 {
 	if (channel->must_signal) {
 		channel->must_signal = false; /* the round's end would have done it */
 		channel_signal(channel);
-		return;
-	}
-	if (!loop_timer_is_armed(&channel->lazy_timer)) {
-		return;
-	}
-	if (vmbus_ring_owes(&channel->out)) {
-		channel_signal(channel);
-	} else {
-		owe_nothing(channel); /* it has looked by itself */
+	} else if (loop_timer_is_armed(&channel->lazy_timer)) {
+		(void)pay_lazy(channel);
 	}
 }
 
@@ -96,11 +100,8 @@ static void on_lazy_timer(struct loop_timer *timer)
 {
 	struct vmbus_channel *channel = container_of(timer, struct vmbus_channel, lazy_timer);
 
-	if (vmbus_ring_owes(&channel->out)) {
+	if (pay_lazy(channel)) {
 		counter_add(&channel->late, 1);
-		channel_signal(channel);
-	} else {
-		owe_nothing(channel);
 	}
 }
 

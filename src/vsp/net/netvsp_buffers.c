@@ -90,19 +90,19 @@ static uint32_t run_bytes(const struct netvsp_buffer *buffer, uint32_t offset, u
 	return run < bytes ? run : bytes;
 }
 
-void netvsp_buffer_write(const struct netvsp_buffer *buffer, uint32_t offset, const void *src,
-			 uint32_t bytes)
+/* tally: NULL, or what is written is added to it. */
+static inline void write_runs(const struct netvsp_buffer *buffer, uint32_t offset,
+			      const uint8_t *from, uint32_t bytes, struct net_tally *tally)
 {
-	const uint8_t *from = src;
-
 	while (bytes) {
-		uint32_t in_page = offset & (MEM_PAGE_BYTES - 1);
+		uint8_t *to =
+			buffer->pages[offset >> MEM_PAGE_SHIFT] + (offset & (MEM_PAGE_BYTES - 1));
 		uint32_t run = run_bytes(buffer, offset, bytes);
 
-		if (run >= MEM_PAGE_BYTES / 2) {
-			net_copy(buffer->pages[offset >> MEM_PAGE_SHIFT] + in_page, from, run);
+		if (tally) {
+			net_tally_add(tally, net_copy_and_sum(to, from, run), run);
 		} else {
-			memcpy(buffer->pages[offset >> MEM_PAGE_SHIFT] + in_page, from, run);
+			net_copy(to, from, run);
 		}
 		from += run;
 		offset += run;
@@ -110,23 +110,16 @@ void netvsp_buffer_write(const struct netvsp_buffer *buffer, uint32_t offset, co
 	}
 }
 
+void netvsp_buffer_write(const struct netvsp_buffer *buffer, uint32_t offset, const void *src,
+			 uint32_t bytes)
+{
+	write_runs(buffer, offset, src, bytes, NULL);
+}
+
 void netvsp_buffer_write_summed(const struct netvsp_buffer *buffer, uint32_t offset,
 				const void *src, uint32_t bytes, struct net_tally *tally)
 {
-	const uint8_t *from = src;
-
-	while (bytes) {
-		uint32_t in_page = offset & (MEM_PAGE_BYTES - 1);
-		uint32_t run = run_bytes(buffer, offset, bytes);
-
-		net_tally_add(tally,
-			      net_copy_and_sum(buffer->pages[offset >> MEM_PAGE_SHIFT] + in_page,
-					       from, run),
-			      run);
-		from += run;
-		offset += run;
-		bytes -= run;
-	}
+	write_runs(buffer, offset, src, bytes, tally);
 }
 
 int netvsp_buffer_iovec(const struct netvsp_buffer *buffer, uint32_t offset, uint32_t bytes,

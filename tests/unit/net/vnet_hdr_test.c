@@ -108,14 +108,8 @@ static void a_finished_frame_goes_as_it_is(void **state)
 /* What who gets it copies out. */
 static void gather(const struct vnet_frame *f, uint8_t *copy)
 {
-	struct iovec iov = { f->frame, f->bytes };
-	struct net_frame frame = { .iov = &iov,
-				   .iov_count = 1,
-				   .bytes = f->bytes,
-				   .flags = f->flags,
-				   .l4 = f->l4,
-				   .l4_offset = f->l4_offset,
-				   .l4_end = f->bytes };
+	struct iovec iov;
+	const struct net_frame frame = vnet_net_frame(f, &iov);
 
 	fifo_gather(copy, &frame);
 }

@@ -11,12 +11,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "sw_dir.h"
 #include "sw_rig.h"
 #include "switchd/keeper_internal.h"
 
 #define NO_DEVICE "tq-none-0"
-
-static char dir[64];
 
 struct rig {
 	struct keeper_config config;
@@ -24,22 +23,6 @@ struct rig {
 	struct sw_config *sw;
 	int fd; /* the data process's */
 };
-
-static int in_own_directory(void **state)
-{
-	(void)state;
-	snprintf(dir, sizeof(dir), "/tmp/keeper-XXXXXX");
-	return mkdtemp(dir) && setenv("TABIQUE_SWITCH_DIR", dir, 1) == 0 ? 0 : -1;
-}
-
-static int clean(void **state)
-{
-	char command[128];
-
-	(void)state;
-	snprintf(command, sizeof(command), "rm -r %s", dir);
-	return system(command);
-}
 
 static int set_up(void **state)
 {
@@ -287,5 +270,5 @@ int main(void)
 		TEST(nonsense_is_answered),
 	};
 
-	return cmocka_run_group_tests(tests, in_own_directory, clean);
+	return cmocka_run_group_tests(tests, sw_dir_make, sw_dir_remove);
 }

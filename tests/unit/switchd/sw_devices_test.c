@@ -5,28 +5,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sw_dir.h"
 #include "sw_rig.h"
 #include "switchd/sw_file.h"
 
-static char dir[64];
 static struct sw_devices list;
 static struct diag diag;
-
-static int in_own_directory(void **state)
-{
-	(void)state;
-	snprintf(dir, sizeof(dir), "/tmp/sw-devices-XXXXXX");
-	return mkdtemp(dir) && setenv("TABIQUE_SWITCH_DIR", dir, 1) == 0 ? 0 : -1;
-}
-
-static int clean(void **state)
-{
-	char command[128];
-
-	(void)state;
-	snprintf(command, sizeof(command), "rm -r %s", dir);
-	return system(command);
-}
 
 /* A switch of before there were lists: it has a host's port and two uplinks, and no list. */
 static int set_up(void **state)
@@ -154,5 +138,5 @@ int main(void)
 		TEST(a_broken_list_allows_nothing_and_is_left_alone),
 	};
 
-	return cmocka_run_group_tests(tests, in_own_directory, clean);
+	return cmocka_run_group_tests(tests, sw_dir_make, sw_dir_remove);
 }

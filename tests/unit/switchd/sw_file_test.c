@@ -4,25 +4,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "sw_dir.h"
 #include "sw_rig.h"
-
-static char dir[64];
-
-static int in_own_directory(void **state)
-{
-	(void)state;
-	snprintf(dir, sizeof(dir), "/tmp/sw-file-XXXXXX");
-	return mkdtemp(dir) && setenv("TABIQUE_SWITCH_DIR", dir, 1) == 0 ? 0 : -1;
-}
-
-static int clean(void **state)
-{
-	char command[128];
-
-	(void)state;
-	snprintf(command, sizeof(command), "rm -r %s", dir);
-	return system(command);
-}
 
 static void write_file(const char *path, const char *text)
 {
@@ -148,12 +131,12 @@ static void directories_are_made(void **state)
 	struct diag diag;
 
 	(void)state;
-	snprintf(deep, sizeof(deep), "%s/a/b", dir);
+	snprintf(deep, sizeof(deep), "%s/a/b", sw_dir);
 	assert_int_equal(setenv("TABIQUE_SWITCH_DIR", deep, 1), 0);
 	assert_int_equal(sw_path_make(&diag), 0);
 	assert_int_equal(stat(deep, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0700);
-	assert_int_equal(setenv("TABIQUE_SWITCH_DIR", dir, 1), 0);
+	assert_int_equal(setenv("TABIQUE_SWITCH_DIR", sw_dir, 1), 0);
 }
 
 int main(void)
@@ -166,5 +149,5 @@ int main(void)
 		cmocka_unit_test(directories_are_made),
 	};
 
-	return cmocka_run_group_tests(tests, in_own_directory, clean);
+	return cmocka_run_group_tests(tests, sw_dir_make, sw_dir_remove);
 }
