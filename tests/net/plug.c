@@ -168,13 +168,16 @@ static void send_frame(struct plug *plug, const uint8_t *frame, uint32_t bytes)
 }
 
 /*
- * A frame from nobody (which the switch drops) is answered in a later round of its loop than what was sent
- * before, and a round tells all at its end. So with one core it has happened when this returns.
+ * A frame from nobody (which the switch drops) is answered in a later round of the switch's loop than what was
+ * sent before. That round's end is where others' rings show what the round before gave them, and the answer may
+ * be seen earlier than that; a second one is answered a round later still. So with one core all has happened when
+ * this returns.
  */
 static void settle(struct plug *plug)
 {
 	static const uint8_t nobody[60];
 
+	send_frame(plug, nobody, sizeof(nobody));
 	send_frame(plug, nobody, sizeof(nobody));
 }
 
