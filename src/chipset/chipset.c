@@ -18,7 +18,8 @@ struct region {
 struct space {
 	struct region regions[CHIPSET_REGIONS_MAX];
 	size_t count;
-	size_t last; /* the region of the last hit: accesses come in bursts */
+	size_t last;      /* the region of the last hit: accesses come in bursts */
+	uint64_t changes; /* of the table: a handler may move regions */
 	uint64_t unclaimed;
 };
 
@@ -84,6 +85,7 @@ static int space_add(struct space *space, const struct io_region *io)
 		(space->count - at) * sizeof(space->regions[0]));
 	space->regions[at] = (struct region){ .io = *io };
 	space->count++;
+	space->changes++;
 	return 0;
 }
 
@@ -107,6 +109,26 @@ int chipset_mmio_add(struct chipset *chipset, const struct io_region *region)
 	return chipset_add(chipset, &chipset->mmio, region);
 }
 
+int chipset_map(struct chipset *chipset, bool is_port, const struct io_region *region)
+{
+	return space_add(is_port ? &chipset->ports : &chipset->mmio, region);
+}
+
+void chipset_unmap(struct chipset *chipset, bool is_port, uint64_t base)
+{
+	struct space *space = is_port ? &chipset->ports : &chipset->mmio;
+
+	for (size_t i = 0; i < space->count; i++) {
+		if (space->regions[i].io.base == base) {
+			space->count--;
+			memmove(&space->regions[i], &space->regions[i + 1],
+				(space->count - i) * sizeof(space->regions[0]));
+			space->changes++;
+			return;
+		}
+	}
+}
+
 static void space_remove(struct space *space, const void *ctx)
 {
 	size_t kept = 0;
@@ -117,6 +139,7 @@ static void space_remove(struct space *space, const void *ctx)
 		}
 	}
 	space->count = kept;
+	space->changes++;
 }
 
 void chipset_remove(struct chipset *chipset, const void *ctx)
@@ -160,9 +183,10 @@ static struct region *space_find(struct space *space, uint64_t at, unsigned int 
 
 static void region_read(struct region *region, uint64_t at, void *ret_data, unsigned int bytes)
 {
-	uint64_t value = region->io.ops->read(region->io.ctx, at - region->io.base, bytes);
+	uint64_t value;
 
 	region->reads++;
+	value = region->io.ops->read(region->io.ctx, at - region->io.base, bytes);
 	memcpy(ret_data, &value, bytes); /* x86: little-endian, as the guest */
 }
 
@@ -179,14 +203,19 @@ static bool space_access(struct space *space, uint64_t at, bool is_write, uint8_
 			 unsigned int bytes, unsigned int count)
 {
 	struct region *region = space_find(space, at, bytes);
+	uint64_t changes = space->changes;
 
-	if (!region) {
-		if (!is_write) {
-			memset(data, 0xff, (size_t)bytes * count);
-		}
-		return false;
-	}
 	for (unsigned int i = 0; i < count; i++) {
+		if (space->changes != changes) { /* the one before has moved it */
+			changes = space->changes;
+			region = space_find(space, at, bytes);
+		}
+		if (!region) {
+			if (!is_write) {
+				memset(data + (size_t)i * bytes, 0xff, (size_t)bytes * (count - i));
+			}
+			return false;
+		}
 		if (is_write) {
 			region_write(region, at, data + (size_t)i * bytes, bytes);
 		} else {

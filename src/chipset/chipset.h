@@ -22,7 +22,7 @@
 #include "dev/inspect.h"
 #include "dev/pio.h"
 
-#define CHIPSET_REGIONS_MAX 32
+#define CHIPSET_REGIONS_MAX 96
 
 struct chipset;
 
@@ -37,6 +37,13 @@ void chipset_destroy(struct chipset *chipset);
  */
 MUST_CHECK int chipset_pio_add(struct chipset *chipset, const struct io_region *region);
 MUST_CHECK int chipset_mmio_add(struct chipset *chipset, const struct io_region *region);
+
+/*
+ * With the chipset lock held, also from a region's own ops: a region that the guest moves (a PCI base
+ * address). The same errors. Unmap: the region that begins at base; nothing when there is none.
+ */
+MUST_CHECK int chipset_map(struct chipset *chipset, bool is_port, const struct io_region *region);
+void chipset_unmap(struct chipset *chipset, bool is_port, uint64_t base);
 
 /* Takes away all regions of this ctx: the first thing that a device's destroy does. */
 void chipset_remove(struct chipset *chipset, const void *ctx);
