@@ -22,7 +22,7 @@ struct window_ops {
 	void (*unmap)(void *ctx, uint64_t gpa, uint64_t bytes);
 	/*
 	 * Which pages the guest has written since the last time: a bit each from bit 0 of ret[0] on, for
-	 * the window at gpa. -ENOENT when it is not mapped. Optional: NULL, all pages count as written.
+	 * the window at gpa; a page too many is possible, none too few. -ENOENT when it is not mapped. Optional: NULL, all pages count as written.
 	 */
 	int (*dirty)(void *ctx, uint64_t gpa, uint64_t bytes, uint64_t *ret);
 };

@@ -21,6 +21,8 @@ static const struct {
 	const char *why;
 } caps[] = {
 	{ KVM_CAP_USER_MEMORY, "KVM_CAP_USER_MEMORY", "guest memory of ours" },
+	{ KVM_CAP_READONLY_MEM, "KVM_CAP_READONLY_MEM", "firmware in memory" },
+	{ KVM_CAP_IOEVENTFD, "KVM_CAP_IOEVENTFD", "doorbells of chips" },
 	{ KVM_CAP_IRQCHIP, "KVM_CAP_IRQCHIP", "interrupt controllers" },
 	{ KVM_CAP_IRQ_ROUTING, "KVM_CAP_IRQ_ROUTING", "interrupt lines to synthetic interrupts" },
 	{ KVM_CAP_IRQFD, "KVM_CAP_IRQFD", "interrupts without an exit" },

@@ -89,16 +89,39 @@ int kvm_create_pit2(int vm_fd)
 	return kvm_ioctl(vm_fd, KVM_CREATE_PIT2, &config);
 }
 
-int kvm_set_memory(int vm_fd, uint32_t slot, uint64_t gpa, uint64_t bytes, void *hva)
+int kvm_set_memory(int vm_fd, uint32_t slot, uint64_t gpa, uint64_t bytes, void *hva,
+		   uint32_t flags)
 {
 	struct kvm_userspace_memory_region region = {
 		.slot = slot,
+		.flags = flags,
 		.guest_phys_addr = gpa,
 		.memory_size = bytes,
 		.userspace_addr = (uintptr_t)hva,
 	};
 
 	return kvm_ioctl(vm_fd, KVM_SET_USER_MEMORY_REGION, &region);
+}
+
+int kvm_get_dirty_log(int vm_fd, uint32_t slot, uint64_t *ret)
+{
+	struct kvm_dirty_log log = { .slot = slot, .dirty_bitmap = ret };
+
+	return kvm_ioctl(vm_fd, KVM_GET_DIRTY_LOG, &log);
+}
+
+int kvm_ioeventfd(int vm_fd, bool is_port, uint64_t base, unsigned int bytes, int fd,
+		  bool is_removal)
+{
+	struct kvm_ioeventfd doorbell = {
+		.addr = base,
+		.len = bytes,
+		.fd = fd,
+		.flags = (is_port ? KVM_IOEVENTFD_FLAG_PIO : 0U) |
+			 (is_removal ? KVM_IOEVENTFD_FLAG_DEASSIGN : 0U),
+	};
+
+	return kvm_ioctl(vm_fd, KVM_IOEVENTFD, &doorbell);
 }
 
 int kvm_set_gsi_routing(int vm_fd, const struct kvm_irq_routing *routing)

@@ -27,7 +27,14 @@ MUST_CHECK int kvm_set_tss_addr(int vm_fd, uint64_t gpa);
 MUST_CHECK int kvm_set_identity_map_addr(int vm_fd, uint64_t gpa);
 MUST_CHECK int kvm_create_irqchip(int vm_fd);
 MUST_CHECK int kvm_create_pit2(int vm_fd);
-MUST_CHECK int kvm_set_memory(int vm_fd, uint32_t slot, uint64_t gpa, uint64_t bytes, void *hva);
+/* flags: KVM_MEM_*; 0 bytes take the slot away. */
+MUST_CHECK int kvm_set_memory(int vm_fd, uint32_t slot, uint64_t gpa, uint64_t bytes, void *hva,
+			      uint32_t flags);
+/* A bit for each page of the slot written since the last call; ret: whole 64 bits. */
+MUST_CHECK int kvm_get_dirty_log(int vm_fd, uint32_t slot, uint64_t *ret);
+/* A write of so many bytes at a port or gpa, whatever the value, writes fd. */
+MUST_CHECK int kvm_ioeventfd(int vm_fd, bool is_port, uint64_t base, unsigned int bytes, int fd,
+			     bool is_removal);
 MUST_CHECK int kvm_set_gsi_routing(int vm_fd, const struct kvm_irq_routing *routing);
 MUST_CHECK int kvm_irq_line(int vm_fd, uint32_t gsi, bool level);
 MUST_CHECK int kvm_signal_msi(int vm_fd, uint64_t address, uint32_t data);

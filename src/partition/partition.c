@@ -22,14 +22,35 @@
 
 /* ---- create ---- */
 
+/* The slots of RAM; at most PARTITION_WINDOW_SLOT. */
+static size_t list_memory(const struct partition *partition, struct mem_range *ret)
+{
+	const gpa_t hole_end = PARTITION_VGA_HOLE_GPA + PARTITION_VGA_HOLE_BYTES;
+	const struct mem_range *ranges;
+	size_t n = mem_ranges(partition->mem, &ranges), count = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		ret[count] = ranges[i];
+		if (i == 0 && partition->has_vga_hole) {
+			ret[0].bytes = PARTITION_VGA_HOLE_GPA;
+			ret[++count] = (struct mem_range){ .gpa = hole_end,
+							   .bytes = ranges[0].bytes - hole_end,
+							   .hva = ranges[0].hva + hole_end };
+		}
+		count++;
+	}
+	check(count <= PARTITION_WINDOW_SLOT);
+	return count;
+}
+
 static int create_memory(struct partition *partition, struct diag *reterr)
 {
-	const struct mem_range *ranges;
-	size_t n = mem_ranges(partition->mem, &ranges);
+	struct mem_range ranges[PARTITION_WINDOW_SLOT];
+	size_t n = list_memory(partition, ranges);
 
 	for (size_t i = 0; i < n; i++) {
 		int r = kvm_set_memory(partition->vm_fd, (uint32_t)i, ranges[i].gpa,
-				       ranges[i].bytes, ranges[i].hva);
+				       ranges[i].bytes, ranges[i].hva, 0);
 
 		if (r < 0) {
 			return diag_set(reterr, r, "KVM does not take the guest's memory: %s",
@@ -276,6 +297,8 @@ int partition_create(const struct mem *mem, struct loop *control,
 	partition->kvm_fd = steal_fd(&kvm_fd);
 	partition->vm_fd = -1;
 	partition->has_pit = config->has_pit;
+	partition->has_vga_hole = config->has_vga_hole;
+	pthread_mutex_init(&partition->window_lock, NULL);
 	pthread_mutex_init(&partition->lock, NULL);
 	pthread_cond_init(&partition->changed, NULL);
 	atomic_init(&partition->want, PARTITION_WANT_PAUSE);
@@ -325,6 +348,7 @@ void partition_destroy(struct partition *partition)
 	free(partition->vcpus);
 	pthread_cond_destroy(&partition->changed);
 	pthread_mutex_destroy(&partition->lock);
+	pthread_mutex_destroy(&partition->window_lock);
 	free(partition);
 }
 

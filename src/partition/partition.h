@@ -7,7 +7,8 @@
  *   vcpu.[ch]       one VP: its thread, its exits, its registers     caps.c     what KVM must have
  *   synic.c         SynIC messages, event flags and doorbells        cpuid.c    what the guest sees
  *   hypercall.c     hypercalls that reach us                         msr.c      crash reports, lists
- *   vcpu_state.c partition_state.c                                   saved state
+ *   window.c        memory of chips, doorbells                       vcpu_state.c partition_state.c
+ *                                                                    saved state
  *
  *   created ──start──► running ──pause──► paused ──destroy──► gone
  *      │                  ▲                 │ ▲
@@ -34,6 +35,7 @@
 #include "dev/inspect.h"
 #include "dev/pio.h"
 #include "dev/synic.h"
+#include "dev/window.h"
 #include "loop/loop.h"
 #include "mem/mem.h"
 #include "state/load.h"
@@ -46,6 +48,9 @@
 #define PARTITION_IOAPIC_GPA       0xfec00000ULL
 #define PARTITION_LAPIC_GPA        0xfee00000ULL
 #define PARTITION_CRASH_TEXT_BYTES 4096
+#define PARTITION_WINDOWS_MAX      16U
+#define PARTITION_VGA_HOLE_GPA     0xa0000ULL
+#define PARTITION_VGA_HOLE_BYTES   0x20000ULL
 
 struct partition;
 
@@ -108,8 +113,13 @@ struct partition_boot {
 
 struct partition_config {
 	uint32_t vps; /* 1 to PARTITION_VPS_MAX; APIC id = VP index */
-	bool has_pit; /* an i8254 in KVM: firmware and old guests; Linux does without */
-	int kvm_fd;   /* /dev/kvm, taken over; -1: opened here */
+	bool has_pit; /* an i8254 in KVM, with port 0x61: firmware, old guests; Linux does without */
+	/*
+	 * What is RAM of mem from 0xa0000 to 0xbffff is not shown to the guest: accesses there are a
+	 * graphics adapter's, by ops or by windows. (mem_read() and its like still see the RAM.)
+	 */
+	bool has_vga_hole;
+	int kvm_fd;                      /* /dev/kvm, taken over; -1: opened here */
 	const struct partition_ops *ops; /* borrowed for life */
 	void *ops_ctx;
 };
@@ -150,6 +160,14 @@ void partition_nmi(struct partition *partition);
 
 /* Interrupt line gsi < PARTITION_IRQ_LINES; level, any thread. */
 struct irq_line partition_irq_line(struct partition *partition, uint32_t gsi);
+
+/*
+ * Memory windows (KVM's memory slots) and doorbells (its ioeventfds) for chips; borrowed, for the
+ * partition's life. A write to a read-only window reaches ops->mmio. A doorbell lies on a port or
+ * gpa that no window covers.
+ */
+struct windows partition_windows(struct partition *partition);
+struct doorbells partition_doorbells(struct partition *partition);
 
 /* The VPs' SynICs; only SINT VMBUS_SINT is served. */
 struct synic *partition_synic(struct partition *partition);

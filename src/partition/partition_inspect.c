@@ -151,4 +151,5 @@ void partition_inspect(struct partition *partition, struct inspect *at)
 
 		inspect_vp(&partition->vcpus[i], &vp);
 	}
+	window_inspect(partition, at);
 }

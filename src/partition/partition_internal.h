@@ -27,6 +27,16 @@ enum partition_want {
 	PARTITION_WANT_QUIT,
 };
 
+/* Slots of KVM's: RAM's ranges (with a hole for VGA: three), then the windows. */
+#define PARTITION_WINDOW_SLOT 4U
+
+/* Host memory that the guest sees; bytes 0: free. */
+struct partition_window {
+	gpa_t gpa;
+	uint64_t bytes;
+	bool is_readonly;
+};
+
 /* MSRs that are saved and reset, besides the SynIC's. */
 struct msr_list {
 	uint32_t count;
@@ -45,7 +55,7 @@ struct partition {
 	uint32_t tsc_khz;
 	size_t run_bytes;
 	size_t xsave_bytes;
-	bool has_pit, has_xsave2, has_stats;
+	bool has_pit, has_vga_hole, has_xsave2, has_stats;
 	struct msr_list msrs;
 	struct vcpu *vcpus; /* vps of them */
 
@@ -53,6 +63,10 @@ struct partition {
 	bool is_started, is_running, is_stopped;
 	struct vcpu_state *power_on; /* VP 0 as KVM made it: what reset restores */
 	struct partition_chips *power_on_chips;
+
+	/* Under window_lock: memory slots of KVM's above the RAM's. */
+	pthread_mutex_t window_lock;
+	struct partition_window windows[PARTITION_WINDOWS_MAX];
 
 	/* Under lock: parking. `want` may be looked at without it, it changes only with it. */
 	pthread_mutex_t lock;
@@ -80,6 +94,10 @@ MUST_CHECK int caps_check(int kvm_fd, struct diag *reterr);
 
 /* Opens /dev/kvm: a descriptor, or a negative errno and the sentence. */
 MUST_CHECK int caps_open(struct diag *reterr);
+
+/* ---- window.c ---- */
+
+void window_inspect(struct partition *partition, struct inspect *at);
 
 /* ---- cpuid.c ---- */
 

@@ -198,12 +198,12 @@ static int sint_eventfd(struct synic *synic, uint32_t vp, uint32_t sint)
 	return vcpu ? vcpu->synic.sint_fd : -1;
 }
 
-static int doorbell_add(struct synic *synic, uint32_t connection_id, int eventfd)
+static int connection_add(struct synic *synic, uint32_t connection_id, int eventfd)
 {
 	return kvm_hyperv_eventfd(synic_partition(synic)->vm_fd, connection_id, eventfd, false);
 }
 
-static void doorbell_remove(struct synic *synic, uint32_t connection_id)
+static void connection_remove(struct synic *synic, uint32_t connection_id)
 {
 	int r = kvm_hyperv_eventfd(synic_partition(synic)->vm_fd, connection_id, -1, true);
 
@@ -222,8 +222,8 @@ const struct synic_ops synic_kvm_ops = {
 	.post_message = post_message,
 	.set_event_flag = set_event_flag,
 	.sint_eventfd = sint_eventfd,
-	.doorbell_add = doorbell_add,
-	.doorbell_remove = doorbell_remove,
+	.doorbell_add = connection_add,
+	.doorbell_remove = connection_remove,
 	.event_page = event_page,
 };
 

@@ -355,6 +355,61 @@ GUEST void guest_ports(struct guest_shared *s)
 	done();
 }
 
+/* The chip's memory, a ROM, and the hole below 1 MiB. */
+GUEST void guest_windows(struct guest_shared *s)
+{
+	volatile uint32_t *window = (volatile uint32_t *)GUEST_GPA_WINDOW;
+	volatile uint32_t *rom = (volatile uint32_t *)GUEST_GPA_ROM;
+	volatile uint32_t *hole = (volatile uint32_t *)0xb8000ULL;
+
+	s->out[0] = window[0];
+	window[0x2000 / 4] = 0x12345678;
+	s->out[1] = rom[0];
+	rom[1] = 0xdeadbeef;
+	s->out[2] = rom[1];
+	hole[0] = 0x07410741;
+	s->out[3] = hole[0];
+	s->out[4] = *(volatile uint32_t *)0xc0000ULL;
+	done();
+	wait_go(s, 1);
+	s->out[5] = window[0];
+	done();
+}
+
+/* The doorbells' widths, and others at the same places. */
+GUEST void guest_bells(struct guest_shared *s)
+{
+	volatile uint32_t *bell = (volatile uint32_t *)GUEST_GPA_BELL;
+
+	*bell = 1;
+	*bell = 0xffffffff;
+	*(volatile uint8_t *)bell = 1;
+	out8(GUEST_PORT_BELL, 7);
+	done();
+	wait_go(s, 1);
+	*bell = 2;
+	done();
+}
+
+/* As firmware measures time: channel 2 counts while its gate is open; its output is in bit 5. */
+GUEST void guest_speaker(struct guest_shared *s)
+{
+	uint64_t turns = 0;
+
+	out8(0x61, 0);
+	out8(0x43, 0xb0); /* channel 2, both bytes, mode 0 */
+	out8(0x42, 0x80);
+	out8(0x42, 0x10); /* 0x1080 ticks: 3.5 ms */
+	out8(0x61, 1);
+	s->out[0] = in8(0x61);
+	while (!(in8(0x61) & 0x20) && turns < 10000000) {
+		turns++;
+	}
+	s->out[1] = turns;
+	s->out[2] = in8(0x61);
+	done();
+}
+
 GUEST void guest_count(struct guest_shared *s)
 {
 	done();

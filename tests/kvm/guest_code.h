@@ -22,6 +22,11 @@
 #define GUEST_GPA_STACK_TOP   0x400000ULL
 #define GUEST_GPA_MMIO        0xd0000000ULL
 
+#define GUEST_GPA_WINDOW      0xd4000000ULL
+#define GUEST_GPA_ROM         0xfffc0000ULL
+#define GUEST_GPA_BELL        (GUEST_GPA_MMIO + 0x40)
+#define GUEST_PORT_BELL       0x540
+
 #define GUEST_PORT_DONE       0x500 /* a write: look now */
 #define GUEST_PORT_BYTES      0x510 /* collects writes, reads 0x5a */
 #define GUEST_PORT_NOBODY     0x600
@@ -48,4 +53,5 @@ void guest_entry(void);
 
 guest_fn guest_cpuid, guest_hypercalls, guest_doorbell, guest_receive, guest_flags, guest_stimer,
 	guest_stimer_before_simp, guest_crash, guest_triple_fault, guest_ports, guest_count,
-	guest_registers, guest_start_ap, guest_nmi, guest_reset_msr, guest_msrs, guest_halt;
+	guest_registers, guest_start_ap, guest_nmi, guest_reset_msr, guest_msrs, guest_halt,
+	guest_windows, guest_bells, guest_speaker;

@@ -46,6 +46,9 @@ static bool on_mmio(void *ctx, gpa_t gpa, bool is_write, void *data, unsigned in
 	struct kvm_guest *guest = ctx;
 
 	atomic_fetch_add(&guest->mmios, 1);
+	if (is_write) {
+		guest->last_write_gpa = gpa;
+	}
 	if (gpa < GUEST_GPA_MMIO || gpa >= GUEST_GPA_MMIO + 0x1000) {
 		return false;
 	}
@@ -121,11 +124,13 @@ static void make_page_tables(struct mem *mem)
 	}
 }
 
-void kvm_guest_create(struct kvm_guest *guest, uint32_t vps)
+static void create(struct kvm_guest *guest, uint32_t vps, bool is_legacy)
 {
 	const struct mem_config mem_config = { .bytes = KVM_GUEST_BYTES };
 	const struct partition_config config = {
 		.vps = vps,
+		.has_pit = is_legacy,
+		.has_vga_hole = is_legacy,
 		.kvm_fd = -1,
 		.ops = &ops,
 		.ops_ctx = guest,
@@ -150,6 +155,16 @@ void kvm_guest_create(struct kvm_guest *guest, uint32_t vps)
 				   (uint64_t)(guest_text_stop - guest_text_start)),
 			 0);
 	loop_timer_init(&guest->timeout, guest->loop, on_timeout);
+}
+
+void kvm_guest_create(struct kvm_guest *guest, uint32_t vps)
+{
+	create(guest, vps, false);
+}
+
+void kvm_guest_create_legacy(struct kvm_guest *guest, uint32_t vps)
+{
+	create(guest, vps, true);
 }
 
 void kvm_guest_destroy(struct kvm_guest *guest)

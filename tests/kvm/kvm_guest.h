@@ -33,7 +33,8 @@ struct kvm_guest {
 
 	/* What the guest's ports and MMIO saw; the VPs' threads write, the test reads when done. */
 	_Atomic(unsigned int) pios, mmios, dones;
-	uint64_t last_mmio_gpa, last_mmio_value;
+	uint64_t last_mmio_gpa, last_mmio_value; /* where somebody answers */
+	uint64_t last_write_gpa;                 /* anywhere */
 	uint8_t port_bytes[KVM_GUEST_OUTS];
 	uint32_t port_bytes_count;
 
@@ -54,8 +55,9 @@ struct kvm_guest {
 	bool is_timed_out;
 };
 
-/* Fails the test when it cannot. */
+/* Fails the test when it cannot. legacy: with a PIT, and the hole for VGA. */
 void kvm_guest_create(struct kvm_guest *guest, uint32_t vps);
+void kvm_guest_create_legacy(struct kvm_guest *guest, uint32_t vps);
 void kvm_guest_destroy(struct kvm_guest *guest);
 
 /* Resets it so that VP 0 will begin in this function. */
