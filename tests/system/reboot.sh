@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: MIT
 # limit: 1500
 #
-# Ten resets by the guest itself, or TABIQUE_REBOOTS; a counter on its disk survives all of them.
+# Five resets by the guest itself, or TABIQUE_REBOOTS; a counter on its disk survives all of them.
 
 . "$(dirname "$0")/lib.sh"
 
-times=${TABIQUE_REBOOTS:-10}
+times=${TABIQUE_REBOOTS:-5}
 make_disk 16
 dd if=/dev/zero of="$disk" bs=4096 count=1 conv=notrunc 2>/dev/null
 append="tabique.times=$times"

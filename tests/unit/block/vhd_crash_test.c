@@ -4,6 +4,8 @@
  * file is built again as the host's storage might have left it: what a completed flush of the file covers
  * is there, of the rest each sector is there or not, at random. The image must open, be clean, and have
  * every sector as it was last flushed, or as it was written since.
+ *
+ *   TABIQUE_CRASH_CUTS   power cuts in all (default 800)
  */
 #include "unit/block/rig.h"
 
@@ -19,7 +21,7 @@
 #define BLOCK_BYTES  (32U << 10)
 #define ROUNDS       250
 #define AT_ONCE      4
-#define CUTS         400
+#define CUTS_DEFAULT 800 /* half of them of a child */
 #define EVENTS_MAX   20000
 #define VERSIONS_MAX 64
 
@@ -406,6 +408,8 @@ static void crash(enum image_layout layout, uint32_t before)
 		.parent_path = parent_path,
 		.parent_kind = BLOCK_VHD,
 	};
+	const char *wanted = getenv("TABIQUE_CRASH_CUTS");
+	unsigned long cuts = wanted ? strtoul(wanted, NULL, 10) : CUTS_DEFAULT;
 	struct block *block;
 	struct diag diag;
 	struct rig rig;
@@ -435,7 +439,7 @@ static void crash(enum image_layout layout, uint32_t before)
 	rig_stop(&rig, block);
 	block_close(block);
 	rig_destroy(&rig);
-	for (int i = 0; i < CUTS; i++) {
+	for (unsigned long i = 0; i < cuts / 2; i++) {
 		uint32_t cut = i == 0 ? 0 : i == 1 ? now : rnd(now);
 
 		build(saved, cut);
