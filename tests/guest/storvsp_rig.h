@@ -32,6 +32,7 @@
 #define SMALL_RING 8192 /* a control page and a page of data */
 
 static const struct guid scsi_type = GUID(0xba6163d9, 0x04a1, 0x4d29, 0xb605, 0x72e2ffb1dc7f);
+static const struct guid ide_type = GUID(0x32412632, 0x86cb, 0x44a2, 0x9b5c, 0x50d1417354f5);
 
 /* ---- a machine with one controller ------------------------------------------------------------ */
 
@@ -53,7 +54,8 @@ struct machine {
 
 struct machine_config {
 	bool read_only, with_fail, with_delay, without_disk;
-	unsigned int queues; /* 0: one; all on the guest's loop */
+	unsigned int queues;           /* 0: one; all on the guest's loop */
+	const struct storvsp_ide *ide; /* NULL: a SCSI controller */
 };
 
 static inline void on_done(struct loop_work *work)
@@ -106,8 +108,9 @@ static inline void machine_add_disk(struct machine *m, const struct machine_conf
 	for (unsigned int i = 0; i < storvsp_queues(m->storvsp); i++) {
 		scsi_disk_attach(m->disk, i, m->block);
 	}
-	assert_int_equal(
-		storvsp_add(m->storvsp, (struct storvsp_address){ 0, 0, 0 }, m->disk, &diag), 0);
+	const struct storvsp_address at = { .target = how->ide ? how->ide->device : 0 };
+
+	assert_int_equal(storvsp_add(m->storvsp, at, m->disk, &diag), 0);
 }
 
 static inline void machine_remove_disk(struct machine *m)
@@ -134,6 +137,7 @@ static inline void machine_create(struct machine *m, struct machine_config how)
 	m->guest = fake_guest_create(RAM_BYTES, 2);
 	struct storvsp_config config = {
 		.name = "scsi0",
+		.ide = how.ide,
 		.control = fake_guest_loop(m->guest),
 		.loops = m->loops,
 		.loop_count = how.queues ? how.queues : 1,

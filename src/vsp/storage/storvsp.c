@@ -142,6 +142,14 @@ static void reset_units(struct storvsp *storvsp)
 	}
 }
 
+/* Who has the other face of the disk hears that a driver wants it. */
+static void tell_opened(const struct storvsp *storvsp, int err)
+{
+	if (!err && storvsp->ide.opened) {
+		storvsp->ide.opened(storvsp->ide.ctx);
+	}
+}
+
 static int storvsp_open(struct vmbus_device *device, struct vmbus_channel *channel,
 			const uint8_t *user_data)
 {
@@ -155,12 +163,17 @@ static int storvsp_open(struct vmbus_device *device, struct vmbus_channel *chann
 		/* A driver that comes anew must find its disks started and cached as after power on. */
 		reset_units(storvsp);
 	}
+	tell_opened(storvsp, err);
 	return err;
 }
 
 static int storvsp_restored(struct vmbus_device *device, struct vmbus_channel *channel)
 {
-	return storvsp_queue_open(storvsp_queue_of(device, channel), channel);
+	struct storvsp_queue *queue = storvsp_queue_of(device, channel);
+	int err = storvsp_queue_open(queue, channel);
+
+	tell_opened(queue->storvsp, err);
+	return err;
 }
 
 static void storvsp_writable(struct vmbus_device *device, struct vmbus_channel *channel)
@@ -224,25 +237,46 @@ static const struct vmbus_device_ops storvsp_ops = {
 
 /* ---- life --------------------------------------------------------------------------------------- */
 
+/* A guest reads an IDE disk's place in the instance GUID, where Hyper-V has it. */
+static void name_offer(struct vmbus_offer *offer, const struct storvsp_config *config)
+{
+	static const struct guid scsi = GUID(0xba6163d9, 0x04a1, 0x4d29, 0xb605, 0x72e2ffb1dc7f);
+	static const struct guid ide = GUID(0x32412632, 0x86cb, 0x44a2, 0x9b5c, 0x50d1417354f5);
+	static const struct guid place = GUID(0, 0, 0x8899, 0, 0);
+
+	if (config->ide) {
+		offer->interface_type = ide;
+		offer->interface_instance = place;
+		offer->interface_instance.bytes[0] = config->ide->channel;
+		offer->interface_instance.bytes[4] = config->ide->device;
+	} else {
+		offer->interface_type = scsi;
+		guid_from_name(config->name, &offer->interface_instance);
+	}
+}
+
 int storvsp_create(const struct storvsp_config *config, struct storvsp **ret)
 {
-	static const struct guid type = GUID(0xba6163d9, 0x04a1, 0x4d29, 0xb605, 0x72e2ffb1dc7f);
 	struct storvsp *storvsp = fault_alloc(1, sizeof(*storvsp));
 
 	static_assert(STORVSP_LUNS <= SCSI_LUNS_MAX, "units of a target");
 	check(config->loop_count >= 1 && config->loop_count <= STORVSP_QUEUES_MAX);
+	check(!config->ide || (config->loop_count == 1 && config->ide->channel < 2 &&
+			       config->ide->device < STORVSP_TARGETS));
 	if (!storvsp) {
 		return -ENOMEM;
 	}
 	storvsp->device = (struct vmbus_device){
 		.ops = &storvsp_ops,
-		.offer.interface_type = type,
 		.offer.flags = VMBUS_OFFER_FLAG_ENUMERATE_DEVICE_INTERFACE,
 		.loop = config->loops[0],
 		.sub_loops = config->loops + 1,
 		.sub_channels_max = config->loop_count - 1,
 	};
-	guid_from_name(config->name, &storvsp->device.offer.interface_instance);
+	name_offer(&storvsp->device.offer, config);
+	if (config->ide) {
+		storvsp->ide = *config->ide;
+	}
 	storvsp->control = config->control;
 	storvsp->queue_count = config->loop_count;
 	list_init(&storvsp->resetting);

@@ -8,6 +8,10 @@
  * A queue touches nothing of another: its ring, its pool of requests and its ends of the blocks live
  * on its loop.
  *
+ * A controller may instead be the other face of one disk on an IDE controller ("accelerated IDE"): the
+ * firmware and a guest without our drivers use the emulated face, and the guest's StorVSC, when it opens
+ * this one, takes the disk over. Until the emulated face has let go of it, packets wait in the ring.
+ *
  *   owner   vm owns controllers, units and blocks
  *   thread  control, but for what the bus calls; blocks' ends and commands: their queue's loop
  *   spec    docs/protocols.md#vstor
@@ -43,8 +47,21 @@ struct storvsp_address {
 	uint8_t path, target, lun;
 };
 
+/* Which disk of an IDE controller, and who is told that a guest's driver takes it over. */
+struct storvsp_ide {
+	uint8_t channel, device; /* 0 or 1 each; the unit is at path 0, target `device`, LUN 0 */
+	/*
+	 * The primary's loop. opened: a driver is there, and waits for storvsp_begin(); also when a saved
+	 * state had one. closed: it has gone, with all that it had in flight; also without a begin.
+	 */
+	void (*opened)(void *ctx);
+	void (*closed)(void *ctx);
+	void *ctx;
+};
+
 struct storvsp_config {
 	const char *name; /* unique in the partition; the instance GUID is made of it */
+	const struct storvsp_ide *ide; /* NULL: a SCSI controller; copied. With it: one loop */
 	struct loop *control;
 	struct loop *const *loops; /* borrowed until destroy; queue n lives on loops[n] */
 	unsigned int loop_count;   /* 1 to STORVSP_QUEUES_MAX */
@@ -74,6 +91,9 @@ bool storvsp_free_address(const struct storvsp *storvsp, struct storvsp_address 
 
 /* A unit has something to tell (unit attention): the guest is asked to look at all. */
 void storvsp_announce(struct storvsp *storvsp);
+
+/* IDE, after opened(), the primary's loop: the disk is the driver's. Without a driver: nothing. */
+void storvsp_begin(struct storvsp *storvsp);
 
 /* The bus goes on after a pause: what could not be told meanwhile is told now. */
 void storvsp_resume(struct storvsp *storvsp);

@@ -56,6 +56,7 @@ struct storvsp_queue {
 	struct list free;                 /* last used first: warm caches, little memory touched */
 	struct list unsent;               /* answers that the ring had no room for, in order */
 	bool is_starved;                  /* a packet waits in the ring for a request */
+	bool is_held;                     /* until storvsp_begin() */
 	struct loop_work resend;
 
 	/* commands that a unit has; of the two epochs that a reset divides */
@@ -76,6 +77,7 @@ struct storvsp {
 	struct vmbus_device device;
 	struct loop *control;
 	unsigned int queue_count;
+	struct storvsp_ide ide; /* opened is NULL: a SCSI controller */
 
 	/* control */
 	struct scsi_disk *disks[STORVSP_PATHS][STORVSP_TARGETS][STORVSP_LUNS];

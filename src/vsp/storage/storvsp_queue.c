@@ -99,8 +99,20 @@ int storvsp_queue_open(struct storvsp_queue *queue, struct vmbus_channel *channe
 		queue->channel = channel;
 		queue->is_closing = false;
 		queue->is_starved = false;
+		queue->is_held = queue->storvsp->ide.opened != NULL;
 	}
 	return err;
+}
+
+void storvsp_begin(struct storvsp *storvsp)
+{
+	struct storvsp_queue *queue = &storvsp->queues[0];
+
+	loop_check_here(queue->loop);
+	if (queue->channel && queue->is_held) {
+		queue->is_held = false;
+		vmbus_channel_resume(queue->channel);
+	}
 }
 
 static void finish_close(struct storvsp_queue *queue)
@@ -115,6 +127,9 @@ static void finish_close(struct storvsp_queue *queue)
 	list_init(&queue->unsent);
 	queue->channel = NULL;
 	queue->is_closing = false;
+	if (queue->storvsp->ide.closed) {
+		queue->storvsp->ide.closed(queue->storvsp->ide.ctx);
+	}
 	vmbus_channel_closed(channel);
 }
 
@@ -412,6 +427,9 @@ int storvsp_packet(struct vmbus_device *device, struct vmbus_channel *channel,
 	struct vstor_request vstor;
 	int err;
 
+	if (queue->is_held) {
+		return -EAGAIN;
+	}
 	if (packet->type != VMBUS_PACKET_INBAND && packet->type != VMBUS_PACKET_GPA_DIRECT) {
 		queue->refused++;
 		return -EBADMSG; /* we ask for no completions, and agreed on no buffers */
