@@ -21,7 +21,13 @@ struct fixture {
 	struct netvsc vsc;
 	struct net *net;
 	struct netvsp *nic;
+	unsigned int drivers; /* that made it operational */
 };
+
+static void on_driver(void *ctx)
+{
+	((struct fixture *)ctx)->drivers++;
+}
 
 static const uint8_t mac[6] = { 0x02, 0x11, 0x22, 0x33, 0x44, 0x55 };
 static const uint8_t peer[6] = { 0x02, 0xaa, 0xbb, 0xcc, 0xdd, 0xee };
@@ -30,7 +36,9 @@ static const uint8_t broadcast[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
 static int set_up_with(void **state, bool echo)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct netvsp_config config = { .name = "net0", .mac = mac };
+	struct netvsp_config config = {
+		.name = "net0", .mac = mac, .on_driver = on_driver, .on_driver_ctx = f
+	};
 	struct diag diag;
 
 	netvsc_init(&f->vsc);
@@ -771,7 +779,9 @@ static void state_survives_save_and_load(void **state)
 	uint8_t frame[60], group[6] = { 1, 0, 0x5e, 0, 0, 1 };
 	static uint8_t large[20000];
 
+	assert_int_equal(f->drivers, 0);
 	netvsc_start(&f->vsc, NVSP_VERSION_61);
+	assert_int_equal(f->drivers, 1);
 	netvsc_set_filter(&f->vsc, NDIS_FILTER_DIRECTED);
 	netvsc_enable_rsc(&f->vsc, true);
 	assert_int_equal(netvsc_set(&f->vsc, OID_802_3_MULTICAST_LIST, group, 6), 0);
@@ -790,6 +800,7 @@ static void state_survives_save_and_load(void **state)
 	assert_int_equal(deliver(f, frame, sizeof(frame), 0), -EAGAIN);
 	netvsc_reload(f->nic, a_bytes, a_length, &load);
 	assert_int_equal(load_result(&load), 0);
+	assert_int_equal(f->drivers, 2); /* the one that came, and the one that was loaded */
 	save_init(&b);
 	device->ops->save(device, &b);
 	assert_int_equal(save_finish(&b, &b_bytes, &b_length), 0);

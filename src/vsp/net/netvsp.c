@@ -650,6 +650,8 @@ int netvsp_create(const struct netvsp_config *config, struct netvsp **ret, struc
 	strcpy(nic->name, config->name);
 	nic->net = config->net;
 	nic->no_rsc = config->no_rsc;
+	nic->on_driver = config->on_driver;
+	nic->on_driver_ctx = config->on_driver_ctx;
 	nic->version_max = config->nvsp_max ? config->nvsp_max : NVSP_VERSION_61;
 	nic->link_wanted = true;
 	nic->link_bits = LINK_BITS_PER_SECOND;

@@ -44,6 +44,12 @@ struct netvsp_config {
 	unsigned int twin_count; /* at most NETVSP_QUEUES_MAX - 1 */
 	bool no_rsc;             /* do not offer coalesced receive */
 	uint32_t nvsp_max;       /* NVSP_VERSION_*: speak none that is newer; 0: all (for tests) */
+	/*
+	 * Optional: each time when a driver has made the NIC operational, and when a saved state is loaded
+	 * in which one had. The device's loop, from within the NIC: it calls neither the NIC nor its back end.
+	 */
+	void (*on_driver)(void *ctx);
+	void *on_driver_ctx;
 };
 
 /* 0; -EINVAL (a MAC that is a group's or zero, a name too long), -EBUSY (the back end is taken), … */

@@ -24,6 +24,13 @@ void netvsp_rndis_reset(struct netvsp *nic)
 	memcpy(nic->mac, nic->permanent_mac, sizeof(nic->mac));
 }
 
+void netvsp_tell_driver(struct netvsp *nic)
+{
+	if (nic->operational && nic->on_driver) {
+		nic->on_driver(nic->on_driver_ctx);
+	}
+}
+
 static uint32_t on_initialize(struct netvsp *nic, const struct rndis_request *request, uint8_t *buf)
 {
 	/* Microsoft's and Linux's guests say 1.0, and there has never been another. */
@@ -34,6 +41,7 @@ static uint32_t on_initialize(struct netvsp *nic, const struct rndis_request *re
 		nic->operational = true;
 		nic->link_told = netvsp_link(nic);
 		netvsp_publish(nic);
+		netvsp_tell_driver(nic);
 	}
 	return rndis_build_initialize(buf, request->request_id,
 				      is_ours ? RNDIS_STATUS_SUCCESS : RNDIS_STATUS_NOT_SUPPORTED,

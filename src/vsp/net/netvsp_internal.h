@@ -260,6 +260,8 @@ struct netvsp {
 	char name[NETVSP_NAME_BYTES_MAX + 1];
 	uint8_t permanent_mac[NET_MAC_BYTES];
 	bool no_rsc;
+	void (*on_driver)(void *ctx); /* or NULL */
+	void *on_driver_ctx;
 	uint32_t version_max; /* NVSP_VERSION_* */
 	bool link_wanted;     /* the user's half of the link */
 	uint64_t link_bits;   /* per second */
@@ -491,6 +493,8 @@ void netvsp_drain_replies(struct netvsp *nic);
 /* One message in our own memory. 0 or -EBADMSG. */
 MUST_CHECK int netvsp_control(struct netvsp *nic, const uint8_t *message, uint32_t bytes);
 void netvsp_rndis_reset(struct netvsp *nic);
+/* Who wants to know that a driver is there. */
+void netvsp_tell_driver(struct netvsp *nic);
 
 /* RNDIS_STATUS_*; info has room for RNDIS_INFO_BYTES_MAX. */
 uint32_t netvsp_oid_query(struct netvsp *nic, uint32_t oid, uint8_t *info, uint32_t *ret_bytes);

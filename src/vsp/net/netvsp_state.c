@@ -690,5 +690,8 @@ int netvsp_load(struct vmbus_device *device, struct load *load)
 	if (!nic->queues[0].is_held) {
 		netvsp_publish(nic);
 	}
+	if (!err) {
+		netvsp_tell_driver(nic);
+	}
 	return err ? -EBADMSG : 0;
 }
