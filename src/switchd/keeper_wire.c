@@ -74,14 +74,12 @@ int keeper_receive(int fd, int flags, struct keeper_message *ret, int ret_fds[KE
 	if (n < 0) {
 		return -errno;
 	}
-	if (n == 0) {
-		return -EPIPE;
-	}
+	/* Also a message without any byte, which looks like an end, may have some with it. */
 	count = take_fds(&msg, ret_fds);
 	if (n != sizeof(message) || message.magic != KEEPER_MAGIC ||
 	    msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) {
 		close_fds(ret_fds, count);
-		return -EPROTO;
+		return n == 0 ? -EPIPE : -EPROTO;
 	}
 	message.name[sizeof(message.name) - 1] = '\0';
 	message.text[sizeof(message.text) - 1] = '\0';

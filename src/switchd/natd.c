@@ -15,8 +15,10 @@
 #include "switchd/natd_internal.h"
 #include "switchd/sandbox.h"
 
-#define STATUS_OK   0
-#define STATUS_HOST 2
+#define STATUS_OK     0
+#define STATUS_HOST   2
+/* Requests that are served before whatever else there is to do: frames, and the keeper's word. */
+#define WORDS_AT_ONCE 8U
 
 /* ---- what the data process says ----------------------------------------------------------------- */
 
@@ -24,6 +26,7 @@ static void drop_peer(struct natd *natd)
 {
 	if (natd->words_fd >= 0) {
 		loop_watch_stop(&natd->words);
+		loop_cancel(natd->loop, &natd->more_words);
 		close(natd->words_fd);
 		natd->words_fd = -1;
 	}
@@ -100,15 +103,18 @@ static void serve(struct natd *natd, const struct keeper_message *request, const
 	}
 }
 
-static void on_words(struct loop_watch *watch, uint32_t poll_events)
+/* A data process that asks without end is not to be all that is heard. */
+static void listen_to_words(struct natd *natd)
 {
-	struct natd *natd = container_of(watch, struct natd, words);
 	struct keeper_message request;
 	int fds[KEEPER_FDS_MAX], err = 0;
 	unsigned int count;
 
-	(void)poll_events;
-	while (!err && natd->words_fd >= 0) {
+	for (unsigned int i = 0; !err && natd->words_fd >= 0; i++) {
+		if (i == WORDS_AT_ONCE) {
+			loop_defer(natd->loop, &natd->more_words);
+			return;
+		}
 		err = keeper_receive(natd->words_fd, MSG_DONTWAIT, &request, fds, &count);
 		if (!err) {
 			serve(natd, &request, fds, count);
@@ -118,6 +124,17 @@ static void on_words(struct loop_watch *watch, uint32_t poll_events)
 	if (err && err != -EAGAIN) {
 		drop_peer(natd);
 	}
+}
+
+static void on_words(struct loop_watch *watch, uint32_t poll_events)
+{
+	(void)poll_events;
+	listen_to_words(container_of(watch, struct natd, words));
+}
+
+static void on_more_words(struct loop_work *work)
+{
+	listen_to_words(container_of(work, struct natd, more_words));
 }
 
 /* ---- what the keeper says ----------------------------------------------------------------------- */
@@ -230,6 +247,7 @@ static int begin(struct natd *natd, struct diag *reterr)
 	if (err) {
 		return diag_set(reterr, err, "cannot make an event loop: %s", strerror(-err));
 	}
+	loop_work_init(&natd->more_words, on_more_words);
 	natd_nat_init(natd);
 	/* It reads /etc/resolv.conf as that changes. */
 	err = sandbox_process(config->uid, config->gid, true, reterr);

@@ -38,6 +38,7 @@ struct natd {
 	/* the data process; -1 and NULL: there has been none yet */
 	int words_fd;
 	struct loop_watch words;
+	struct loop_work more_words; /* some may be left there */
 	struct net *wire;
 	struct natd_side of_wire, of_nat;
 	struct natd_place places[NATD_PLACES];
