@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <liburing.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/fault.h"
 #include "base/num.h"
@@ -11,28 +12,33 @@
 
 #define RING_ENTRIES (2 * BATCH_MAX) /* and one that takes back */
 #define CANCEL       UINT64_MAX      /* user_data of that */
-#define TRIES_MAX    1000U           /* interrupted calls, and reads that slip away */
+#define TRIES_MAX    1000U           /* calls that were interrupted, or took nothing back */
+#define NAP_US       1000U           /* before the kernel is asked once more to give buffers back */
+#define NAPS_MAX     5000U
 
 struct batch {
 	struct io_uring ring;
 	bool no_nowait; /* RWF_NOWAIT was refused */
 	bool is_broken;
+	bool is_slow; /* batch_take_back_later() */
 };
 
 /* What a run has come to. */
 struct run {
 	struct batch_op *ops;
 	unsigned int *order;
-	unsigned int left, succeeded, refused, calls;
+	unsigned int count, queued; /* entries: the caller's, and those with all that take back */
+	unsigned int left, succeeded, refused, calls, naps;
 };
 
-static void add_cancel(struct batch *batch)
+static void add_cancel(struct batch *batch, struct run *run)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&batch->ring);
 
 	check(sqe);
 	io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
 	io_uring_sqe_set_data64(sqe, CANCEL);
+	run->queued++;
 }
 
 static void add_op(struct batch *batch, int fd, bool is_write, const struct batch_op *op,
@@ -52,20 +58,6 @@ static void add_op(struct batch *batch, int fd, bool is_write, const struct batc
 	}
 	sqe->rw_flags = batch->no_nowait ? 0 : RWF_NOWAIT;
 	io_uring_sqe_set_data64(sqe, index);
-}
-
-/* The kernel takes all entries and runs what it has put off. 0 or a negative errno. */
-static int enter(struct batch *batch, struct run *run)
-{
-	do {
-		int err = io_uring_submit_and_get_events(&batch->ring);
-
-		run->calls++;
-		if (err < 0 && err != -EINTR && err != -EAGAIN && err != -EBUSY) {
-			return err;
-		}
-	} while (io_uring_sq_ready(&batch->ring) > 0 && run->calls < TRIES_MAX);
-	return run->calls < TRIES_MAX ? 0 : -EIO;
 }
 
 static void reap(struct batch *batch, struct run *run)
@@ -88,6 +80,48 @@ static void reap(struct batch *batch, struct run *run)
 }
 
 /*
+ * Whether the kernel may still use buffers of this run. It takes entries in their order, and those of the
+ * caller's come first.
+ */
+static bool is_holding(const struct batch *batch, const struct run *run)
+{
+	const unsigned int taken = run->queued - io_uring_sq_ready(&batch->ring);
+
+	return num_min(taken, run->count) > run->count - run->left;
+}
+
+/* What no try has helped against. With buffers in the kernel's hands there is nowhere to go. */
+static int give_up(struct batch *batch, struct run *run, int err)
+{
+	reap(batch, run);
+	if (!is_holding(batch, run)) {
+		return err;
+	}
+	check(run->naps++ < NAPS_MAX);
+	(void)usleep(NAP_US);
+	return 0;
+}
+
+/* The kernel takes all entries and runs what it has put off. 0 or a negative errno. */
+static int enter(struct batch *batch, struct run *run)
+{
+	int err;
+
+	do {
+		err = fault_point() ? -EIO : io_uring_submit_and_get_events(&batch->ring);
+		run->calls++;
+		if ((err < 0 && err != -EINTR && err != -EAGAIN && err != -EBUSY) ||
+		    run->calls >= TRIES_MAX) {
+			err = give_up(batch, run, err < 0 ? err : -EIO);
+			if (err) {
+				return err;
+			}
+		}
+	} while (io_uring_sq_ready(&batch->ring) > 0);
+	return 0;
+}
+
+/*
  * All of them, once. Completions come in the order in which entries were run, whether at once or when
  * something had arrived for one that waited already, since only this thread runs them.
  */
@@ -95,18 +129,19 @@ static int run_once(struct batch *batch, int fd, bool is_write, struct run *run,
 {
 	int err;
 
-	run->left = count;
+	run->left = run->count = run->queued = count;
 	run->succeeded = run->refused = 0;
 	for (unsigned int i = 0; i < count; i++) {
 		add_op(batch, fd, is_write, &run->ops[i], i);
 	}
-	if (batch->no_nowait && !is_write) {
-		add_cancel(batch); /* most often one finds nothing: without a call of its own */
+	if (batch->no_nowait && !is_write && !batch->is_slow) {
+		add_cancel(batch,
+			   run); /* most often one finds nothing: without a call of its own */
 	}
 	err = enter(batch, run);
 	for (reap(batch, run); !err && run->left > 0; reap(batch, run)) {
 		/* For one of them something had come when it wanted to wait: it was not there yet. */
-		add_cancel(batch);
+		add_cancel(batch, run);
 		err = enter(batch, run);
 	}
 	return err;
@@ -141,6 +176,11 @@ void batch_forget_nowait(struct batch *batch)
 	batch->no_nowait = true;
 }
 
+void batch_take_back_later(struct batch *batch)
+{
+	batch->is_slow = true;
+}
+
 /* Linux 5.19 and newer take everything back at once. */
 static int probe_cancel(struct batch *batch)
 {
@@ -148,7 +188,7 @@ static int probe_cancel(struct batch *batch)
 	struct io_uring_cqe *cqe;
 	int err;
 
-	add_cancel(batch);
+	add_cancel(batch, &run);
 	err = enter(batch, &run);
 	err = err ? err : io_uring_peek_cqe(&batch->ring, &cqe);
 	if (!err) {

@@ -41,10 +41,13 @@ void batch_destroy(struct batch *batch);
  * which none has to wait are in the order of ops.
  *
  * Returns the system calls it took; or a negative errno, and then never works again: nothing was done
- * or, where the kernel failed in the middle, what was done is lost.
+ * or, where the kernel failed in the middle, what was done is lost. Buffers are the caller's again also
+ * then: as long as a read waits in the kernel it is asked to give that back, and if it does not within
+ * some seconds, the process ends.
  */
 MUST_CHECK int batch_run(struct batch *batch, int fd, bool is_write, struct batch_op *ops,
 			 unsigned int count, unsigned int *ret_order, unsigned int *ret_done);
 
-/* For tests: as if no driver knew RWF_NOWAIT. */
+/* For tests: as if no driver knew RWF_NOWAIT; and reads then wait until they are taken back by a second call. */
 void batch_forget_nowait(struct batch *batch);
+void batch_take_back_later(struct batch *batch);

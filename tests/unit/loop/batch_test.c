@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "base/fault.h"
 #include "loop/batch.h"
 
 #define MESSAGES 20000U
@@ -197,6 +198,46 @@ static void a_closed_peer_is_told_as_read_tells_it(bool forget)
 	rig_down(&rig);
 }
 
+/*
+ * The kernel fails once while reads wait in it: they are taken back all the same, so that nothing that arrives
+ * later is read into buffers that somebody else uses by then.
+ */
+static void a_failure_in_the_middle_leaves_no_read_behind(void **state)
+{
+	unsigned int calls = 0;
+
+	(void)state;
+	for (unsigned int nth = 1; nth <= calls + 1; nth++) {
+		struct rig rig;
+		uint32_t got;
+		int result;
+
+		rig_up(&rig, true);
+		batch_take_back_later(rig.batch);
+		memset(rig.values, 0x5a, sizeof(rig.values));
+		fault_arm(nth);
+		result = batch_run(rig.batch, rig.ours, false, rig.ops, BATCH_MAX, rig.order,
+				   &rig.done);
+		fault_arm(0);
+		if (nth == 1) {
+			/* The kernel has seen none of them. */
+			assert_int_equal(result, -EIO);
+			calls = 2;
+		} else {
+			assert_in_range(result, 2, 3);
+			assert_int_equal(rig.done, 0);
+		}
+		for (uint32_t i = 0; i < BATCH_MAX; i++) {
+			put(&rig, i);
+			assert_int_equal(recv(rig.ours, &got, sizeof(got), MSG_DONTWAIT),
+					 sizeof(got));
+			assert_int_equal(got, i);
+			assert_int_equal(rig.values[i], 0x5a5a5a5a);
+		}
+		rig_down(&rig);
+	}
+}
+
 #define BOTH_WAYS(name)                                                                            \
 	static void name##_with_nowait(void **state)                                               \
 	{                                                                                          \
@@ -228,6 +269,7 @@ int main(void)
 		cmocka_unit_test(order_holds_while_more_arrives_without),
 		cmocka_unit_test(a_closed_peer_is_told_as_read_tells_it_with_nowait),
 		cmocka_unit_test(a_closed_peer_is_told_as_read_tells_it_without),
+		cmocka_unit_test(a_failure_in_the_middle_leaves_no_read_behind),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
