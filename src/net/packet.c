@@ -199,14 +199,20 @@ static int interface_of(int fd)
 	return getsockname(fd, (struct sockaddr *)&address, &bytes) ? 0 : address.sll_ifindex;
 }
 
-/* W3. Those that others have opened, if they are there and of this interface; else others are asked. */
+/*
+ * W3. Those that others have opened, if they are there and of this interface. Else others are asked; but who
+ * has just given those of another one (each of us sees names change in a time of its own) is asked when it is
+ * tried again, so that the two of us do not go on at it without a pause.
+ */
 static int attach_given(struct wire_group *group, struct others *others, int ifindex)
 {
-	if (!others->spares || interface_of(others->spares[0]) != ifindex) {
+	if (!others->spares) {
 		loop_post(others->told, others->returned);
 		return -EAGAIN;
 	}
-	return put_in_place(group, steal(others->spares));
+	return interface_of(others->spares[0]) == ifindex
+		       ? put_in_place(group, steal(others->spares))
+		       : -EAGAIN;
 }
 
 /* A socket that shares with others cannot be bound anew: others take their place. W3. */

@@ -181,8 +181,9 @@ static int pipe_write(struct wire *wire, struct mmsghdr *messages, unsigned int 
 
 static void pipe_stop(struct net *net, struct loop_work *done)
 {
-	loop_timer_cancel(&pipe_of(wire_from_net(net))->stuck_timer);
 	wire_stop(net, done);
+	/* What was put off has been tried once more, and may have found no room. */
+	loop_timer_cancel(&pipe_of(wire_from_net(net))->stuck_timer);
 }
 
 static void pipe_destroy(struct net *net)
