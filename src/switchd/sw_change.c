@@ -388,7 +388,8 @@ static int set_uplink(struct change *change)
 
 const struct sw_change_verb sw_change_verbs[] = {
 	{ "set",
-	  "changes the switch itself: kind, mtu, ports, host-port, host-vlan, team, age, querier" },
+	  "changes the switch itself: kind, mtu, ports, host-port, host-vlan, team, age, querier, "
+	  "link-local" },
 	{ "port add", "adds a port: name=, and its properties" },
 	{ "port set", "changes properties of a port: port=" },
 	{ "port remove", "removes a port: port=" },

@@ -48,6 +48,7 @@ struct sw_settings {
 	uint8_t ports; /* enum sw_ports_mode: may a worker bring a port that is not in the file? */
 	uint8_t team;  /* enum sw_team_mode */
 	bool querier;  /* asks for groups when nobody else does */
+	bool link_local; /* lets 802.1X, LLDP and the like pass */
 	uint32_t mtu;
 	uint32_t threads;                /* core loops; 0: processors - 1 */
 	uint32_t age_s;                  /* of learned addresses */

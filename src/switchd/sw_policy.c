@@ -364,6 +364,7 @@ static int add_all(const struct sw_config *config, const struct sw_policy_facts 
 
 	policy->mtu = config->settings.mtu;
 	policy->fdb_age_s = config->settings.age_s;
+	policy->link_local = config->settings.link_local;
 	add_querier(config, policy);
 	policy->ext = facts->ext;
 	policy->ext_ctx = facts->ext_ctx;

@@ -33,6 +33,7 @@ static const struct sw_key settings_keys[] = {
 	{ "team", SW_WORD, AT(team), .words = team_modes },
 	{ "age", SW_NUMBER, AT(age_s), 10, 1000000 },
 	{ "querier", SW_SWITCH, AT(querier) },
+	{ "link-local", SW_SWITCH, AT(link_local) },
 };
 #undef STRUCT
 

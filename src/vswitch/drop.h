@@ -30,6 +30,7 @@
 	X(DROP_STORM_UNKNOWN, "storm-unknown", "over its rate of frames to unknown addresses")     \
 	X(DROP_PPS, "pps", "over its rate of frames")                                              \
 	X(DROP_NOWHERE, "nowhere", "no port to go to")                                             \
+	X(DROP_LINK_LOCAL, "link-local", "to an address that bridges keep: pause, LACP, LLDP …")   \
 	X(DROP_SPLIT_HORIZON, "split-horizon", "came back to where it came from")                  \
 	X(DROP_TEAM, "team", "came in on an uplink that is not to be listened to")                 \
 	X(DROP_NAT, "nat", "between NAT, which is for guests and the host, and an uplink")         \

@@ -144,11 +144,29 @@ int pipeline_find_port(struct core *core, const struct vframe *frame)
 	return port;
 }
 
+/*
+ * Of the addresses that no bridge forwards (IEEE 802.1Q, 8.6.3) spanning tree's passes, for nobody here speaks
+ * that, and others if they may; but never what is between the two ends of one cable: pause and slow protocols
+ * (LACP).
+ */
+static bool is_kept(const struct core *core, const struct vframe *frame)
+{
+	static const uint8_t reserved[] = { 0x01, 0x80, 0xc2, 0x00, 0x00 };
+	const uint8_t last = frame->key.to[5];
+
+	return memcmp(frame->key.to, reserved, sizeof(reserved)) == 0 && last >= 0x01 &&
+	       last <= (core->policy->link_local ? 0x02 : 0x0f);
+}
+
 bool pipeline_find(struct core *core, struct vframe *frame)
 {
 	int port;
 
 	if (vframe_is_group(frame)) {
+		if (is_kept(core, frame)) {
+			pipeline_kill(core, frame, DROP_LINK_LOCAL);
+			return false;
+		}
 		find_group(core, frame);
 		port_set_remove(&frame->to, frame->from);
 		return true;

@@ -82,8 +82,9 @@ struct policy {
 	uint32_t generation; /* vswitch_adopt() counts */
 	uint32_t mtu;        /* of IP; frames may be 14 bytes and a tag longer */
 	uint32_t fdb_age_s;
-	bool snooping; /* IGMP, MLD; else multicasts are flooded */
-	bool querier;  /* and it asks for groups itself, from this address: */
+	bool snooping;   /* IGMP, MLD; else multicasts are flooded */
+	bool link_local; /* passes 802.1X, LLDP and others of the addresses that bridges keep */
+	bool querier;    /* and it asks for groups itself, from this address: */
 	uint8_t querier_mac[NET_MAC_BYTES];
 	bool has_team;         /* team.port is a port here, and team_member.uplink are ports here */
 	struct team team;      /* team_init() has filled it; links: at the time of adoption */

@@ -66,6 +66,11 @@ class Judge(wires.Report):
             self.bridge.vlans(port, *VLANS[text])
         self.forget()
 
+    def pass_reserved(self, on):
+        """All that the bridge can be made to pass; pause and LACP it cannot."""
+        self.switch.verb('set', f'link-local={"on" if on else "off"}')
+        wires.run('ip', 'link', 'set', 'br0', 'type', 'bridge', 'group_fwd_mask', '0xfff8' if on else '0')
+
     def forget(self):
         self.switch.verb('fdb', 'flush')
         for port in PORTS:
@@ -184,8 +189,14 @@ def vlans(j):
 def reserved(j):
     """Addresses that a bridge keeps to itself: see docs/switch.md."""
     j.same('spanning tree, which neither speaks', 'a', frame('a', '01:80:c2:00:00:00'), 'bcd')
-    j.differ('link layer discovery', 'a', frame('a', '01:80:c2:00:00:0e'), 'bcd', '')
-    j.differ('pause', 'a', frame('a', '01:80:c2:00:00:01'), 'bcd', '')
+    for last in range(1, 16):
+        j.same(f'kept: {last:02x}', 'a', frame('a', f'01:80:c2:00:00:{last:02x}'), '')
+    j.same('beyond', 'a', frame('a', '01:80:c2:00:00:10'), 'bcd')
+    j.pass_reserved(True)
+    for last in range(1, 16):
+        j.same(f'told to pass: {last:02x}', 'a', frame('a', f'01:80:c2:00:00:{last:02x}'), '' if last < 3 else 'bcd')
+    j.pass_reserved(False)
+    j.same('kept again', 'a', frame('a', '01:80:c2:00:00:0e'), '')
 
 
 def igmp(source, to, group, **fields):

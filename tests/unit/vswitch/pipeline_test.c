@@ -95,6 +95,36 @@ static void addresses_are_learned(void **state)
 	assert_int_equal(rig_drops(*state, 1, DROP_SPLIT_HORIZON), 1);
 }
 
+/* Pause and LACP never pass, spanning tree's always, the others if they may. */
+static void what_is_for_the_end_of_a_cable_goes_no_further(void **state)
+{
+	struct rig *rig = *state;
+	uint8_t frame[100];
+	uint32_t bytes = rig_frame(frame, 0, -1, 0x88b5, 60);
+	unsigned int kept = 0;
+
+	memcpy(frame, "\x01\x80\xc2\x00\x00", 5);
+	for (int may_pass = 0; may_pass < 2; may_pass++) {
+		rig->policy->link_local = may_pass;
+		rig_adopt(rig);
+		for (unsigned int last = 0; last < 0x20; last++) {
+			bool passes = last == 0 || last > (may_pass ? 2 : 0xf);
+
+			frame[5] = (uint8_t)last;
+			rig_send(rig, 0, frame, bytes);
+			rig_expect(rig, frame, bytes,
+				   passes ? RIG_TO(1) | RIG_TO(2) | RIG_TO(3) : 0);
+			kept += !passes;
+			assert_int_equal(rig_drops(rig, 0, DROP_LINK_LOCAL), kept);
+		}
+	}
+	/* another vendor's groups are anybody's */
+	frame[2] = 0xc3;
+	frame[5] = 1;
+	rig_send(rig, 0, frame, bytes);
+	rig_expect(rig, frame, bytes, RIG_TO(1) | RIG_TO(2) | RIG_TO(3));
+}
+
 static void what_is_no_frame_is_dropped_and_counted(void **state)
 {
 	struct rig *rig = *state;
@@ -646,6 +676,7 @@ int main(void)
 		TEST(a_nic_takes_no_address_that_is_anothers_or_denied),
 		TEST(unknown_and_broadcast_go_to_all_but_the_sender),
 		TEST(addresses_are_learned),
+		TEST(what_is_for_the_end_of_a_cable_goes_no_further),
 		TEST(what_is_no_frame_is_dropped_and_counted),
 		TEST(a_port_sees_only_its_vlan),
 		TEST(a_guarded_port_cannot_lie),
