@@ -6,7 +6,7 @@
  * frame of a sender on this host whose checksum is not there yet is completed (its field holds the sum
  * of the pseudo header). Frames longer than NET_XDP_MTU_MAX are lost, so senders on this host (veth)
  * must not make large segments: packet.h serves those better. The link is up while the interface
- * is up and running; removed, it stays down.
+ * is up and running; removed, it stays down: for another interface another back end is made.
  *
  *   owner   as net.h says   thread  each end's loop; life (create, twin) before the loops run, or on
  *           the first end's

@@ -390,7 +390,9 @@ void natd_keep(struct natd *natd)
 	dhcp_save(net_nat_dhcp(natd->nat), net_nat_now_s(), &save);
 	copy = save_finish(&save, &bytes, &length) ? NULL : malloc(length + 1);
 	if (copy) {
-		memcpy(copy, bytes, length);
+		if (length > 0) { /* nobody has one: bytes are NULL */
+			memcpy(copy, bytes, length);
+		}
 		free(natd->leases);
 		natd->leases = copy;
 		natd->lease_bytes = length;

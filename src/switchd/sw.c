@@ -310,6 +310,7 @@ static void finish(struct sw *sw)
 	loop_timer_cancel(&sw->end_timer);
 	loop_timer_cancel(&sw->leave_timer);
 	sw_nat_end(sw);
+	sw_uplinks_end(sw);
 	leave_state(sw, sw->ending == SW_END_UPGRADE);
 	if (sw->ending != SW_END_QUIT &&
 	    keeper_call(sw->keeper_fd, sw->ending == SW_END_UPGRADE ? KEEPER_UPGRADE : KEEPER_STOP,

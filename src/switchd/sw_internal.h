@@ -6,6 +6,7 @@
  *   sw.c        life: from HELLO to the end
  *   sw_apply.c  a new configuration takes the place of the old one
  *   sw_wires.c  the host's port, uplinks, NAT as wires
+ *   sw_uplinks.c  uplinks' devices that come and go
  *   sw_nat_run.c  what is said to NAT's process, and the wire to it
  *   sw_bindings.c  addresses that DHCP gave, over the end of a process
  *   sw_ports.c  the NICs of guests, which workers lend
@@ -58,6 +59,7 @@ struct sw_wire {
 	uint16_t port;
 	uint8_t mode; /* enum sw_uplink_mode, as configured; NAT is none of them */
 	bool is_nat, is_xdp;
+	int ifindex;     /* with is_xdp: of the device that its sockets are of */
 	struct diag why; /* with mode=auto: why it is not AF_XDP */
 	char dev[SW_IFNAME_BYTES];
 	unsigned int count;
@@ -93,8 +95,9 @@ struct sw {
 	struct vswitch *vswitch;
 	struct loop_work readopt; /* the facts have changed: a new policy */
 
-	struct list wires; /* struct sw_wire */
-	struct list nics;  /* struct sw_nic */
+	struct list wires;          /* struct sw_wire */
+	struct sw_uplinks *uplinks; /* sw_uplinks.c's; NULL: there has been none */
+	struct list nics;           /* struct sw_nic */
 	struct remote_host *host;
 
 	struct exts *exts;
@@ -152,12 +155,22 @@ MUST_CHECK int sw_wires_open(struct sw *sw, const struct sw_config *config, stru
 void sw_wires_open_all(struct sw *sw);
 /* The way to NAT, of them, if it is configured and not open; else it is tried again. */
 void sw_wires_open_nat(struct sw *sw);
+/* A device of an uplink is there and up, perhaps another one of its name: it is opened, if need be. */
+void sw_wires_device_is_there(struct sw *sw, const char *dev, int ifindex);
 /* Closes those that config does not name. */
 void sw_wires_close(struct sw *sw, const struct sw_config *config);
 /* Asks its first end for its link. */
 void sw_wire_look(struct sw_wire *wire);
 bool sw_wires_link(const struct sw *sw, uint16_t port);
 const struct sw_wire *sw_wire_at(const struct sw *sw, uint16_t port); /* NULL: none */
+
+/* ---- sw_uplinks.c ------------------------------------------------------------------------------- */
+
+/* The devices that config names are watched from now on, and no others. Before they are opened. */
+void sw_uplinks_watch(struct sw *sw, const struct sw_config *config);
+/* 0: there is none of this name, or it is not watched. */
+int sw_uplinks_ifindex(const struct sw *sw, const char *dev);
+void sw_uplinks_end(struct sw *sw);
 
 /* ---- sw_nat_run.c ------------------------------------------------------------------------------- */
 

@@ -228,8 +228,10 @@ static void begin_close(struct sw_wire *wire)
 
 static int open_ends(struct sw_wire *wire, struct diag *reterr)
 {
+	const int ifindex = sw_uplinks_ifindex(wire->sw, wire->dev);
 	int err = make_best(wire, reterr);
 
+	wire->ifindex = wire->is_xdp ? ifindex : 0;
 	if (err && !wire->ends[0].net) {
 		free_wire(wire);
 		return err;
@@ -244,6 +246,7 @@ static int open_ends(struct sw_wire *wire, struct diag *reterr)
 	if (err) {
 		begin_close(wire);
 	} else {
+		loop_defer(wire->sw->control, &wire->sw->readopt);
 		wire->is_up = net_link_is_up(wire->ends[0].net);
 	}
 	return err;
@@ -349,6 +352,7 @@ int sw_wires_open(struct sw *sw, const struct sw_config *config, struct diag *re
 {
 	int err = open_host_port(sw, config, reterr);
 
+	sw_uplinks_watch(sw, config);
 	for (unsigned int i = 0; !err && i < config->lists[SW_LIST_UPLINKS].count; i++) {
 		err = open_uplink(sw, sw_list_at(config, SW_LIST_UPLINKS, i), reterr);
 	}
@@ -373,12 +377,42 @@ void sw_wires_open_all(struct sw *sw)
 	if (open_host_port(sw, config, &diag)) {
 		log_error(SW_AREA, "%s", diag.text);
 	}
+	sw_uplinks_watch(sw, config);
 	for (unsigned int i = 0; i < config->lists[SW_LIST_UPLINKS].count; i++) {
 		if (open_uplink(sw, sw_list_at(config, SW_LIST_UPLINKS, i), &diag)) {
 			log_error(SW_AREA, "%s", diag.text);
 		}
 	}
 	sw_wires_open_nat(sw);
+}
+
+/* Also while it closes: then it is opened when it has. */
+static struct sw_wire *find_device(const struct sw *sw, const char *dev)
+{
+	list_for_each (it, &sw->wires) {
+		struct sw_wire *wire = list_entry(it, struct sw_wire, link);
+
+		if (!wire->is_nat && strcmp(wire->dev, dev) == 0) {
+			return wire;
+		}
+	}
+	return NULL;
+}
+
+void sw_wires_device_is_there(struct sw *sw, const char *dev, int ifindex)
+{
+	const struct sw_uplink *uplink = sw_uplink_find(sw->config, dev);
+	struct sw_wire *wire = find_device(sw, dev);
+	struct diag diag;
+
+	if (!uplink || (wire && wire->is_closing)) {
+		return;
+	}
+	if (!wire && open_uplink(sw, uplink, &diag)) {
+		log_warn(SW_AREA, "%s", diag.text);
+	} else if (wire && wire->is_xdp && wire->ifindex != ifindex) {
+		begin_close(wire);
+	}
 }
 
 /* ---- closing ------------------------------------------------------------------------------------ */

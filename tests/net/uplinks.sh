@@ -95,6 +95,23 @@ ip -n "$here" addr add 10.77.0.2/24 dev host0 # a TAP that is made anew
 ip -n "$there" neigh flush dev wire0
 must passes
 
+# ---- a device that is missing at the beginning is taken when it comes ----
+must sw stop sw0
+ip -n "$here" link del up0
+must sw start sw0
+ip -n "$here" addr add 10.77.0.2/24 dev host0
+must is_a "not open"
+ip -n "$here" link add up0 type veth peer name wire0 netns "$there"
+must is_a "not open" # it is down
+ip -n "$there" link set wire0 up
+ip -n "$there" addr add 10.77.0.1/24 dev wire0
+on_there python3 "$traffic" plain wire0
+ip netns exec "$here" sysctl -qw net.ipv4.conf.up0.arp_ignore=1
+ip -n "$here" link set up0 up
+until_true 30 link_is up || bad "an uplink that was missing is not taken: $(sw uplink list sw0)"
+must is_a packet
+must passes
+
 # ---- auto: veth is better served by packet sockets, and somebody says so ----
 must sw uplink remove sw0 dev=up0
 must sw uplink add sw0 dev=up0 # as all uplinks without a word
@@ -120,6 +137,14 @@ must passes
 
 # ---- the next process has it again; so has one after a kill ----
 must sw uplink set sw0 dev=up0 mode=xdp
+# It goes and comes back: its sockets are of the device that it was.
+for _ in 1 2; do
+	comes_back
+	must is_a xdp
+	must has_program
+	must passes
+done
+[ "$pid" = "$(data_pid)" ] || bad "the process ended when its uplink went"
 must sw upgrade sw0
 until_true 30 is_a xdp || bad "not AF_XDP after an upgrade: $(sw uplink list sw0)"
 must passes

@@ -405,11 +405,12 @@ static void who_goes_in_the_middle_is_forgotten(void **state)
 	struct rig *rig = *state;
 
 	for (uint32_t i = 0; i < 20; i++) {
+		static const char frame[64]; /* a header and so many bytes */
 		char byte;
 
 		order(rig, 77, nets[i % 2]);
 		for (unsigned int k = 0; k < i; k++) {
-			(void)send_raw(rig->frames, "\0\0\0\0\0\0\0\0\0\0\0\0frame", 17 + k, k % 2);
+			(void)send_raw(rig->frames, frame, 12 + k, k % 2);
 		}
 		if (i % 3 == 0) {
 			shutdown(rig->words, SHUT_RDWR);
