@@ -23,12 +23,9 @@
 
 #include "base/bytes.h"
 #include "base/num.h"
+#include "guest/hand_switch.h"
 #include "nic.h"
-#include "vmbus/bus.h"
-#include "vswitch/policy.h"
-#include "vswitch/port.h"
 #include "vswitch/stats.h"
-#include "vswitch/vswitch.h"
 
 #define KEPT         0.9 /* of throughput and latency */
 #define SLICE_ROUNDS 150U
@@ -43,21 +40,10 @@
 
 enum { SENDER, TAKER, PEER, PEERS_SINK, PARTIES };
 
-struct party {
-	struct netvsc vsc;
-	struct loop_poller turns; /* of the world, whenever this guest waits for something */
-	struct world *world;
-	struct net *net;
-	struct netvsp *nic;
-	uint8_t mac[6];
-};
-
 struct scenario;
 
 struct world {
-	struct loop *loop;
-	struct vswitch *vswitch;
-	struct party party[PARTIES];
+	struct hand hand;
 	struct nic_sender sender, peer;
 	struct nic_sink taker, sink;
 	const struct scenario *scenario;
@@ -66,8 +52,6 @@ struct world {
 	unsigned int dead_rounds; /* in which nothing of the nonsense was read */
 	uint32_t last_read;
 	uint64_t rounds, core_ns;
-	struct loop_work done;
-	bool is_done;
 };
 
 struct scenario {
@@ -95,7 +79,7 @@ static void round_of(struct world *w)
 {
 	uint64_t before = cpu_ns();
 
-	loop_turn(w->loop);
+	loop_turn(w->hand.loop);
 	w->core_ns += cpu_ns() - before;
 	w->rounds++;
 	if (!w->is_set_up) {
@@ -108,104 +92,44 @@ static void round_of(struct world *w)
 	}
 }
 
-static bool on_turn(struct loop_poller *poller)
+static void on_turn(struct hand *hand)
 {
-	round_of(container_of(poller, struct party, turns)->world);
-	return false;
+	round_of(container_of(hand, struct world, hand));
 }
-
-static bool never(struct loop_poller *poller)
-{
-	(void)poller;
-	return false;
-}
-
-static const struct loop_poller_ops turn_ops = { on_turn, never };
 
 static void start(struct world *w, unsigned int index)
 {
-	struct party *party = &w->party[index];
-	struct netvsp_config config = { .name = "net0", .mac = party->mac, .net = party->net };
-	struct netvsc *vsc = &party->vsc;
-	struct diag diag;
-
-	assert_int_equal(netvsp_create(&config, &party->nic, &diag), 0);
-	netvsc_init(vsc);
-	party->world = w;
-	party->turns.ops = &turn_ops;
-	loop_poller_add(fake_guest_loop(vsc->guest), &party->turns);
-	vsc->ring_bytes = w->scenario->act && index == PEER ? 4 * 4096 : RING_BYTES;
-	netvsp_device(party->nic)->loop = w->loop;
-	assert_int_equal(bus_offer(fake_guest_bus(vsc->guest), netvsp_device(party->nic)), 0);
-	fake_guest_connect(vsc->guest, VMBUS_VERSION_5_3);
-	netvsc_open(vsc);
-	netvsc_start(vsc, NVSP_VERSION_61);
+	w->hand.party[index].vsc.ring_bytes =
+		w->scenario->act && index == PEER ? 4 * 4096 : RING_BYTES;
 	/* Those that only send look at nothing but completions. */
-	netvsc_set_filter(vsc, index == SENDER || index == PEER
-				       ? NDIS_FILTER_DIRECTED
-				       : NDIS_FILTER_DIRECTED | NDIS_FILTER_BROADCAST);
-	netvsc_drain(vsc);
-}
-
-static void create_ports(struct world *w)
-{
-	struct policy *policy;
-
-	assert_int_equal(policy_create(&policy), 0);
-	for (uint16_t i = 0; i < PARTIES; i++) {
-		char name[16];
-
-		snprintf(name, sizeof(name), "port%u", i);
-		memcpy(w->party[i].mac, (uint8_t[]){ 2, 0, 0, 0, 1, (uint8_t)i }, 6);
-		policy_port_init(policy, i, PORT_GUEST);
-		assert_int_equal(vswitch_port_add(w->vswitch, i, name), 0);
-		assert_int_equal(port_guest_create(w->vswitch, i, w->loop, &w->party[i].net), 0);
-	}
-	policy_seal(policy);
-	vswitch_adopt(w->vswitch, policy);
+	hand_open(&w->hand, index,
+		  index == SENDER || index == PEER ? NDIS_FILTER_DIRECTED
+						   : NDIS_FILTER_DIRECTED | NDIS_FILTER_BROADCAST);
 }
 
 static struct world *world_create(const struct scenario *scenario)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	struct vswitch_config config = { .core_count = 1, .secret = 1 };
 	struct nic_load load = { .frame_bytes = PEER_BYTES, .depth = POSTS, .batch = 1 };
 	static const uint8_t all[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
 	static const uint8_t nobody[6] = { 2, 0, 0, 0, 9, 9 };
-	struct diag diag;
 
 	w->scenario = scenario;
 	w->random = 1;
-	assert_int_equal(loop_create("core", &w->loop, &diag), 0);
-	config.control = config.loops[0] = w->loop;
-	assert_int_equal(vswitch_create(&config, &w->vswitch), 0);
-	create_ports(w);
+	hand_create(&w->hand, PARTIES, on_turn);
 	for (unsigned int i = 0; i < PARTIES; i++) {
 		start(w, i);
 	}
-	nic_sender_init(&w->sender, &w->party[SENDER].vsc);
-	nic_sink_init(&w->taker, &w->party[TAKER].vsc);
-	nic_sink_init(&w->sink, &w->party[PEERS_SINK].vsc);
-	nic_sender_init(&w->peer, &w->party[PEER].vsc);
+	nic_sender_init(&w->sender, &w->hand.party[SENDER].vsc);
+	nic_sink_init(&w->taker, &w->hand.party[TAKER].vsc);
+	nic_sink_init(&w->sink, &w->hand.party[PEERS_SINK].vsc);
+	nic_sender_init(&w->peer, &w->hand.party[PEER].vsc);
 	nic_sender_start(&w->peer, &load,
 			 scenario->peer_to == -1   ? all
 			 : scenario->peer_to == -2 ? nobody
-						   : w->party[scenario->peer_to].mac,
-			 w->party[PEER].mac);
+						   : w->hand.party[scenario->peer_to].mac,
+			 w->hand.party[PEER].mac);
 	return w;
-}
-
-static void on_done(struct loop_work *work)
-{
-	container_of(work, struct world, done)->is_done = true;
-}
-
-static void wait_done(struct world *w)
-{
-	while (!w->is_done) {
-		loop_turn(w->loop);
-	}
-	w->is_done = false;
 }
 
 static void world_destroy(struct world *w)
@@ -222,24 +146,7 @@ static void world_destroy(struct world *w)
 	nic_sender_fini(&w->peer);
 	nic_sink_fini(&w->taker);
 	nic_sink_fini(&w->sink);
-	loop_work_init(&w->done, on_done);
-	for (uint16_t i = 0; i < PARTIES; i++) {
-		struct party *party = &w->party[i];
-
-		netvsc_close(&party->vsc);
-		netvsc_revoke_device(&party->vsc, netvsp_device(party->nic));
-		netvsp_destroy(party->nic);
-		net_stop(party->net, &w->done);
-		wait_done(w);
-		net_destroy(party->net);
-		vswitch_port_remove(w->vswitch, i);
-		loop_poller_remove(fake_guest_loop(party->vsc.guest), &party->turns);
-		netvsc_fini(&party->vsc);
-	}
-	vswitch_stop(w->vswitch, &w->done);
-	wait_done(w);
-	vswitch_destroy(w->vswitch);
-	loop_destroy(w->loop);
+	hand_destroy(&w->hand);
 	free(w);
 }
 
@@ -257,7 +164,7 @@ static void sends(struct world *w)
 }
 
 /* Everything in a ring is passed over: read, and never given back. */
-static void swallow(struct party *party)
+static void swallow(struct hand_party *party)
 {
 	struct vmbus_ring_control *ring = fake_channel_ring(party->vsc.channel, 1);
 
@@ -270,7 +177,7 @@ static void swallow(struct party *party)
 static void sends_and_is_swallowed(struct world *w)
 {
 	nic_sender_turn(&w->peer, w->is_ending);
-	swallow(&w->party[PEERS_SINK]);
+	swallow(&w->hand.party[PEERS_SINK]);
 }
 
 static uint32_t roll(struct world *w, uint32_t below)
@@ -297,7 +204,7 @@ static uint32_t make_garbage(struct world *w, uint8_t *section)
 /* One packet that makes no sense; false: there is no room for it. */
 static bool post_garbage(struct world *w)
 {
-	struct netvsc *vsc = &w->party[PEER].vsc;
+	struct netvsc *vsc = &w->hand.party[PEER].vsc;
 	uint32_t section = roll(w, 100);
 	uint8_t *at = fake_guest_hva(vsc->guest, vsc->send_gpa + section * NETVSC_SECTION_BYTES,
 				     NETVSC_SECTION_BYTES);
@@ -337,11 +244,12 @@ static bool post_garbage(struct world *w)
 
 static void talks_nonsense(struct world *w)
 {
-	const struct vmbus_ring_control *ring = fake_channel_ring(w->party[PEER].vsc.channel, 0);
+	const struct vmbus_ring_control *ring =
+		fake_channel_ring(w->hand.party[PEER].vsc.channel, 0);
 	uint32_t read = atomic_load(&ring->read_index);
 
 	for (unsigned int i = 0; i < POSTS && !w->is_ending && post_garbage(w); i++) {}
-	swallow(&w->party[PEER]);
+	swallow(&w->hand.party[PEER]);
 	w->acts++;
 	w->dead_rounds += read == w->last_read;
 	w->last_read = read;
@@ -350,7 +258,7 @@ static void talks_nonsense(struct world *w)
 /* Its driver comes and goes: the bus's own messages, GPADLs, buffers, negotiation. */
 static void resets(struct world *w)
 {
-	struct netvsc *vsc = &w->party[PEER].vsc;
+	struct netvsc *vsc = &w->hand.party[PEER].vsc;
 
 	if (w->acts++ % 4 == 3) {
 		netvsc_unbind(vsc, false);
@@ -421,7 +329,7 @@ static void load_pair(struct world *w, uint32_t depth)
 		run_rounds(w, 20);
 		w->is_ending = false;
 	}
-	nic_sender_start(&w->sender, &load, w->party[TAKER].mac, w->party[SENDER].mac);
+	nic_sender_start(&w->sender, &load, w->hand.party[TAKER].mac, w->hand.party[SENDER].mac);
 	w->is_set_up = true;
 	run_rounds(w, WARM_ROUNDS);
 }
@@ -470,7 +378,7 @@ static void hold_against(const struct scenario *scenario)
 
 	measure(hostile, beside, NIC_DEPTH_MAX, "throughput");
 	measure(hostile, beside, 1, "latency");
-	vswitch_port_stats(hostile->vswitch, TAKER, &stats);
+	vswitch_port_stats(hostile->hand.vswitch, TAKER, &stats);
 	if (scenario->peer_to != TAKER && scenario->peer_to != -1) {
 		assert_int_equal(stats.drops[DROP_NO_BUFFER], 0);
 	}

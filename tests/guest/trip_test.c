@@ -23,12 +23,8 @@
 
 #include "base/bytes.h"
 #include "guest/fake_synic.h"
-#include "guest/netvsc.h"
-#include "vmbus/bus.h"
+#include "guest/hand_switch.h"
 #include "vmbus/channel_internal.h"
-#include "vswitch/policy.h"
-#include "vswitch/port.h"
-#include "vswitch/vswitch.h"
 
 #define PARTIES     2U
 #define TRIPS       100U
@@ -42,12 +38,7 @@
 #define TRIES       200U
 
 struct party {
-	struct netvsc vsc;
-	struct loop_poller turns; /* of the core, while this guest sets up or goes */
-	struct world *world;
-	struct net *net;
-	struct netvsp *nic;
-	uint8_t mac[6];
+	struct hand_party *guest;
 	uint32_t section; /* used next */
 	gpa_t large;      /* a large segment for the other, as RNDIS has it */
 	uint32_t large_bytes;
@@ -57,54 +48,18 @@ struct party {
 };
 
 struct world {
-	struct loop *loop;
-	struct vswitch *vswitch;
+	struct hand hand;
 	struct party party[PARTIES];
 	bool is_counting; /* the core is turned by the test alone */
-	struct loop_work done;
-	bool is_done;
 };
 
 /* ---- the world ---------------------------------------------------------------------------------- */
 
-static bool on_turn(struct loop_poller *poller)
+static void on_turn(struct hand *hand)
 {
-	struct world *w = container_of(poller, struct party, turns)->world;
-
-	if (!w->is_counting) {
-		loop_turn(w->loop);
+	if (!container_of(hand, struct world, hand)->is_counting) {
+		loop_turn(hand->loop);
 	}
-	return false;
-}
-
-static bool never(struct loop_poller *poller)
-{
-	(void)poller;
-	return false;
-}
-
-static const struct loop_poller_ops turn_ops = { on_turn, never };
-
-static void start(struct world *w, unsigned int index)
-{
-	struct party *party = &w->party[index];
-	struct netvsp_config config = { .name = "net0", .mac = party->mac, .net = party->net };
-	struct diag diag;
-
-	assert_int_equal(netvsp_create(&config, &party->nic, &diag), 0);
-	netvsc_init(&party->vsc);
-	party->world = w;
-	party->turns.ops = &turn_ops;
-	loop_poller_add(fake_guest_loop(party->vsc.guest), &party->turns);
-	netvsp_device(party->nic)->loop = w->loop;
-	assert_int_equal(bus_offer(fake_guest_bus(party->vsc.guest), netvsp_device(party->nic)), 0);
-	fake_guest_connect(party->vsc.guest, VMBUS_VERSION_5_3);
-	netvsc_open(&party->vsc);
-	netvsc_start(&party->vsc, NVSP_VERSION_61);
-	netvsc_enable_rsc(&party->vsc, true);
-	netvsc_set_filter(&party->vsc, NDIS_FILTER_DIRECTED);
-	netvsc_drain(&party->vsc);
-	party->vsc.keep = true; /* given back at a poll's end */
 }
 
 /* TCP over IPv4, to be cut by whoever must. */
@@ -114,8 +69,8 @@ static void make_large(struct world *w, unsigned int from)
 	uint8_t *frame = calloc(1, LARGE_BYTES), *ip = frame + 14, ppi[LARGE_PPI];
 	void *message;
 
-	memcpy(frame, w->party[1 - from].mac, 6);
-	memcpy(frame + 6, party->mac, 6);
+	memcpy(frame, w->hand.party[1 - from].mac, 6);
+	memcpy(frame + 6, party->guest->mac, 6);
 	bytes_put_be16(frame + 12, 0x0800);
 	ip[0] = 0x45;
 	ip[8] = 64;
@@ -128,8 +83,8 @@ static void make_large(struct world *w, unsigned int from)
 	bytes_put_le32(ppi + 4, RNDIS_PPI_LSO);
 	bytes_put_le32(ppi + 8, 12);
 	bytes_put_le32(ppi + 12, 1448 | 34U << 20 | RNDIS_LSO_TYPE_V2);
-	party->large = fake_guest_alloc(party->vsc.guest, LARGE_BYTES + 4096);
-	message = fake_guest_hva(party->vsc.guest, party->large, LARGE_BYTES + 4096);
+	party->large = fake_guest_alloc(party->guest->vsc.guest, LARGE_BYTES + 4096);
+	message = fake_guest_hva(party->guest->vsc.guest, party->large, LARGE_BYTES + 4096);
 	party->large_bytes = netvsc_build_frame(message, frame, LARGE_BYTES, ppi, LARGE_PPI);
 	free(frame);
 }
@@ -137,41 +92,20 @@ static void make_large(struct world *w, unsigned int from)
 static int set_up(void **state)
 {
 	struct world *w = calloc(1, sizeof(*w));
-	struct vswitch_config config = { .core_count = 1, .secret = 1 };
-	struct policy *policy;
-	struct diag diag;
 
-	assert_int_equal(loop_create("core", &w->loop, &diag), 0);
-	config.control = config.loops[0] = w->loop;
-	assert_int_equal(vswitch_create(&config, &w->vswitch), 0);
-	assert_int_equal(policy_create(&policy), 0);
-	for (uint16_t i = 0; i < PARTIES; i++) {
-		memcpy(w->party[i].mac, (uint8_t[]){ 2, 0, 0, 0, 1, (uint8_t)i }, 6);
-		policy_port_init(policy, i, PORT_GUEST);
-		assert_int_equal(vswitch_port_add(w->vswitch, i, i ? "b" : "a"), 0);
-		assert_int_equal(port_guest_create(w->vswitch, i, w->loop, &w->party[i].net), 0);
-	}
-	policy_seal(policy);
-	vswitch_adopt(w->vswitch, policy);
+	hand_create(&w->hand, PARTIES, on_turn);
 	for (unsigned int i = 0; i < PARTIES; i++) {
-		start(w, i);
+		struct party *party = &w->party[i];
+
+		party->guest = &w->hand.party[i];
+		hand_open(&w->hand, i, NDIS_FILTER_DIRECTED);
+		netvsc_enable_rsc(&party->guest->vsc, true);
+		netvsc_drain(&party->guest->vsc);
+		party->guest->vsc.keep = true; /* given back at a poll's end */
 		make_large(w, i);
 	}
 	*state = w;
 	return 0;
-}
-
-static void on_done(struct loop_work *work)
-{
-	container_of(work, struct world, done)->is_done = true;
-}
-
-static void wait_done(struct world *w)
-{
-	while (!w->is_done) {
-		loop_turn(w->loop);
-	}
-	w->is_done = false;
 }
 
 static int tear_down(void **state)
@@ -179,24 +113,7 @@ static int tear_down(void **state)
 	struct world *w = *state;
 
 	w->is_counting = false;
-	loop_work_init(&w->done, on_done);
-	for (uint16_t i = 0; i < PARTIES; i++) {
-		struct party *party = &w->party[i];
-
-		netvsc_close(&party->vsc);
-		netvsc_revoke_device(&party->vsc, netvsp_device(party->nic));
-		netvsp_destroy(party->nic);
-		net_stop(party->net, &w->done);
-		wait_done(w);
-		net_destroy(party->net);
-		vswitch_port_remove(w->vswitch, i);
-		loop_poller_remove(fake_guest_loop(party->vsc.guest), &party->turns);
-		netvsc_fini(&party->vsc);
-	}
-	vswitch_stop(w->vswitch, &w->done);
-	wait_done(w);
-	vswitch_destroy(w->vswitch);
-	loop_destroy(w->loop);
+	hand_destroy(&w->hand);
 	free(w);
 	return 0;
 }
@@ -205,20 +122,20 @@ static int tear_down(void **state)
 
 static struct vmbus_channel *host_end(const struct party *party)
 {
-	return netvsp_device(party->nic)->channel;
+	return netvsp_device(party->guest->nic)->channel;
 }
 
 /* The core, until it sleeps. */
 static void turn(struct world *w)
 {
-	for (unsigned int i = 0; loop_turn(w->loop); i++) {
+	for (unsigned int i = 0; loop_turn(w->hand.loop); i++) {
 		assert_true(i < TURNS_MAX);
 	}
 }
 
 static bool has_packets(struct party *party)
 {
-	struct vmbus_ring_control *ring = fake_channel_ring(party->vsc.channel, 1);
+	struct vmbus_ring_control *ring = fake_channel_ring(party->guest->vsc.channel, 1);
 
 	return atomic_load(&ring->write_index) != atomic_load(&ring->read_index);
 }
@@ -227,7 +144,7 @@ static void take_frames(struct party *party)
 {
 	struct netvsc_item *item;
 
-	while ((item = netvsc_next_frame(&party->vsc, 0))) {
+	while ((item = netvsc_next_frame(&party->guest->vsc, 0))) {
 		party->frames++;
 		free(item);
 	}
@@ -238,10 +155,10 @@ static void send(struct world *w, unsigned int from, uint32_t bytes)
 	struct party *party = &w->party[from];
 	uint8_t frame[FRAME_BYTES] = { 0 };
 
-	memcpy(frame, w->party[1 - from].mac, 6);
-	memcpy(frame + 6, party->mac, 6);
+	memcpy(frame, w->hand.party[1 - from].mac, 6);
+	memcpy(frame + 6, party->guest->mac, 6);
 	bytes_put_be16(frame + 12, 0x88b5);
-	netvsc_post_section(&party->vsc, party->section++ % 64, frame, bytes);
+	netvsc_post_section(&party->guest->vsc, party->section++ % 64, frame, bytes);
 }
 
 static void send_large(struct world *w, unsigned int from)
@@ -249,8 +166,8 @@ static void send_large(struct world *w, unsigned int from)
 	const uint32_t nvsp[10] = { NVSP_SEND_RNDIS, NVSP_RNDIS_DATA, NVSP_SECTION_NONE };
 	struct party *party = &w->party[from];
 
-	fake_channel_send_gpa(party->vsc.channel, party->vsc.next_transaction++, party->large,
-			      party->large_bytes, nvsp, sizeof(nvsp));
+	fake_channel_send_gpa(party->guest->vsc.channel, party->guest->vsc.next_transaction++,
+			      party->large, party->large_bytes, nvsp, sizeof(nvsp));
 }
 
 /*
@@ -260,24 +177,24 @@ static void send_large(struct world *w, unsigned int from)
 static bool poll_of(struct world *w, unsigned int index, unsigned int ack_each)
 {
 	struct party *party = &w->party[index];
-	struct vmbus_ring_control *ring = fake_channel_ring(party->vsc.channel, 1);
+	struct vmbus_ring_control *ring = fake_channel_ring(party->guest->vsc.channel, 1);
 	uint64_t before = party->frames;
 
-	if (!fake_synic_take_flag(fake_guest_synic(party->vsc.guest), 0,
-				  fake_channel_relid(party->vsc.channel))) {
+	if (!fake_synic_take_flag(fake_guest_synic(party->guest->vsc.guest), 0,
+				  fake_channel_relid(party->guest->vsc.channel))) {
 		return false;
 	}
 	party->interrupts++;
 	do {
 		atomic_store(&ring->interrupt_mask, 1);
 		while (has_packets(party)) {
-			netvsc_take_one(&party->vsc);
+			netvsc_take_one(&party->guest->vsc);
 		}
 		take_frames(party);
 		for (; ack_each && before + ack_each <= party->frames; before += ack_each) {
 			send(w, index, SMALL_BYTES);
 		}
-		netvsc_give_back(&party->vsc);
+		netvsc_give_back(&party->guest->vsc);
 		atomic_store(&ring->interrupt_mask, 0);
 	} while (has_packets(party));
 	return true;
@@ -305,7 +222,7 @@ static uint64_t late_of(const struct party *party)
 
 static uint64_t signalled_of(const struct party *party)
 {
-	return fake_channel_interrupts(party->vsc.channel);
+	return fake_channel_interrupts(party->guest->vsc.channel);
 }
 
 /* From here on; both guests sleep, nothing is under way. */
@@ -319,7 +236,7 @@ static void begin(struct world *w)
 		(void)poll_of(w, i, 0);
 		turn(w);
 		party->frames = party->interrupts = 0;
-		party->doorbells = fake_synic_signals(fake_guest_synic(party->vsc.guest));
+		party->doorbells = fake_synic_signals(fake_guest_synic(party->guest->vsc.guest));
 		party->signalled = signalled_of(party);
 		party->late = late_of(party);
 	}
@@ -327,7 +244,7 @@ static void begin(struct world *w)
 
 static uint64_t doorbells(const struct party *party)
 {
-	return fake_synic_signals(fake_guest_synic(party->vsc.guest)) - party->doorbells;
+	return fake_synic_signals(fake_guest_synic(party->guest->vsc.guest)) - party->doorbells;
 }
 
 /* Those that did not come by a timer. */
@@ -422,7 +339,7 @@ static void send_windows(struct world *w, unsigned int window, unsigned int inte
 	unsigned int packets;
 
 	begin(w);
-	packets = b->vsc.receive_packets;
+	packets = b->guest->vsc.receive_packets;
 	for (unsigned int i = 0; i < BURSTS; i++) {
 		for (unsigned int k = 0; k < window; k++) {
 			send_large(w, 0);
@@ -435,7 +352,7 @@ static void send_windows(struct world *w, unsigned int window, unsigned int inte
 	expect_frames(b, (uint64_t)BURSTS * window);
 	expect_frames(a, (uint64_t)BURSTS * window);
 	/* Each window in one packet, each segment whole. */
-	assert_int_equal(b->vsc.receive_packets - packets, BURSTS);
+	assert_int_equal(b->guest->vsc.receive_packets - packets, BURSTS);
 	expect_counts(w, BURSTS * interrupts_of_a, BURSTS, BURSTS + 1, BURSTS);
 }
 
@@ -464,16 +381,16 @@ static void a_completion_alone_is_told_in_time(void **state)
 	assert_true(has_packets(a));
 	assert_int_equal(interrupts(a), 0);
 	while (signalled_of(a) == a->signalled) {
-		loop_turn(w->loop);
+		loop_turn(w->hand.loop);
 	}
 	took = loop_now_ns() - began;
 	assert_true(took >= VMBUS_LAZY_NS);
 	assert_int_equal(late_of(a) - a->late, 1);
 	assert_true(poll_of(w, 0, 0));
-	assert_int_equal(a->vsc.completions, 1);
+	assert_int_equal(a->guest->vsc.completions, 1);
 	/* Once, and no more. */
 	for (began = loop_now_ns(); loop_now_ns() - began < 3 * VMBUS_LAZY_NS;) {
-		loop_turn(w->loop);
+		loop_turn(w->hand.loop);
 	}
 	assert_int_equal(signalled_of(a) - a->signalled, 1);
 }
@@ -490,11 +407,11 @@ static void a_guest_that_has_looked_is_left_alone(void **state)
 		send(w, 0, SMALL_BYTES);
 		turn(w);
 		while (has_packets(a)) {
-			netvsc_take_one(&a->vsc);
+			netvsc_take_one(&a->guest->vsc);
 		}
 		if (late_of(a) == a->late) {
 			for (began = loop_now_ns(); loop_now_ns() - began < 3 * VMBUS_LAZY_NS;) {
-				loop_turn(w->loop);
+				loop_turn(w->hand.loop);
 			}
 			assert_int_equal(signalled_of(a), a->signalled);
 			/* And asleep again, it is told of the next frame. */
@@ -558,7 +475,7 @@ static void a_refusal_does_not_wait(void **state)
 	const uint8_t nonsense[64] = { 0 };
 
 	begin(w);
-	netvsc_post_raw_section(&a->vsc, 0, nonsense, sizeof(nonsense));
+	netvsc_post_raw_section(&a->guest->vsc, 0, nonsense, sizeof(nonsense));
 	turn(w);
 	assert_int_equal(interrupts(a), 1);
 }
@@ -572,12 +489,12 @@ static void a_pause_pays_what_is_owed(void **state)
 	begin(w);
 	send(w, 0, SMALL_BYTES);
 	turn(w);
-	assert_int_equal(bus_pause(fake_guest_bus(a->vsc.guest)), 0);
+	assert_int_equal(bus_pause(fake_guest_bus(a->guest->vsc.guest)), 0);
 	assert_int_equal(signalled_of(a) - a->signalled, 1);
-	bus_resume(fake_guest_bus(a->vsc.guest));
+	bus_resume(fake_guest_bus(a->guest->vsc.guest));
 	turn(w);
 	assert_true(poll_of(w, 0, 0));
-	assert_int_equal(a->vsc.completions, 1);
+	assert_int_equal(a->guest->vsc.completions, 1);
 	/* And the next one waits again. */
 	send(w, 0, SMALL_BYTES);
 	turn(w);
@@ -598,11 +515,11 @@ static void a_pause_tells_what_has_been_shown(void **state)
 	} while (!err);
 	assert_int_equal(err, -EAGAIN);
 	assert_true(has_packets(a));
-	assert_int_equal(bus_pause(fake_guest_bus(a->vsc.guest)), 0);
+	assert_int_equal(bus_pause(fake_guest_bus(a->guest->vsc.guest)), 0);
 	assert_int_equal(signalled_of(a) - a->signalled, 1);
-	bus_resume(fake_guest_bus(a->vsc.guest));
+	bus_resume(fake_guest_bus(a->guest->vsc.guest));
 	while (has_packets(a)) {
-		fake_channel_receive(a->vsc.channel, &a->vsc.packet);
+		fake_channel_receive(a->guest->vsc.channel, &a->guest->vsc.packet);
 	}
 	turn(w);
 }
@@ -620,16 +537,17 @@ static void a_timer_makes_no_frame_wait(void **state)
 		send(w, 0, SMALL_BYTES);
 		turn(w);
 		while (has_packets(a)) {
-			netvsc_take_one(&a->vsc); /* by itself: the timer will find nothing owed */
+			netvsc_take_one(
+				&a->guest->vsc); /* by itself: the timer will find nothing owed */
 		}
 		for (began = loop_now_ns(); loop_now_ns() - began < 2 * VMBUS_LAZY_NS;) {}
 		if (late_of(a) == a->late && signalled_of(a) == a->signalled) {
 			assert_int_equal(vmbus_channel_send_inband(host_end(a), 0, false, nothing,
 								   sizeof(nothing)),
 					 0);
-			loop_turn(w->loop);
+			loop_turn(w->hand.loop);
 			assert_int_equal(interrupts(a), 1);
-			fake_channel_receive(a->vsc.channel, &a->vsc.packet);
+			fake_channel_receive(a->guest->vsc.channel, &a->guest->vsc.packet);
 			return;
 		}
 	}
