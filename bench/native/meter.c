@@ -234,3 +234,45 @@ bool meter_steps(void (*fn)(void *ctx), void *ctx, uint64_t *ret_instructions)
 	}
 	return done;
 }
+
+/* Each call stops twice, when it begins and when it ends. */
+static bool call_to_mark(pid_t child, uint64_t *ret_calls)
+{
+	uint64_t stops = 0;
+	int status;
+
+	if (ptrace(PTRACE_SETOPTIONS, child, NULL, PTRACE_O_TRACESYSGOOD)) {
+		return false;
+	}
+	for (;;) {
+		if (ptrace(PTRACE_SYSCALL, child, NULL, NULL) ||
+		    waitpid(child, &status, 0) != child || !WIFSTOPPED(status)) {
+			return false;
+		}
+		if (WSTOPSIG(status) == SIGSTOP) {
+			*ret_calls = stops / 2;
+			return true;
+		}
+		stops += WSTOPSIG(status) == (SIGTRAP | 0x80);
+	}
+}
+
+bool meter_calls(void (*fn)(void *ctx), void *ctx, uint64_t *ret_calls)
+{
+	pid_t child = fork();
+	bool done = false;
+
+	if (child == 0) {
+		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL)) {
+			_exit(1);
+		}
+		fn(ctx);
+		_exit(0);
+	}
+	if (child > 0) {
+		done = wait_mark(child) && call_to_mark(child, ret_calls);
+		kill(child, SIGKILL);
+		waitpid(child, NULL, 0);
+	}
+	return done;
+}

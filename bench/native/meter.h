@@ -47,5 +47,9 @@ void meter_stop(struct meter *meter, uint64_t *ret_counts);
  * kernel are not counted, and a repeated string instruction is one. False when we may not trace.
  */
 bool meter_steps(void (*fn)(void *ctx), void *ctx, uint64_t *ret_instructions);
+/*
+ * The same for system calls between the marks; what the second mark is made of is among them, always the same.
+ */
+bool meter_calls(void (*fn)(void *ctx), void *ctx, uint64_t *ret_calls);
 void meter_mark(void);
 void meter_side(unsigned int side);
