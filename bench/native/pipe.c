@@ -112,7 +112,12 @@ static void nothing(struct net_front *front)
 	(void)front;
 }
 
-static const struct net_front_ops front_ops = { deliver, batch_end, writable, nothing };
+static const struct net_front_ops front_ops = {
+	.deliver = deliver,
+	.batch_end = batch_end,
+	.writable = writable,
+	.link_changed = nothing,
+};
 
 static void attach(struct end *end)
 {
