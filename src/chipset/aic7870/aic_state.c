@@ -10,26 +10,32 @@
 #include "base/num.h"
 #include "chipset/aic7870/aic_internal.h"
 
+/* Fields; a missing one is as after power-on, for a command or the link: there is none. */
 enum {
-	STATE_PCI = 1,
-	STATE_REGS,
-	STATE_SCBS,
-	STATE_PROGRAM,
-	STATE_SEQUENCER,
-	STATE_STATUS,
-	STATE_COUNTERS,
-	STATE_FIFO,
-	STATE_QUEUE_IN,
-	STATE_QUEUE_OUT,
-	STATE_SENSE,
-	STATE_SEEPROM,
-	STATE_SEEPROM_LINES,
-	STATE_COMMAND,
-	STATE_LINK,
+	STATE_PCI = 1,            /* group: the function's header */
+	STATE_REGS = 2,           /* 256 bytes: plain registers, and what others keep as written */
+	STATE_SCBS = 3,           /* 16 × 32 bytes */
+	STATE_PROGRAM = 4,        /* 512 × 4 bytes, as downloaded */
+	STATE_SEQUENCER = 5,      /* address, stack, pointers, flags: save_sequencer() */
+	STATE_STATUS = 6,         /* SSTAT0, SSTAT1 (latched bits), INTSTAT, ERROR, HCNTRL, … */
+	STATE_COUNTERS = 7,       /* STCNT, HCNT, HADDR, SHADDR, 4 bytes each */
+	STATE_FIFO = 8,           /* in, out, 2 bytes: how many; 256 bytes */
+	STATE_QUEUE_IN = 9,       /* 256 bytes, in, out */
+	STATE_QUEUE_OUT = 10,     /* likewise */
+	STATE_SENSE = 11,         /* per target and LUN: length, 18 bytes */
+	STATE_SEEPROM = 12,       /* 64 × 2 bytes */
+	STATE_SEEPROM_LINES = 13, /* what is being shifted */
+	STATE_COMMAND = 14,       /* group, repeated: before the link */
+	STATE_LINK = 15,          /* group: the connected target */
 };
 
-enum { COMMAND_FIELDS = 1, COMMAND_CDB, COMMAND_DATA };
-enum { LINK_FIELDS = 1, LINK_CDB, LINK_OUT, LINK_IN, LINK_IN_LAST };
+enum { COMMAND_FIELDS = 1, COMMAND_CDB = 2, COMMAND_DATA = 3 };
+enum { LINK_FIELDS = 1, LINK_CDB = 2, LINK_OUT = 3, LINK_IN = 4, LINK_IN_LAST = 5 };
+
+/* Where a command is. */
+#define SAVED_DATA_OUT  1
+#define SAVED_WAITING   2
+#define SAVED_ANSWERED  3
 
 /* Flags of a command and of the link, as they are saved. */
 #define FLAG_TAGGED     0x01U
@@ -118,12 +124,28 @@ static uint32_t kept_bytes(const struct aic_command *command)
 	return command->state == AIC_COMMAND_DATA_OUT ? command->moved_bytes : command->data_bytes;
 }
 
+static uint8_t saved_state(enum aic_command_state state)
+{
+	switch (state) {
+	case AIC_COMMAND_DATA_OUT:
+		return SAVED_DATA_OUT;
+	case AIC_COMMAND_WAITING:
+		return SAVED_WAITING;
+	case AIC_COMMAND_ANSWERED:
+		return SAVED_ANSWERED;
+	case AIC_COMMAND_FREE:
+	case AIC_COMMAND_AT_UNIT: /* not after a stop */
+		break;
+	}
+	return 0;
+}
+
 static void save_command(const struct aic7870 *chip, const struct aic_command *command,
 			 struct save *save)
 {
 	uint8_t fields[16] = { 0 };
 
-	fields[0] = (uint8_t)command->state;
+	fields[0] = saved_state(command->state);
 	fields[1] = command->target;
 	fields[2] = command->lun;
 	fields[3] = command->tag;
@@ -353,11 +375,25 @@ static bool command_is_sane(const struct aic_command *command, bool is_on_bus)
 		(is_on_bus && command->moved_bytes < command->data_bytes));
 }
 
+static enum aic_command_state loaded_state(uint8_t saved)
+{
+	switch (saved) {
+	case SAVED_DATA_OUT:
+		return AIC_COMMAND_DATA_OUT;
+	case SAVED_WAITING:
+		return AIC_COMMAND_WAITING;
+	case SAVED_ANSWERED:
+		return AIC_COMMAND_ANSWERED;
+	default:
+		return AIC_COMMAND_FREE; /* none that could be saved */
+	}
+}
+
 static void load_command_fields(struct aic_command *command, const uint8_t *fields)
 {
 	uint8_t flags = fields[5];
 
-	command->state = (enum aic_command_state)fields[0];
+	command->state = loaded_state(fields[0]);
 	command->target = fields[1];
 	command->lun = fields[2];
 	command->tag = fields[3];
