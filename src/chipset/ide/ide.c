@@ -67,9 +67,10 @@ static int check_disk(const struct ide_drive_config *config, unsigned int index,
 	return 0;
 }
 
+/* Not of a drive that is away: its block may be, too. */
 static void measure(struct ide_drive *drive)
 {
-	if (drive->kind == IDE_DISK) {
+	if (drive->kind == IDE_DISK && drive->is_attached) {
 		drive->sectors = block_info(drive->block)->bytes / ATA_SECTOR_BYTES;
 		drive->sectors = drive->sectors < ATA_SECTORS_48 ? drive->sectors : ATA_SECTORS_48;
 	}
@@ -214,16 +215,24 @@ int ide_create(const struct ide_config *config, struct ide **ret, struct diag *r
 	return 0;
 }
 
+/* On the loop: nobody posts them any more. */
+static void cancel_work(void *arg)
+{
+	struct ide *ide = arg;
+
+	for (unsigned int i = 0; i < IDE_CHANNELS; i++) {
+		check(!ide->channels[i].in_flight);
+		loop_cancel(ide->loop, &ide->channels[i].work);
+	}
+}
+
 void ide_destroy(struct ide *ide)
 {
 	if (!ide) {
 		return;
 	}
 	ide_pci_fini(ide);
-	for (unsigned int i = 0; i < IDE_CHANNELS; i++) {
-		check(!ide->channels[i].in_flight);
-		loop_cancel(ide->loop, &ide->channels[i].work);
-	}
+	loop_call(ide->loop, cancel_work, ide);
 	free_all(ide);
 }
 

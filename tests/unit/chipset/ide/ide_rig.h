@@ -163,8 +163,10 @@ static inline void ide_rig_stop(struct block *block)
 
 static inline int ide_rig_teardown(void **state)
 {
-	block_delay_set(rig.delay, 0);
-	block_delay_release(rig.delay);
+	if (rig.delay) {
+		block_delay_set(rig.delay, 0);
+		block_delay_release(rig.delay);
+	}
 	ide_rig_pause();
 	ide_destroy(rig.ide);
 	scsi_disk_detach(rig.dvd, 0);

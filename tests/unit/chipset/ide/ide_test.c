@@ -541,6 +541,32 @@ static void a_detached_disk_is_an_empty_place(void **state)
 	check_data(buf, 512, 8 * 512, 0);
 }
 
+/* Its owner may close it, and come back with another end of it that has grown. */
+static void a_detached_disk_may_be_closed(void **state)
+{
+	struct block_config null = { .kind = BLOCK_NULL,
+				     .null_bytes = 1 << 20,
+				     .logical_block_bytes = 512 };
+	const struct tf identify = { .command = ATA_CMD_IDENTIFY };
+	struct block *block;
+	struct diag diag;
+
+	ide_detach(rig.ide, 0, &rig.work);
+	ide_rig_wait_done(1);
+	ide_rig_stop(rig.disk);
+	ide_rig_pause();
+	ide_reset(rig.ide);
+	assert_int_equal(block_open(&null, &block, &diag), 0);
+	assert_int_equal(block_start(block, rig.pci.rig.loop), 0);
+	ide_attach(rig.ide, 0, block);
+	ide_resume(rig.ide);
+	ide_rig_enable(&rig);
+	assert_int_equal(pio_read(&identify, buf, 1, 1), 0x50);
+	assert_int_equal(bytes_le64(&buf[200]), 2048);
+	rig.disk = block; /* for the teardown */
+	rig.delay = NULL;
+}
+
 static void a_running_dma_is_finished_before_a_detach(void **state)
 {
 	const struct tf tf = { .command = ATA_CMD_WRITE_DMA, .lba = 8, .count = 16 };
@@ -560,6 +586,43 @@ static void a_running_dma_is_finished_before_a_detach(void **state)
 	assert_int_equal(pread(rig.fd, back, sizeof(back), 8 * 512), sizeof(back));
 	assert_memory_equal(back, guest(DATA_GPA), sizeof(back));
 	assert_false(rig.level[0]);
+}
+
+/* 300 GiB: beyond LBA28, and what it says of itself. */
+static void a_large_disk_needs_48_bits(void **state)
+{
+	const uint64_t sectors = 300ULL << 21;
+	struct block_config null = { .kind = BLOCK_NULL,
+				     .null_bytes = sectors * 512,
+				     .logical_block_bytes = 512 };
+	const struct tf identify = { .command = ATA_CMD_IDENTIFY };
+	struct tf tf = { .command = ATA_CMD_READ, .lba = ATA_SECTORS_28, .count = 1 };
+	struct block *block;
+	struct diag diag;
+
+	ide_detach(rig.ide, 0, &rig.work);
+	ide_rig_wait_done(1);
+	ide_rig_stop(rig.disk);
+	assert_int_equal(block_open(&null, &block, &diag), 0);
+	assert_int_equal(block_start(block, rig.pci.rig.loop), 0);
+	ide_attach(rig.ide, 0, block);
+	assert_int_equal(pio_read(&identify, buf, 1, 1), 0x50);
+	assert_int_equal(bytes_le32(&buf[120]), ATA_SECTORS_28);
+	assert_int_equal(bytes_le64(&buf[200]), sectors);
+	assert_int_equal(word(buf, 1), 16383);
+	assert_int_equal(pio_read(&tf, buf, 1, 1), 0x50);
+	tf = (struct tf){
+		.command = ATA_CMD_READ_EXT, .lba = sectors - 3, .count = 3, .is_lba48 = true
+	};
+	assert_int_equal(pio_read(&tf, buf, 3, 1), 0x50);
+	tf.lba++;
+	assert_int_equal(pio_read(&tf, buf, 3, 1), 0x51);
+	assert_int_equal(get_reg(0, ATA_REG_ERROR), ATA_ERROR_IDNF);
+	assert_int_equal(error_lba(true), sectors);
+	tf = (struct tf){ .command = ATA_CMD_VERIFY_EXT, .lba = sectors - 65536, .is_lba48 = true };
+	assert_int_equal(command_only(&tf), 0x50); /* a count of zero: 65536 */
+	rig.disk = block;
+	rig.delay = NULL;
 }
 
 static void pause_keeps_requests_from_the_host(void **state)
@@ -632,6 +695,8 @@ int main(void)
 		T(a_reset_ends_a_transfer_in_its_middle),
 		T(while_busy_registers_are_not_written),
 		T(a_detached_disk_is_an_empty_place),
+		T(a_detached_disk_may_be_closed),
+		T(a_large_disk_needs_48_bits),
 		T(a_running_dma_is_finished_before_a_detach),
 		T(pause_keeps_requests_from_the_host),
 		T(a_disk_of_large_sectors_is_refused),
