@@ -15,15 +15,15 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define ACTIONS_MAX  512U
-#define PICTURES_MAX 4U /* they take the time */
-#define LFB          0xe0000000U
+#define ACTIONS_MAX 512U
+#define PIXELS_MAX  (1U << 20) /* then no more pictures: they take the time */
+#define LFB         0xe0000000U
 
 struct machine {
 	struct chipset *chipset;
 	struct pci_bus *bus;
 	struct s3 *s3;
-	unsigned int pictures;
+	uint64_t pixels; /* drawn */
 	struct {
 		uint64_t gpa, bytes;
 		uint8_t *hva;
@@ -129,10 +129,11 @@ static void picture(struct machine *m, uint32_t frame)
 	const struct picture *p;
 	uint32_t lines;
 
-	if (m->pictures++ >= PICTURES_MAX) {
+	if (m->pixels > PIXELS_MAX) {
 		return;
 	}
 	check(s3_render(m->s3, frame, &p, &lines) == 0);
+	m->pixels += (uint64_t)lines * p->width;
 	check(p->width > 0 && p->width <= PICTURE_WIDTH_MAX);
 	check(p->height > 0 && p->height <= PICTURE_HEIGHT_MAX && lines <= p->height);
 }
@@ -231,7 +232,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	load_init(&load, data, size);
 	ignored = s3_load(m.s3, &load);
 	(void)ignored;
-	m.pictures = 0;
+	m.pixels = 0;
 	picture(&m, 1);
 	machine_fini(&m);
 	return 0;

@@ -180,8 +180,8 @@ static int fill(struct s3 *s3, const struct s3_config *config, struct diag *rete
 	int err;
 
 	s3->vram = alloc_pages(S3_VRAM_BYTES);
-	s3->text = alloc_pages(S3_TEXT_BYTES);
-	if (!s3->vram || !s3->text) {
+	s3->shadow = alloc_pages(S3_BANK_BYTES);
+	if (!s3->vram || !s3->shadow) {
 		return diag_set(reterr, -ENOMEM, "graphics card: no memory");
 	}
 	if (config->rom) {
@@ -237,7 +237,7 @@ void s3_destroy(struct s3 *s3)
 	}
 	picture_fini(&s3->screen.picture);
 	free(s3->rom);
-	free(s3->text);
+	free(s3->shadow);
 	free(s3->vram);
 	free(s3);
 }
@@ -275,6 +275,16 @@ static const char *kind_name(enum s3_kind kind)
 	return names[kind];
 }
 
+static const char *low_name(enum s3_low low)
+{
+	static const char *const names[] = { [S3_LOW_NONE] = "none",
+					     [S3_LOW_FLAT] = "flat",
+					     [S3_LOW_TEXT] = "text",
+					     [S3_LOW_CHAIN_4] = "chain 4" };
+
+	return names[low];
+}
+
 void s3_inspect(struct s3 *s3, struct inspect *at)
 {
 	struct s3_mode mode;
@@ -287,10 +297,7 @@ void s3_inspect(struct s3 *s3, struct inspect *at)
 	inspect_u64(at, "start", mode.start);
 	inspect_u64(at, "pitch", mode.pitch);
 	inspect_bool(at, "linear_window", s3->lfb_gpa != 0);
-	inspect_string(at, "low_window",
-		       !s3->low_gpa              ? "none"
-		       : s3->low_hva == s3->text ? "text"
-						 : "bank");
+	inspect_string(at, "low_window", low_name(s3->low));
 	inspect_u64(at, "window_changes", s3->window_changes);
 	inspect_u64(at, "window_refusals", s3->window_refusals);
 	inspect_u64(at, "conflicts", s3->conflicts);

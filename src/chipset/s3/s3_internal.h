@@ -17,7 +17,6 @@
 #define S3_PAGE_BYTES   4096U
 #define S3_PAGES        (S3_VRAM_BYTES / S3_PAGE_BYTES)
 #define S3_DIRTY_WORDS  (S3_PAGES / 64)
-#define S3_TEXT_BYTES   0x8000U
 #define S3_BANK_BYTES   0x10000U
 #define S3_DAC_BYTES    768U
 #define S3_ENGINE_PORTS 19U /* 0x42e8, 0x4ae8, 0x82e8 … 0xbee8, 0xe2e8 */
@@ -100,6 +99,9 @@ struct s3_engine_port {
 	bool is_mapped;
 };
 
+/* What the guest has as memory in 0xa0000-0xbffff. */
+enum s3_low { S3_LOW_NONE, S3_LOW_FLAT, S3_LOW_TEXT, S3_LOW_CHAIN_4 };
+
 struct s3 {
 	struct chipset *chipset; /* borrowed */
 	struct pci_function function;
@@ -110,7 +112,8 @@ struct s3 {
 	/* under the chipset lock */
 	struct s3_regs regs;
 	uint8_t *vram; /* doublewords of four planes, or flat; page aligned */
-	uint8_t *text; /* the guest's memory while text is a window; page aligned */
+	uint8_t *
+		shadow; /* 64 KB that the guest has while memory is plain (s3_map.c); page aligned */
 	uint64_t dirty[S3_DIRTY_WORDS];
 	bool is_changed; /* registers: all lines are stale */
 	bool has_ports, has_memory;
@@ -118,10 +121,10 @@ struct s3 {
 	uint64_t bar_base; /* 0: not mapped */
 	uint64_t lfb_gpa;  /* windows; 0: none */
 	uint32_t lfb_bytes;
-	uint64_t low_gpa; /* at 0xa0000 flat, or text at 0xb0000, 0xb8000 */
+	enum s3_low low;
+	uint64_t low_gpa;
 	uint32_t low_bytes;
 	uint8_t *low_hva;
-	uint8_t low_bank;
 	uint64_t window_changes, window_refusals, conflicts, engine_commands;
 
 	struct s3_screen screen;

@@ -3,10 +3,14 @@
  * Windows: memory of ours that the guest sees, so that drawing costs no exits.
  *
  *     flat memory   BAR 0 shows all of it, 0xa0000 the 64 KB of its bank
- *     plain text    0xb8000 (or 0xb0000) shows a page of characters and attributes. In memory these lie in
- *                   planes 0 and 1, four bytes apart; the page is gathered from there when it is shown, and
- *                   scattered when a picture is made or it is taken away
+ *     plain text    0xb8000 (or 0xb0000) shows characters and attributes; in memory these lie in planes 0
+ *                   and 1, eight bytes from one character to the next
+ *     plain chain 4 0xa0000 shows the pixels of mode 0x13; in memory, four of each sixteen bytes
  *     otherwise     none: each access is an exit, and latches and planes do their work
+ *
+ * What is plain is not flat: the guest has a shadow. It is gathered from memory when it is shown, and scattered
+ * into memory when a picture is made or when it is taken away. Memory is taken away before what the guest has
+ * written there is looked at, so that nothing is lost of what another processor writes meanwhile.
  */
 #include "chipset/s3/s3_internal.h"
 
@@ -24,55 +28,71 @@ static bool map(struct s3 *s3, uint64_t gpa, void *hva, uint32_t bytes)
 	return true;
 }
 
-/* ---- plain text --------------------------------------------------------------------------------------- */
+/* ---- shadows -------------------------------------------------------------------------------------------- */
 
-/* Both a processor's byte and the doubleword that has it (s3_memory.c, odd/even). */
-static uint32_t text_byte(uint32_t at)
+/* Where a processor's byte lies in memory (s3_memory.c: odd/even, chain 4). */
+static uint32_t shadow_byte(enum s3_low low, uint32_t at)
 {
-	return (at & ~1U) * 4 + (at & 1);
+	uint32_t plane = at & (low == S3_LOW_TEXT ? 1U : 3U);
+
+	return (at - plane) * 4 + plane;
 }
 
-static void text_gather(struct s3 *s3)
+static void gather(struct s3 *s3, enum s3_low low, uint32_t bytes)
 {
-	for (uint32_t at = 0; at < S3_TEXT_BYTES; at++) {
-		s3->text[at] = s3->vram[text_byte(at)];
+	for (uint32_t at = 0; at < bytes; at++) {
+		s3->shadow[at] = s3->vram[shadow_byte(low, at)];
 	}
 }
 
-static void text_scatter(struct s3 *s3)
+static void scatter(struct s3 *s3, enum s3_low low, uint32_t bytes)
 {
-	for (uint32_t at = 0; at < S3_TEXT_BYTES; at++) {
-		uint8_t *byte = &s3->vram[text_byte(at)];
+	for (uint32_t at = 0; at < bytes; at++) {
+		uint32_t to = shadow_byte(low, at);
 
-		if (*byte != s3->text[at]) {
-			*byte = s3->text[at];
-			s3_touch(s3, text_byte(at));
+		if (s3->vram[to] != s3->shadow[at]) {
+			s3->vram[to] = s3->shadow[at];
+			s3_touch(s3, to);
 		}
 	}
 }
 
-/* Bytes go where they would with a plain memory of characters and attributes: nothing else is on. */
-static bool is_plain_text(const struct s3_regs *r)
+/* Bytes are written and read as they are: no rotation, no function, no mask, no second plane, no bank. */
+static bool is_plain(const struct s3_regs *r)
 {
 	const uint8_t *gr = r->gfx;
 
-	return !(gr[VGA_GR_MISC] & VGA_GR6_GRAPHICS) && (gr[VGA_GR_MISC] >> 2 & 3) >= 2 &&
-	       !(r->seq[VGA_SR_MEMORY] & (VGA_SR4_SEQUENTIAL | VGA_SR4_CHAIN_4)) &&
-	       r->seq[VGA_SR_PLANES] == 3 && gr[VGA_GR_MODE] == VGA_GR5_ODD_EVEN &&
-	       gr[VGA_GR_ENABLE_SR] == 0 && gr[VGA_GR_ROTATE] == 0 && gr[VGA_GR_BIT_MASK] == 0xff &&
-	       !(gr[VGA_GR_READ_PLANE] & 2) && !s3_is_flat(r) &&
+	return gr[VGA_GR_ENABLE_SR] == 0 && gr[VGA_GR_ROTATE] == 0 && gr[VGA_GR_BIT_MASK] == 0xff &&
+	       !(gr[VGA_GR_MODE] & (VGA_GR5_WRITE_MODE | VGA_GR5_READ_COMPARE)) &&
 	       !(r->crtc[S3_CR_MEMORY] & S3_CR31_BANKS) &&
 	       !(r->crtc[S3_CR_LINEAR] & S3_CR58_ENABLE);
 }
 
+static bool is_plain_text(const struct s3_regs *r)
+{
+	const uint8_t *gr = r->gfx;
+
+	return is_plain(r) && !(gr[VGA_GR_MISC] & VGA_GR6_GRAPHICS) &&
+	       (gr[VGA_GR_MISC] >> 2 & 3) >= 2 && (gr[VGA_GR_MODE] & VGA_GR5_ODD_EVEN) &&
+	       !(gr[VGA_GR_READ_PLANE] & 2) && r->seq[VGA_SR_PLANES] == 3 &&
+	       !(r->seq[VGA_SR_MEMORY] & (VGA_SR4_SEQUENTIAL | VGA_SR4_CHAIN_4));
+}
+
+static bool is_plain_chain_4(const struct s3_regs *r)
+{
+	return is_plain(r) && (r->gfx[VGA_GR_MISC] >> 2 & 3) == 1 &&
+	       r->seq[VGA_SR_PLANES] == 0x0f && (r->seq[VGA_SR_MEMORY] & VGA_SR4_CHAIN_4);
+}
+
 /* ---- what the guest has written ------------------------------------------------------------------------- */
 
-static void collect(struct s3 *s3, uint64_t gpa, uint32_t bytes, uint32_t first_page)
+/* is_gone: the window is not there any more, and nobody knows what was written last. */
+static void collect(struct s3 *s3, uint64_t gpa, uint32_t bytes, uint32_t first_page, bool is_gone)
 {
 	const struct windows *w = &s3->windows;
 	uint64_t bits[S3_DIRTY_WORDS] = { 0 };
 
-	if (!w->ops->dirty || w->ops->dirty(w->ctx, gpa, bytes, bits)) {
+	if (is_gone || !w->ops->dirty || w->ops->dirty(w->ctx, gpa, bytes, bits)) {
 		memset(bits, 0xff, sizeof(bits));
 	}
 	for (uint32_t page = 0; page < bytes / S3_PAGE_BYTES; page++) {
@@ -82,33 +102,32 @@ static void collect(struct s3 *s3, uint64_t gpa, uint32_t bytes, uint32_t first_
 	}
 }
 
-static void collect_low(struct s3 *s3)
+static void collect_low(struct s3 *s3, bool is_gone)
 {
-	if (s3->low_hva == s3->text) {
-		text_scatter(s3);
-	} else {
+	if (s3->low == S3_LOW_FLAT) {
 		collect(s3, s3->low_gpa, s3->low_bytes,
-			(uint32_t)(s3->low_hva - s3->vram) / S3_PAGE_BYTES);
+			(uint32_t)(s3->low_hva - s3->vram) / S3_PAGE_BYTES, is_gone);
+	} else if (s3->low != S3_LOW_NONE) {
+		scatter(s3, s3->low, s3->low_bytes);
 	}
 }
 
 void s3_map_collect(struct s3 *s3)
 {
-	if (s3->low_gpa) {
-		collect_low(s3);
-	}
+	collect_low(s3, false);
 	if (s3->lfb_gpa) {
-		collect(s3, s3->lfb_gpa, s3->lfb_bytes, 0);
+		collect(s3, s3->lfb_gpa, s3->lfb_bytes, 0, false);
 	}
 }
 
-/* ---- windows ---------------------------------------------------------------------------------------------- */
+/* ---- windows -------------------------------------------------------------------------------------------- */
 
 static void unmap_low(struct s3 *s3)
 {
-	if (s3->low_gpa) {
-		collect_low(s3);
+	if (s3->low != S3_LOW_NONE) {
 		s3->windows.ops->unmap(s3->windows.ctx, s3->low_gpa, s3->low_bytes);
+		collect_low(s3, true);
+		s3->low = S3_LOW_NONE;
 		s3->low_gpa = 0;
 		s3->low_hva = NULL;
 	}
@@ -117,8 +136,8 @@ static void unmap_low(struct s3 *s3)
 static void unmap_lfb(struct s3 *s3)
 {
 	if (s3->lfb_gpa) {
-		collect(s3, s3->lfb_gpa, s3->lfb_bytes, 0);
 		s3->windows.ops->unmap(s3->windows.ctx, s3->lfb_gpa, s3->lfb_bytes);
+		collect(s3, s3->lfb_gpa, s3->lfb_bytes, 0, true);
 		s3->lfb_gpa = 0;
 	}
 }
@@ -143,34 +162,52 @@ static void update_lfb(struct s3 *s3)
 	}
 }
 
-static void update_low(struct s3 *s3)
+static enum s3_low low_wanted(const struct s3 *s3)
 {
-	uint32_t offset, bytes;
-	uint64_t gpa = 0;
-	uint8_t *hva = NULL;
+	const struct s3_regs *r = &s3->regs;
 
-	if (s3->has_memory && s3_low_window(&s3->regs, &offset, &bytes)) {
-		if (s3_is_flat(&s3->regs)) {
-			hva = s3->vram + s3_bank_offset(&s3->regs) % S3_VRAM_BYTES;
-		} else if (is_plain_text(&s3->regs)) {
-			hva = s3->text;
-		}
-		gpa = hva ? VGA_MEMORY_GPA + offset : 0;
+	if (!s3->windows.ops || !s3->has_memory || !(r->misc & VGA_MISC_RAM)) {
+		return S3_LOW_NONE;
 	}
-	if (gpa == s3->low_gpa && hva == s3->low_hva) {
-		return;
+	if (s3_is_flat(r)) {
+		return S3_LOW_FLAT;
 	}
-	unmap_low(s3);
-	if (!s3->windows.ops || !gpa) {
-		return;
+	if (is_plain_text(r)) {
+		return S3_LOW_TEXT;
 	}
-	if (hva == s3->text) {
-		text_gather(s3);
+	return is_plain_chain_4(r) ? S3_LOW_CHAIN_4 : S3_LOW_NONE;
+}
+
+static void map_low(struct s3 *s3, enum s3_low low, uint64_t gpa, uint8_t *hva, uint32_t bytes)
+{
+	if (low != S3_LOW_FLAT) {
+		gather(s3, low, bytes);
 	}
 	if (map(s3, gpa, hva, bytes)) {
+		s3->low = low;
 		s3->low_gpa = gpa;
 		s3->low_hva = hva;
 		s3->low_bytes = bytes;
+	}
+}
+
+static void update_low(struct s3 *s3)
+{
+	enum s3_low low = low_wanted(s3);
+	uint32_t offset, bytes;
+	uint64_t gpa;
+	uint8_t *hva;
+
+	s3_low_window(&s3->regs, &offset, &bytes);
+	gpa = VGA_MEMORY_GPA + offset;
+	hva = low == S3_LOW_FLAT ? s3->vram + s3_bank_offset(&s3->regs) % S3_VRAM_BYTES
+				 : s3->shadow;
+	if (low == s3->low && (low == S3_LOW_NONE || (gpa == s3->low_gpa && hva == s3->low_hva))) {
+		return;
+	}
+	unmap_low(s3);
+	if (low != S3_LOW_NONE) {
+		map_low(s3, low, gpa, hva, bytes);
 	}
 }
 

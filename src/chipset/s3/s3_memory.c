@@ -208,21 +208,27 @@ static bool low_place(const struct s3 *s3, uint64_t offset, unsigned int bytes, 
 	return true;
 }
 
-/* A window that is mapped answers before us, except for what is not an ordinary access (KVM). */
-static bool text_place(const struct s3 *s3, uint64_t offset, unsigned int bytes)
+/* The shadow's byte, while it is mapped: an exit there is possible all the same (KVM's emulation). */
+static uint8_t *shadow_place(struct s3 *s3, uint64_t offset, unsigned int bytes)
 {
-	return s3->low_hva == s3->text && s3->low_gpa && offset + VGA_MEMORY_GPA >= s3->low_gpa &&
-	       num_range_fits(offset + VGA_MEMORY_GPA - s3->low_gpa, bytes, s3->low_bytes);
+	uint64_t gpa = VGA_MEMORY_GPA + offset;
+
+	if (s3->low <= S3_LOW_FLAT || gpa < s3->low_gpa ||
+	    !num_range_fits(gpa - s3->low_gpa, bytes, s3->low_bytes)) {
+		return NULL;
+	}
+	return s3->shadow + (gpa - s3->low_gpa);
 }
 
 static uint64_t memory_read(void *ctx, uint64_t offset, unsigned int bytes)
 {
 	struct s3 *s3 = ctx;
+	const uint8_t *shadow = shadow_place(s3, offset, bytes);
 	uint64_t value = 0;
 	uint32_t at;
 
-	if (text_place(s3, offset, bytes)) {
-		memcpy(&value, s3->text + (offset + VGA_MEMORY_GPA - s3->low_gpa), bytes);
+	if (shadow) {
+		memcpy(&value, shadow, bytes);
 		return value;
 	}
 	return low_place(s3, offset, bytes, &at) ? access_read(s3, at, bytes) : ~0ULL;
@@ -231,10 +237,11 @@ static uint64_t memory_read(void *ctx, uint64_t offset, unsigned int bytes)
 static void memory_write(void *ctx, uint64_t offset, uint64_t value, unsigned int bytes)
 {
 	struct s3 *s3 = ctx;
+	uint8_t *shadow = shadow_place(s3, offset, bytes);
 	uint32_t at;
 
-	if (text_place(s3, offset, bytes)) {
-		memcpy(s3->text + (offset + VGA_MEMORY_GPA - s3->low_gpa), &value, bytes);
+	if (shadow) {
+		memcpy(shadow, &value, bytes);
 		return;
 	}
 	if (low_place(s3, offset, bytes, &at)) {

@@ -25,6 +25,7 @@ struct s3_rig {
 	struct s3 *s3;
 	struct s3_window windows[S3_WINDOWS_MAX];
 	unsigned int maps, unmaps;
+	uint8_t late; /* written to a window's first byte just before it goes */
 };
 
 /* ---- windows ---- */
@@ -64,6 +65,7 @@ static inline void s3_rig_unmap(void *ctx, uint64_t gpa, uint64_t bytes)
 
 	assert_non_null(w);
 	assert_true(w->gpa == gpa && w->bytes == bytes);
+	w->hva[0] = g->late ? g->late : w->hva[0];
 	*w = (struct s3_window){ 0 };
 	g->unmaps++;
 }
@@ -85,7 +87,7 @@ static inline void s3_store(struct s3_rig *g, uint64_t gpa, uint64_t value, unsi
 {
 	struct s3_window *w = s3_rig_window(g, gpa);
 
-	if (w) {
+	if (w && gpa + bytes <= w->gpa + w->bytes) {
 		uint64_t page = (gpa - w->gpa) / 4096;
 
 		memcpy(w->hva + (gpa - w->gpa), &value, bytes);
@@ -100,7 +102,7 @@ static inline uint64_t s3_fetch(struct s3_rig *g, uint64_t gpa, unsigned int byt
 	struct s3_window *w = s3_rig_window(g, gpa);
 	uint64_t value = 0;
 
-	if (w) {
+	if (w && gpa + bytes <= w->gpa + w->bytes) {
 		memcpy(&value, w->hva + (gpa - w->gpa), bytes);
 		return value;
 	}

@@ -98,6 +98,44 @@ static void text_is_the_guests_while_it_is_plain(void **state)
 	assert_null(s3_rig_window(g, 0xb0000));
 }
 
+static void chain_4_is_the_guests_while_it_is_plain(void **state)
+{
+	struct s3_rig *g = &((struct fixture *)*state)->g;
+
+	s3_vga_set(g, &s3_vga_13);
+	assert_int_equal(s3_rig_window(g, 0xa0000)->bytes, 0x10000);
+	for (uint32_t at = 0; at < 0x10000; at += 8) {
+		s3_store(g, 0xa0000 + at, at * 0x123456789ULL, 8);
+	}
+	s3_picture(g, 0, NULL);
+	s3_set(g, VGA_PORT_SEQ_INDEX, 4, 0x06); /* planes, as unchained modes have it */
+	assert_null(s3_rig_window(g, 0xa0000));
+	for (uint32_t at = 0; at < 0x10000; at += 4) {
+		for (uint8_t plane = 0; plane < 4; plane++) {
+			uint64_t eight = (at & ~7U) * 0x123456789ULL;
+
+			s3_set(g, VGA_PORT_GFX_INDEX, 4, plane);
+			assert_int_equal(s3_fetch(g, 0xa0000 + at, 1),
+					 eight >> 8 * ((at & 4) + plane) & 255);
+		}
+	}
+	s3_store(g, 0xa0004, 0x77, 1);
+	s3_set(g, VGA_PORT_SEQ_INDEX, 4, 0x0e);
+	assert_int_equal(s3_fetch(g, 0xa0004, 4), 0x77777777);
+}
+
+/* What another processor writes while a window goes is kept: it goes first, then it is looked at. */
+static void a_window_goes_before_it_is_looked_at(void **state)
+{
+	struct s3_rig *g = &((struct fixture *)*state)->g;
+
+	s3_vga_set(g, &s3_vga_text);
+	g->late = 0x5a;
+	s3_set(g, VGA_PORT_SEQ_INDEX, 2, 0x07);
+	g->late = 0;
+	assert_int_equal(s3_fetch(g, 0xb8000, 1), 0x5a);
+}
+
 /* ---- saved state ---------------------------------------------------------------------------------------------- */
 
 struct blob {
@@ -439,6 +477,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(flat_memory_is_the_guests, set_up_windows,
 						tear_down),
 		cmocka_unit_test_setup_teardown(text_is_the_guests_while_it_is_plain,
+						set_up_windows, tear_down),
+		cmocka_unit_test_setup_teardown(chain_4_is_the_guests_while_it_is_plain,
+						set_up_windows, tear_down),
+		cmocka_unit_test_setup_teardown(a_window_goes_before_it_is_looked_at,
 						set_up_windows, tear_down),
 		cmocka_unit_test_setup_teardown(it_is_saved_and_loaded, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(it_is_saved_and_loaded, set_up_windows, tear_down),
