@@ -35,12 +35,22 @@ enum {
 	PM_STATE_TIMER_NS = 4,
 };
 
+/* The block's layout, the PIIX4's too (290562: 7.2). */
+#define PM_REGIONS        3U
+#define PM_EVENT_OFFSET   0U
+#define PM_CONTROL_OFFSET (BOARD_PM1_CONTROL_PORT - BOARD_PM1_EVENT_PORT)
+#define PM_TIMER_OFFSET   (BOARD_PM_TIMER_PORT - BOARD_PM1_EVENT_PORT)
+
 struct pm {
 	struct chipset *chipset; /* borrowed */
 	struct irq_line sci;
 	struct chipset_power power;
 	uint16_t status, enable, control;
 	bool sci_level;
+	uint8_t slp_typ_s5;
+	struct io_region regions[PM_REGIONS]; /* bases: of the block at port 0 */
+	bool is_mapped[PM_REGIONS];
+	uint16_t base;
 	uint64_t timer_zero_ns; /* when the timer was 0; may be "negative" */
 	uint64_t presses;
 };
@@ -93,7 +103,7 @@ static void control_write(void *ctx, uint64_t offset, uint64_t value, unsigned i
 
 	pm->control = (uint16_t)(control & PM1_CONTROL_STORED);
 	if ((control & PM1_SLEEP_ENABLE) &&
-	    (control >> PM1_SLEEP_SHIFT & PM1_SLEEP_MASK) == BOARD_SLP_TYP_S5) {
+	    (control >> PM1_SLEEP_SHIFT & PM1_SLEEP_MASK) == pm->slp_typ_s5) {
 		pm->power.ops->on_poweroff(pm->power.ctx);
 	}
 }
@@ -115,6 +125,40 @@ static const struct io_region_ops event_ops = { event_read, event_write };
 static const struct io_region_ops control_ops = { control_read, control_write };
 static const struct io_region_ops timer_ops = { timer_read, timer_write };
 
+static void unmap(struct pm *pm)
+{
+	for (size_t i = 0; i < PM_REGIONS; i++) {
+		if (pm->is_mapped[i]) {
+			chipset_unmap(pm->chipset, true, pm->base + pm->regions[i].base);
+		}
+		pm->is_mapped[i] = false;
+	}
+}
+
+int pm_place(struct pm *pm, uint16_t base)
+{
+	int err = 0;
+
+	unmap(pm);
+	pm->base = base;
+	for (size_t i = 0; i < PM_REGIONS && base && !err; i++) {
+		struct io_region region = pm->regions[i];
+
+		region.base += base;
+		err = chipset_map(pm->chipset, true, &region);
+		pm->is_mapped[i] = !err;
+	}
+	if (err) {
+		unmap(pm);
+	}
+	return err;
+}
+
+void pm_set_s5(struct pm *pm, uint8_t slp_typ)
+{
+	pm->slp_typ_s5 = slp_typ;
+}
+
 int pm_create(struct chipset *chipset, const struct irq_line *sci,
 	      const struct chipset_power *power, struct pm **ret)
 {
@@ -127,21 +171,20 @@ int pm_create(struct chipset *chipset, const struct irq_line *sci,
 	pm->chipset = chipset;
 	pm->sci = *sci;
 	pm->power = *power;
+	pm->slp_typ_s5 = BOARD_SLP_TYP_S5;
 	pm->timer_zero_ns = loop_now_ns();
-
-	const struct io_region regions[] = {
-		{ &event_ops, pm, BOARD_PM1_EVENT_PORT, BOARD_PM1_EVENT_BYTES, "pm1 event" },
-		{ &control_ops, pm, BOARD_PM1_CONTROL_PORT, BOARD_PM1_CONTROL_BYTES,
-		  "pm1 control" },
-		{ &timer_ops, pm, BOARD_PM_TIMER_PORT, BOARD_PM_TIMER_BYTES, "pm timer" },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(regions); i++) {
-		err = chipset_pio_add(chipset, &regions[i]);
-		if (err) {
-			pm_destroy(pm);
-			return err;
-		}
+	pm->regions[0] = (struct io_region){ &event_ops, pm, PM_EVENT_OFFSET, BOARD_PM1_EVENT_BYTES,
+					     "pm1 event" };
+	pm->regions[1] = (struct io_region){ &control_ops, pm, PM_CONTROL_OFFSET,
+					     BOARD_PM1_CONTROL_BYTES, "pm1 control" };
+	pm->regions[2] = (struct io_region){ &timer_ops, pm, PM_TIMER_OFFSET, BOARD_PM_TIMER_BYTES,
+					     "pm timer" };
+	chipset_lock(chipset);
+	err = pm_place(pm, BOARD_PM1_EVENT_PORT);
+	chipset_unlock(chipset);
+	if (err) {
+		pm_destroy(pm);
+		return err;
 	}
 	*ret = pm;
 	return 0;

@@ -21,6 +21,15 @@ MUST_CHECK int pm_create(struct chipset *chipset, const struct irq_line *sci,
 			 const struct chipset_power *power, struct pm **ret);
 void pm_destroy(struct pm *pm);
 
+/*
+ * With the chipset lock held, or before the first vCPU runs: its ports begin at base (0: it has none);
+ * at first they are proto/board.h's. chipset_map's errors: then it has none.
+ */
+MUST_CHECK int pm_place(struct pm *pm, uint16_t base);
+
+/* Likewise: the SLP_TYP that switches the machine off; at first BOARD_SLP_TYP_S5. */
+void pm_set_s5(struct pm *pm, uint8_t slp_typ);
+
 /* Any thread: the power button is pressed; the guest is asked to shut down, if it listens. */
 void pm_press_power_button(struct pm *pm);
 

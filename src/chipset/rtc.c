@@ -489,6 +489,14 @@ int rtc_create(struct chipset *chipset, struct loop *loop, uint16_t port,
 	return 0;
 }
 
+void rtc_set_cmos(struct rtc *rtc, uint8_t reg, uint8_t value)
+{
+	check(reg > REG_D && reg < RTC_CMOS_BYTES && reg != REG_CENTURY);
+	chipset_lock(rtc->chipset);
+	rtc->cmos[reg] = value;
+	chipset_unlock(rtc->chipset);
+}
+
 void rtc_destroy(struct rtc *rtc)
 {
 	if (!rtc) {

@@ -23,6 +23,9 @@ struct rtc;
 MUST_CHECK int rtc_create(struct chipset *chipset, struct loop *loop, uint16_t port,
 			  const struct irq_line *irq, struct rtc **ret);
 
+/* Before the first vCPU runs: a byte of CMOS RAM (0x0e to 0x7f), as a set-up program leaves it. */
+void rtc_set_cmos(struct rtc *rtc, uint8_t reg, uint8_t value);
+
 /* On the loop's thread. */
 void rtc_destroy(struct rtc *rtc);
 

@@ -30,6 +30,34 @@
 #define BOARD_PM_TIMER_HZ        3579545U
 #define BOARD_SCI_GSI            9U
 
+/* ---- the legacy board's besides ---- */
+
+#define BOARD_COM2_PORT          0x2f8U
+#define BOARD_COM2_GSI           3U
+#define BOARD_KEYBOARD_GSI       1U
+#define BOARD_MOUSE_GSI          12U
+#define BOARD_PORT_92            0x92U /* fast A20 and INIT */
+#define BOARD_APM_PORT           0xb2U /* command, status */
+#define BOARD_APM_BYTES          2U
+#define BOARD_SMB_PORT           0x700U /* where firmware puts the SMBus host */
+
+/* Firmware configuration: selector and data; DMA address. And its debug output. */
+#define BOARD_FWCFG_PORT         0x510U
+#define BOARD_FWCFG_DMA_PORT     0x514U
+#define BOARD_DEBUG_PORT         0x402U
+
+/* Firmware ends at 4 GiB and, a copy of it, at 1 MiB. */
+#define BOARD_FIRMWARE_BYTES_MAX 0x40000U
+#define BOARD_OPTION_ROMS_GPA    0xc0000ULL
+
+/*
+ * VMBus devices and PCI's share the hole below 4 GiB: SeaBIOS hands out PCI's from the end of
+ * 0xe0000000 to 0xfebfffff downwards.
+ */
+#define BOARD_LEGACY_MMIO_GPA    0xd0000000ULL
+#define BOARD_LEGACY_MMIO_BYTES  0x10000000ULL
+#define BOARD_PCI_MMIO_GPA       0xe0000000ULL
+
 /* SLP_TYP of \_S5 in dsdt.asl, and the fixed register's bits that concern us (ACPI 4.8.3). */
 #define BOARD_SLP_TYP_S5         5U
 
