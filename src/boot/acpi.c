@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "boot/acpi.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -8,11 +9,11 @@
 #include "base/num.h"
 #include "proto/board.h"
 
-/* Made of dsdt.asl by iasl: unsigned char dsdt_aml_code[]. */
+/* Made of dsdt.asl and dsdt_legacy.asl by iasl: unsigned char dsdt_aml_code[], dsdt_legacy_aml_code[]. */
 #include "dsdt.hex"
+#include "dsdt_legacy.hex"
 
 #define HEADER_BYTES         36U
-#define RSDP_BYTES           36U
 #define FADT_BYTES           276U
 #define FACS_BYTES           64U
 #define TABLE_ALIGN          64U
@@ -27,6 +28,8 @@
 #define FADT_NO_SLEEP_BUTTON (1U << 5)
 #define FADT_NO_RTC_WAKE     (1U << 6)
 #define FADT_RESET_REGISTER  (1U << 10)
+#define FADT_BOOT_LEGACY     (1U << 0)
+#define FADT_BOOT_8042       (1U << 1)
 #define FADT_BOOT_NO_VGA     (1U << 2)
 #define GAS_PORT             1U
 #define RTC_CENTURY_REGISTER 0x32U
@@ -45,11 +48,21 @@
 #define MADT_ALL_VPS_X2      0xffffffffU
 #define MADT_NMI_LINT        1U
 
-/* Tables one after the other; grows until it fails once. */
+#define POINTERS_MAX         32U
+#define TABLES_MAX           8U
+
+/*
+ * Tables one after the other; grows until it fails once. Pointers among them are offsets in the area
+ * until area_settle() knows where it is.
+ */
 struct area {
 	uint8_t bytes[ACPI_AREA_BYTES];
 	uint32_t at;
 	bool full;
+	struct acpi_pointer pointers[POINTERS_MAX];
+	uint32_t pointer_count;
+	struct acpi_table tables[TABLES_MAX];
+	uint32_t table_count;
 };
 
 static uint8_t *area_take(struct area *area, uint32_t count)
@@ -92,6 +105,20 @@ static void area_text(struct area *area, const char *text)
 	memcpy(area_take(area, count), text, count);
 }
 
+/* The `bytes` at offset `at` are a pointer, to offset `target`. */
+static void area_pointer(struct area *area, uint32_t at, uint32_t bytes, uint32_t target)
+{
+	uint8_t value[8];
+
+	if (area->full || area->pointer_count == POINTERS_MAX) {
+		area->full = true;
+		return;
+	}
+	bytes_put_le64(value, target);
+	memcpy(area->bytes + at, value, bytes);
+	area->pointers[area->pointer_count++] = (struct acpi_pointer){ at, bytes };
+}
+
 static uint8_t checksum(const uint8_t *bytes, size_t count)
 {
 	uint8_t sum = 0;
@@ -124,14 +151,34 @@ static uint32_t table_begin(struct area *area, const char *signature, uint8_t re
 	return start;
 }
 
-static gpa_t table_end(struct area *area, uint32_t start)
+/* Its offset; the checksum is made when pointers are settled. */
+static uint32_t table_end(struct area *area, uint32_t start)
 {
-	uint8_t *table = area->bytes + start;
+	if (area->full || area->table_count == TABLES_MAX) {
+		area->full = true;
+		return start;
+	}
+	bytes_put_le32(area->bytes + start + 4, area->at - start);
+	area->tables[area->table_count++] = (struct acpi_table){ start, area->at - start };
+	return start;
+}
 
-	bytes_put_le32(table + 4, area->at - start);
-	table[9] = 0;
-	table[9] = checksum(table, area->at - start);
-	return ACPI_AREA_GPA + start;
+/* The area is at gpa: pointers become addresses, and tables get their checksums. */
+static void area_settle(struct area *area, gpa_t gpa)
+{
+	for (uint32_t i = 0; i < area->pointer_count; i++) {
+		uint8_t *at = area->bytes + area->pointers[i].offset, value[8] = { 0 };
+
+		memcpy(value, at, area->pointers[i].bytes);
+		bytes_put_le64(value, bytes_le64(value) + gpa);
+		memcpy(at, value, area->pointers[i].bytes);
+	}
+	for (uint32_t i = 0; i < area->table_count; i++) {
+		uint8_t *table = area->bytes + area->tables[i].offset;
+
+		table[ACPI_CHECKSUM_OFFSET] = 0;
+		table[ACPI_CHECKSUM_OFFSET] = checksum(table, area->tables[i].bytes);
+	}
 }
 
 static void put_port(uint8_t *gas, uint32_t port, uint32_t bytes)
@@ -146,7 +193,7 @@ static void put_port(uint8_t *gas, uint32_t port, uint32_t bytes)
 	bytes_put_le64(gas + 4, port);
 }
 
-static gpa_t build_facs(struct area *area)
+static uint32_t build_facs(struct area *area)
 {
 	uint8_t *facs;
 
@@ -155,10 +202,18 @@ static gpa_t build_facs(struct area *area)
 	memcpy(facs, "FACS", 4);
 	bytes_put_le32(facs + 4, FACS_BYTES);
 	facs[32] = 2; /* version */
-	return ACPI_AREA_GPA + area->at - FACS_BYTES;
+	return area->at - FACS_BYTES;
 }
 
-static gpa_t build_fadt(struct area *area, const struct acpi_config *config, gpa_t facs, gpa_t dsdt)
+static uint16_t boot_flags(const struct acpi_config *config)
+{
+	uint16_t flags = config->has_vga ? 0 : FADT_BOOT_NO_VGA;
+
+	return config->is_legacy ? flags | FADT_BOOT_LEGACY | FADT_BOOT_8042 : flags;
+}
+
+static uint32_t build_fadt(struct area *area, const struct acpi_config *config, uint32_t facs,
+			   uint32_t dsdt)
 {
 	uint32_t start = table_begin(area, "FACP", 6);
 	uint8_t *t = area_take(area, FADT_BYTES - HEADER_BYTES) - HEADER_BYTES;
@@ -166,8 +221,8 @@ static gpa_t build_fadt(struct area *area, const struct acpi_config *config, gpa
 	if (area->full) {
 		return 0;
 	}
-	bytes_put_le32(t + 36, (uint32_t)facs);
-	bytes_put_le32(t + 40, (uint32_t)dsdt);
+	area_pointer(area, start + 36, 4, facs);
+	area_pointer(area, start + 40, 4, dsdt);
 	bytes_put_le16(t + 46, BOARD_SCI_GSI);
 	bytes_put_le32(t + 56, BOARD_PM1_EVENT_PORT);
 	bytes_put_le32(t + 64, BOARD_PM1_CONTROL_PORT);
@@ -176,13 +231,13 @@ static gpa_t build_fadt(struct area *area, const struct acpi_config *config, gpa
 	bytes_put_le16(t + 96, 0xffff); /* no C2 */
 	bytes_put_le16(t + 98, 0xffff); /* no C3 */
 	t[108] = RTC_CENTURY_REGISTER;
-	bytes_put_le16(t + 109, FADT_BOOT_NO_VGA); /* and no 8042 */
+	bytes_put_le16(t + 109, boot_flags(config));
 	bytes_put_le32(t + 112, FADT_WBINVD | FADT_C1 | FADT_NO_SLEEP_BUTTON | FADT_NO_RTC_WAKE |
 					FADT_RESET_REGISTER);
 	put_port(t + 116, BOARD_RESET_PORT, 1);
 	t[128] = BOARD_RESET_VALUE;
 	t[131] = 3; /* revision 6.3 */
-	bytes_put_le64(t + 140, dsdt);
+	area_pointer(area, start + 140, 8, dsdt);
 	put_port(t + 148, BOARD_PM1_EVENT_PORT, BOARD_PM1_EVENT_BYTES);
 	put_port(t + 172, BOARD_PM1_CONTROL_PORT, BOARD_PM1_CONTROL_BYTES);
 	if (config->pm_timer) {
@@ -221,8 +276,20 @@ static void madt_vp(struct area *area, uint32_t id)
 	area_u32(area, id);
 }
 
-static gpa_t build_madt(struct area *area, uint32_t vps)
+/* Lines that PIRQs may share are level-triggered, as KVM's interrupt controllers have them: high. */
+static void madt_overrides(struct area *area, const struct acpi_config *config)
 {
+	madt_override(area, 0, 2, 0);
+	madt_override(area, BOARD_SCI_GSI, BOARD_SCI_GSI, MADT_HIGH_LEVEL);
+	if (config->is_legacy) {
+		madt_override(area, 10, 10, MADT_HIGH_LEVEL);
+		madt_override(area, 11, 11, MADT_HIGH_LEVEL);
+	}
+}
+
+static uint32_t build_madt(struct area *area, const struct acpi_config *config)
+{
+	uint32_t vps = config->vps;
 	uint32_t start = table_begin(area, "APIC", 5);
 
 	area_u32(area, (uint32_t)BOARD_LAPIC_GPA);
@@ -235,8 +302,7 @@ static gpa_t build_madt(struct area *area, uint32_t vps)
 	area_u16(area, 0); /* id 0, reserved */
 	area_u32(area, (uint32_t)BOARD_IOAPIC_GPA);
 	area_u32(area, 0); /* first GSI */
-	madt_override(area, 0, 2, 0);
-	madt_override(area, BOARD_SCI_GSI, BOARD_SCI_GSI, MADT_HIGH_LEVEL);
+	madt_overrides(area, config);
 	area_u8(area, MADT_LAPIC_NMI);
 	area_u8(area, 6);
 	area_u8(area, MADT_ALL_VPS);
@@ -286,7 +352,7 @@ static void aml_vp(struct area *area, uint32_t id)
 	area_u32(area, id);
 }
 
-static gpa_t build_ssdt(struct area *area, const struct acpi_config *config)
+static uint32_t build_ssdt(struct area *area, const struct acpi_config *config)
 {
 	uint32_t start = table_begin(area, "SSDT", 2);
 	uint32_t package = 3 + 5 + config->vps * AML_VP_BYTES;
@@ -304,57 +370,169 @@ static gpa_t build_ssdt(struct area *area, const struct acpi_config *config)
 	return table_end(area, start);
 }
 
-static gpa_t build_dsdt(struct area *area)
+static uint32_t build_dsdt(struct area *area, const struct acpi_config *config)
 {
-	gpa_t gpa;
+	const void *aml = config->is_legacy ? dsdt_legacy_aml_code : dsdt_aml_code;
+	size_t bytes = config->is_legacy ? sizeof(dsdt_legacy_aml_code) : sizeof(dsdt_aml_code);
+	uint32_t start = (uint32_t)num_align_up(area->at, TABLE_ALIGN);
 
-	area->at = (uint32_t)num_align_up(area->at, TABLE_ALIGN);
-	gpa = ACPI_AREA_GPA + area->at;
-	if (sizeof(dsdt_aml_code) > ACPI_AREA_BYTES - area->at) {
+	if (start > ACPI_AREA_BYTES || bytes > ACPI_AREA_BYTES - start) {
 		area->full = true;
 		return 0;
 	}
-	memcpy(area->bytes + area->at, dsdt_aml_code, sizeof(dsdt_aml_code));
-	area->at += (uint32_t)sizeof(dsdt_aml_code);
-	return gpa;
+	memcpy(area->bytes + start, aml, bytes);
+	area->at = start + (uint32_t)bytes;
+	return start;
 }
 
-static void build_rsdp(struct area *area, gpa_t xsdt)
+/* XSDT, or RSDT when the pointers have 4 bytes. */
+static uint32_t build_root(struct area *area, const char *signature, uint32_t pointer_bytes,
+			   const uint32_t *tables, size_t count)
 {
-	uint8_t *rsdp = area->bytes; /* room was left at the beginning */
+	uint32_t start = table_begin(area, signature, 1);
 
+	for (size_t i = 0; i < count; i++) {
+		uint32_t at = area->at;
+
+		area_take(area, pointer_bytes);
+		area_pointer(area, at, pointer_bytes, tables[i]);
+	}
+	return table_end(area, start);
+}
+
+struct roots {
+	uint32_t rsdt, xsdt; /* rsdt: the legacy board's only, for systems of its time */
+};
+
+static struct roots build_tables(struct area *area, const struct acpi_config *config)
+{
+	struct roots roots = { 0 };
+	uint32_t facs = build_facs(area);
+	uint32_t dsdt = build_dsdt(area, config);
+	uint32_t tables[3];
+
+	tables[0] = build_fadt(area, config, facs, dsdt);
+	tables[1] = build_madt(area, config);
+	tables[2] = build_ssdt(area, config);
+	roots.xsdt = build_root(area, "XSDT", 8, tables, ARRAY_SIZE(tables));
+	if (config->is_legacy) {
+		roots.rsdt = build_root(area, "RSDT", 4, tables, ARRAY_SIZE(tables));
+	}
+	return roots;
+}
+
+static void build_rsdp(uint8_t *rsdp, gpa_t rsdt, gpa_t xsdt)
+{
 	memcpy(rsdp, "RSD PTR ", 8);
 	memcpy(rsdp + 9, OEM_ID, 6);
 	rsdp[15] = 2; /* revision */
-	bytes_put_le32(rsdp + 20, RSDP_BYTES);
-	bytes_put_le64(rsdp + 24, xsdt);
-	rsdp[8] = checksum(rsdp, 20); /* of revision 0's part */
-	rsdp[32] = checksum(rsdp, RSDP_BYTES);
+	bytes_put_le32(rsdp + ACPI_RSDP_RSDT, (uint32_t)rsdt);
+	bytes_put_le32(rsdp + 20, ACPI_RSDP_BYTES);
+	bytes_put_le64(rsdp + ACPI_RSDP_XSDT, xsdt);
+	rsdp[8] = checksum(rsdp, ACPI_RSDP_OLD_BYTES); /* of revision 0's part */
+	rsdp[32] = checksum(rsdp, ACPI_RSDP_BYTES);
 }
 
 int acpi_build(const struct mem *mem, const struct acpi_config *config, gpa_t *ret_rsdp)
 {
-	struct area area = { .at = TABLE_ALIGN };
-	gpa_t facs, dsdt, tables[3];
-	uint32_t start;
+	struct area area = { .at = TABLE_ALIGN }; /* room for the RSDP */
+	struct roots roots = build_tables(&area, config);
 	int err;
 
-	facs = build_facs(&area);
-	dsdt = build_dsdt(&area);
-	tables[0] = build_fadt(&area, config, facs, dsdt);
-	tables[1] = build_madt(&area, config->vps);
-	tables[2] = build_ssdt(&area, config);
-	start = table_begin(&area, "XSDT", 1);
-	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
-		area_u64(&area, tables[i]);
-	}
 	if (area.full) {
 		return -E2BIG;
 	}
-	build_rsdp(&area, table_end(&area, start));
+	area_settle(&area, ACPI_AREA_GPA);
+	build_rsdp(area.bytes, roots.rsdt ? ACPI_AREA_GPA + roots.rsdt : 0,
+		   ACPI_AREA_GPA + roots.xsdt);
 	err = mem_write(mem, ACPI_AREA_GPA, area.bytes, area.at);
 	if (!err) {
 		*ret_rsdp = ACPI_AREA_GPA;
 	}
 	return err;
+}
+
+/* ---- for firmware's table loader ---- */
+
+#define LOADER_ALLOCATE     1U
+#define LOADER_ADD_POINTER  2U
+#define LOADER_ADD_CHECKSUM 3U
+#define LOADER_ZONE_HIGH    1U
+#define LOADER_ZONE_FSEG    2U
+#define LOADER_FILE_BYTES   56U
+
+#define TABLES_FILE         "etc/acpi/tables"
+#define RSDP_FILE           "etc/acpi/rsdp"
+
+static uint8_t *loader_entry(struct acpi_firmware *to, uint32_t command, const char *file)
+{
+	uint8_t *entry = to->loader + to->loader_bytes;
+
+	check(to->loader_bytes < sizeof(to->loader));
+	to->loader_bytes += ACPI_LOADER_ENTRY_BYTES;
+	bytes_put_le32(entry, command);
+	strncpy((char *)entry + 4, file, LOADER_FILE_BYTES - 1);
+	return entry + 4 + LOADER_FILE_BYTES;
+}
+
+static void loader_allocate(struct acpi_firmware *to, const char *file, uint32_t align,
+			    uint8_t zone)
+{
+	uint8_t *entry = loader_entry(to, LOADER_ALLOCATE, file);
+
+	bytes_put_le32(entry, align);
+	entry[4] = zone;
+}
+
+/* A pointer in `file`, which holds an offset in the tables. */
+static void loader_pointer(struct acpi_firmware *to, const char *file, uint32_t offset,
+			   uint32_t bytes)
+{
+	uint8_t *entry = loader_entry(to, LOADER_ADD_POINTER, file);
+
+	strncpy((char *)entry, TABLES_FILE, LOADER_FILE_BYTES - 1);
+	bytes_put_le32(entry + LOADER_FILE_BYTES, offset);
+	entry[LOADER_FILE_BYTES + 4] = (uint8_t)bytes;
+}
+
+static void loader_checksum(struct acpi_firmware *to, const char *file, uint32_t at, uint32_t start,
+			    uint32_t bytes)
+{
+	uint8_t *entry = loader_entry(to, LOADER_ADD_CHECKSUM, file);
+
+	bytes_put_le32(entry, at);
+	bytes_put_le32(entry + 4, start);
+	bytes_put_le32(entry + 8, bytes);
+}
+
+int acpi_build_firmware(const struct acpi_config *config, struct acpi_firmware *ret)
+{
+	struct area area = { 0 };
+	struct roots roots = build_tables(&area, config);
+
+	static_assert(sizeof(ret->loader) ==
+			      ACPI_LOADER_ENTRY_BYTES * (2 + POINTERS_MAX + 2 + TABLES_MAX + 2),
+		      "room for every command");
+	if (area.full) {
+		return -E2BIG;
+	}
+	memset(ret, 0, sizeof(*ret));
+	memcpy(ret->tables, area.bytes, area.at);
+	ret->tables_bytes = area.at;
+	build_rsdp(ret->rsdp, roots.rsdt, roots.xsdt);
+	ret->rsdp[8] = ret->rsdp[32] = 0; /* the loader adds to what is there */
+	loader_allocate(ret, TABLES_FILE, TABLE_ALIGN, LOADER_ZONE_HIGH);
+	loader_allocate(ret, RSDP_FILE, 16, LOADER_ZONE_FSEG);
+	for (uint32_t i = 0; i < area.pointer_count; i++) {
+		loader_pointer(ret, TABLES_FILE, area.pointers[i].offset, area.pointers[i].bytes);
+	}
+	for (uint32_t i = 0; i < area.table_count; i++) {
+		loader_checksum(ret, TABLES_FILE, area.tables[i].offset + ACPI_CHECKSUM_OFFSET,
+				area.tables[i].offset, area.tables[i].bytes);
+	}
+	loader_pointer(ret, RSDP_FILE, ACPI_RSDP_RSDT, 4);
+	loader_pointer(ret, RSDP_FILE, ACPI_RSDP_XSDT, 8);
+	loader_checksum(ret, RSDP_FILE, 8, 0, ACPI_RSDP_OLD_BYTES);
+	loader_checksum(ret, RSDP_FILE, 32, 0, ACPI_RSDP_BYTES);
+	return 0;
 }

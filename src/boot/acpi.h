@@ -24,6 +24,8 @@ struct acpi_config {
 	gpa_t mmio_high_gpa;
 	uint64_t mmio_high_bytes; /* 0: none */
 	bool pm_timer;
+	bool is_legacy; /* the legacy board: PCI, PS/2, two serial ports */
+	bool has_vga;
 };
 
 /*
@@ -31,6 +33,53 @@ struct acpi_config {
  * processors for the area.
  */
 MUST_CHECK int acpi_build(const struct mem *mem, const struct acpi_config *config, gpa_t *ret_rsdp);
+
+/* Where pointers and tables are in the area, for who moves it. */
+struct acpi_pointer {
+	uint32_t offset, bytes;
+};
+
+struct acpi_table {
+	uint32_t offset, bytes;
+};
+
+#define ACPI_CHECKSUM_OFFSET    9U
+#define ACPI_RSDP_BYTES         36U
+#define ACPI_RSDP_OLD_BYTES     20U
+#define ACPI_RSDP_RSDT          16U
+#define ACPI_RSDP_XSDT          24U
+#define ACPI_LOADER_ENTRY_BYTES 128U
+
+/*
+ * The same tables for firmware that finds places for them itself: the files etc/acpi/tables and
+ * etc/acpi/rsdp, with etc/table-loader, the commands that allocate them, turn offsets into pointers and
+ * make checksums (SeaBIOS' src/fw/romfile_loader.h; QEMU's hw/acpi/bios-linker-loader.c).
+ */
+struct acpi_firmware {
+	uint8_t tables[ACPI_AREA_BYTES];
+	uint32_t tables_bytes;
+	uint8_t rsdp[ACPI_RSDP_BYTES];
+	uint8_t loader[ACPI_LOADER_ENTRY_BYTES * 46];
+	uint32_t loader_bytes;
+};
+
+/* 0, or -E2BIG. No longer than that: 70 KiB, not for small stacks. */
+MUST_CHECK int acpi_build_firmware(const struct acpi_config *config, struct acpi_firmware *ret);
+
+/*
+ * SMBIOS as files for firmware, which finds places for them: etc/smbios/smbios-anchor (2.8) and
+ * etc/smbios/smbios-tables. Firmware adds itself (type 0).
+ */
+#define SMBIOS_ANCHOR_BYTES 31U
+#define SMBIOS_TABLES_BYTES 512U
+
+struct smbios_firmware {
+	uint8_t anchor[SMBIOS_ANCHOR_BYTES];
+	uint8_t tables[SMBIOS_TABLES_BYTES];
+	uint32_t tables_bytes;
+};
+
+void smbios_build_firmware(struct smbios_firmware *ret);
 
 /* Writes who made this machine. Linux takes a PC with a date after 2001 at its word about PCI. */
 MUST_CHECK int smbios_build(const struct mem *mem);

@@ -191,6 +191,8 @@ static int load_tables(struct loader *loader)
 		.mmio_high_gpa = config->mmio_high_gpa,
 		.mmio_high_bytes = config->mmio_high_bytes,
 		.pm_timer = config->pm_timer,
+		.is_legacy = config->is_legacy,
+		.has_vga = config->has_vga,
 	};
 	int err = acpi_build(loader->mem, &acpi, &loader->rsdp);
 

@@ -41,7 +41,9 @@ struct boot_config {
 	gpa_t mmio_high_gpa;
 	uint64_t mmio_high_bytes;
 
-	bool pm_timer; /* tell the guest of the ACPI PM timer */
+	bool pm_timer;  /* tell the guest of the ACPI PM timer */
+	bool is_legacy; /* the legacy board's tables */
+	bool has_vga;
 
 	/*
 	 * Decompress a bzImage's payload here and enter the kernel proper, instead of letting the

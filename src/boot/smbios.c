@@ -61,3 +61,41 @@ int smbios_build(const struct mem *mem)
 	area[5] = (uint8_t)-sum;
 	return mem_write(mem, SMBIOS_AREA_GPA, area, TABLE_OFFSET + bytes);
 }
+
+#define ANCHOR_2_8_MINOR   8
+#define INTERMEDIATE_BYTES 15U
+
+/*
+ * The anchor of SMBIOS 2.8 (5.2.1); firmware puts the tables' address in, and the checksums, which it
+ * makes anew (SeaBIOS' src/fw/biostables.c).
+ */
+void smbios_build_firmware(struct smbios_firmware *ret)
+{
+	uint8_t system[SYSTEM_BYTES] = { 1, SYSTEM_BYTES, 0, 1, 1, 2, 3 };
+	const uint8_t end[END_BYTES] = { 127, END_BYTES, 0, 2 };
+	uint8_t *anchor = ret->anchor;
+	size_t bytes = 0;
+
+	memset(ret, 0, sizeof(*ret));
+	system[24] = SYSTEM_WAKE_POWER_SWITCH;
+	bytes = put(ret->tables, bytes, system, sizeof(system), system_strings,
+		    sizeof(system_strings));
+	bytes = put(ret->tables, bytes, end, sizeof(end), "\0", 2);
+	ret->tables_bytes = (uint32_t)bytes;
+
+	memcpy(anchor, "_SM_", 4);
+	anchor[5] = SMBIOS_ANCHOR_BYTES;
+	anchor[6] = 2;
+	anchor[7] = ANCHOR_2_8_MINOR;
+	bytes_put_le16(anchor + 8, sizeof(system) + sizeof(system_strings)); /* the largest */
+	memcpy(anchor + 16, "_DMI_", 5);
+	bytes_put_le16(anchor + 22, (uint16_t)bytes);
+	bytes_put_le16(anchor + 28, 2); /* structures */
+	anchor[30] = 2 << 4 | ANCHOR_2_8_MINOR;
+	for (size_t i = SMBIOS_ANCHOR_BYTES - INTERMEDIATE_BYTES; i < SMBIOS_ANCHOR_BYTES; i++) {
+		anchor[21] = (uint8_t)(anchor[21] - (i == 21 ? 0 : anchor[i]));
+	}
+	for (size_t i = 0; i < SMBIOS_ANCHOR_BYTES; i++) {
+		anchor[4] = (uint8_t)(anchor[4] - (i == 4 ? 0 : anchor[i]));
+	}
+}
