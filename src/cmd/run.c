@@ -12,12 +12,26 @@
 
 static const char help[] =
 	"usage: tabique run --kernel FILE [OPTIONS]\n"
+	"       tabique run --machine legacy [--firmware bios|FILE] [OPTIONS]\n"
 	"\n"
 	"Boots a guest in a partition of its own and serves it until it ends.\n"
 	"\n"
 	"  --kernel FILE      bzImage, or ELF kernel with a PVH entry\n"
 	"  --initrd FILE      initial RAM disk\n"
 	"  --append TEXT      the kernel's command line\n"
+	"  --machine modern|legacy\n"
+	"                     as little of a PC as Linux wants; or a board of the time of the "
+	"440BX,\n"
+	"                     with PCI and firmware, for every system (modern)\n"
+	"  --firmware bios|FILE\n"
+	"                     what the legacy machine starts without --kernel: SeaBIOS, or "
+	"another\n"
+	"                     BIOS of 64, 128 or 256 KiB (bios)\n"
+	"  --boot-order disk,dvd,net\n"
+	"                     what firmware tries, some of these (disk,dvd,net)\n"
+	"  --boot-menu on|off firmware waits a moment for Escape, and lets choose (off)\n"
+	"  --boot-serial on|off\n"
+	"                     firmware's screen and keyboard on the first serial port, too (on)\n"
 	"  --cpus N           virtual processors, 1 to 64 (1)\n"
 	"  --memory SIZE      guest memory: 64M and more, a multiple of 2M (512M)\n"
 	"  --disk path=FILE[,KEY=VALUE]...\n"
@@ -42,6 +56,8 @@ static const char help[] =
 	"       nvsp-max=1|2|4|5|6|6.1        for tests\n"
 	"  --serial stdio|none|file:PATH|unix:PATH\n"
 	"                     where the first serial port goes (stdio; Ctrl-A x leaves)\n"
+	"  --serial2 stdio|none|file:PATH|unix:PATH\n"
+	"                     the legacy machine's second serial port (none)\n"
 	"  --control unix:PATH\n"
 	"                     control socket, for tabique ctl\n"
 	"  --name NAME        the partition's name (tabique)\n"
@@ -58,6 +74,11 @@ enum {
 	OPT_KERNEL = 256,
 	OPT_INITRD,
 	OPT_APPEND,
+	OPT_MACHINE,
+	OPT_FIRMWARE,
+	OPT_BOOT_ORDER,
+	OPT_BOOT_MENU,
+	OPT_BOOT_SERIAL,
 	OPT_CPUS,
 	OPT_MEMORY,
 	OPT_DISK,
@@ -65,6 +86,7 @@ enum {
 	OPT_POLICY,
 	OPT_NET,
 	OPT_SERIAL,
+	OPT_SERIAL2,
 	OPT_CONTROL,
 	OPT_NAME,
 	OPT_NO_REBOOT,
@@ -78,6 +100,11 @@ static const struct option options[] = {
 	{ "kernel", required_argument, NULL, OPT_KERNEL },
 	{ "initrd", required_argument, NULL, OPT_INITRD },
 	{ "append", required_argument, NULL, OPT_APPEND },
+	{ "machine", required_argument, NULL, OPT_MACHINE },
+	{ "firmware", required_argument, NULL, OPT_FIRMWARE },
+	{ "boot-order", required_argument, NULL, OPT_BOOT_ORDER },
+	{ "boot-menu", required_argument, NULL, OPT_BOOT_MENU },
+	{ "boot-serial", required_argument, NULL, OPT_BOOT_SERIAL },
 	{ "cpus", required_argument, NULL, OPT_CPUS },
 	{ "memory", required_argument, NULL, OPT_MEMORY },
 	{ "disk", required_argument, NULL, OPT_DISK },
@@ -85,6 +112,7 @@ static const struct option options[] = {
 	{ "policy", required_argument, NULL, OPT_POLICY },
 	{ "net", required_argument, NULL, OPT_NET },
 	{ "serial", required_argument, NULL, OPT_SERIAL },
+	{ "serial2", required_argument, NULL, OPT_SERIAL2 },
 	{ "control", required_argument, NULL, OPT_CONTROL },
 	{ "name", required_argument, NULL, OPT_NAME },
 	{ "no-reboot", no_argument, NULL, OPT_NO_REBOOT },
@@ -138,6 +166,29 @@ static int set_switch(bool *at, const char *option, const char *text, struct dia
 	return 0;
 }
 
+/* Options of the board; -ENOSYS: none of them. */
+static int set_board_option(struct vm_config *config, int option, const char *text,
+			    struct diag *reterr)
+{
+	switch (option) {
+	case OPT_MACHINE:
+		return vm_config_set_machine(config, text, reterr);
+	case OPT_FIRMWARE:
+		return vm_config_set_firmware(config, text, reterr);
+	case OPT_BOOT_ORDER:
+		return vm_config_set_boot_order(config, text, reterr);
+	case OPT_BOOT_MENU:
+		return set_switch(&config->boot_menu, "--boot-menu", text, reterr);
+	case OPT_BOOT_SERIAL:
+		config->has_boot_serial = true;
+		return set_switch(&config->boot_serial, "--boot-serial", text, reterr);
+	case OPT_SERIAL2:
+		return set_text(&config->serial2, "--serial2", text, reterr);
+	default:
+		return -ENOSYS; /* not reached: getopt_long() knows no other */
+	}
+}
+
 static int set_option(struct vm_config *config, int option, const char *text, struct diag *reterr)
 {
 	switch (option) {
@@ -179,7 +230,7 @@ static int set_option(struct vm_config *config, int option, const char *text, st
 		log_set_level(log_level() < LOG_INFO ? LOG_INFO : LOG_DEBUG);
 		return 0;
 	default:
-		return -ENOSYS; /* not reached: getopt_long() knows no other */
+		return set_board_option(config, option, text, reterr);
 	}
 }
 

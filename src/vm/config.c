@@ -14,7 +14,13 @@
 void vm_config_init(struct vm_config *config)
 {
 	*config = (struct vm_config){
-		.cpus = 1, .memory_bytes = 512 * MIB, .io_threads = 1, .unpack_kernel = true
+		.cpus = 1,
+		.memory_bytes = 512 * MIB,
+		.io_threads = 1,
+		.unpack_kernel = true,
+		.boot_serial = true,
+		.boot_order = { VM_BOOT_DISK, VM_BOOT_DVD, VM_BOOT_NET },
+		.boot_count = VM_BOOT_DEVICES,
 	};
 	strcpy(config->name, "tabique");
 }
@@ -27,7 +33,9 @@ void vm_config_fini(struct vm_config *config)
 	free(config->kernel);
 	free(config->initrd);
 	free(config->cmdline);
+	free(config->firmware);
 	free(config->serial);
+	free(config->serial2);
 	free(config->control);
 	free(config->cache_dir);
 	*config = (struct vm_config){ 0 };
@@ -209,6 +217,166 @@ int vm_config_set_name(struct vm_config *config, const char *text, struct diag *
 	return 0;
 }
 
+/* ---- the board ---- */
+
+int vm_config_set_machine(struct vm_config *config, const char *text, struct diag *reterr)
+{
+	if (strcmp(text, "modern") != 0 && strcmp(text, "legacy") != 0) {
+		return diag_set(reterr, -EINVAL, "--machine is modern or legacy, not \"%s\"", text);
+	}
+	config->machine = strcmp(text, "legacy") == 0 ? VM_MACHINE_LEGACY : VM_MACHINE_MODERN;
+	return 0;
+}
+
+int vm_config_set_firmware(struct vm_config *config, const char *text, struct diag *reterr)
+{
+	if (!*text) {
+		return diag_set(reterr, -EINVAL,
+				"--firmware is empty: give bios, or the file of a BIOS");
+	}
+	free(config->firmware);
+	config->firmware = strdup(strcmp(text, "bios") == 0 ? VM_FIRMWARE_BIOS : text);
+	return config->firmware ? 0 : diag_set(reterr, -ENOMEM, "no memory");
+}
+
+/* 0; -EINVAL: no such device; -EEXIST: it is there already. */
+static int add_boot_device(struct vm_config *config, const char *word)
+{
+	static const char *const names[VM_BOOT_DEVICES] = {
+		[VM_BOOT_DISK] = "disk", [VM_BOOT_DVD] = "dvd", [VM_BOOT_NET] = "net"
+	};
+	enum vm_boot_device device = 0;
+
+	while (device < VM_BOOT_DEVICES && strcmp(names[device], word) != 0) {
+		device++;
+	}
+	if (device == VM_BOOT_DEVICES) {
+		return -EINVAL;
+	}
+	for (size_t i = 0; i < config->boot_count; i++) {
+		if (config->boot_order[i] == device) {
+			return -EEXIST;
+		}
+	}
+	config->boot_order[config->boot_count++] = device;
+	return 0;
+}
+
+int vm_config_set_boot_order(struct vm_config *config, const char *text, struct diag *reterr)
+{
+	auto_free char *copy = strdup(text);
+	char *at = copy, *word, *value;
+
+	if (!copy) {
+		return diag_set(reterr, -ENOMEM, "no memory");
+	}
+	config->has_boot_order = true;
+	config->boot_count = 0;
+	while (next_pair(&at, &word, &value)) {
+		int err = value ? -EINVAL : add_boot_device(config, word);
+
+		if (err == -EEXIST) {
+			return diag_set(reterr, -EINVAL, "--boot-order \"%s\" names %s twice", text,
+					word);
+		}
+		if (err) {
+			return diag_set(
+				reterr, err,
+				"--boot-order \"%s\": give some of disk, dvd and net, as in "
+				"dvd,disk",
+				text);
+		}
+	}
+	if (config->boot_count == 0) {
+		return diag_set(reterr, -EINVAL,
+				"--boot-order is empty: give some of disk, dvd and net");
+	}
+	return 0;
+}
+
+/* A word for firmware, where there is none. */
+static int check_firmware_word(const struct vm_config *config, bool is_given, const char *option,
+			       struct diag *reterr)
+{
+	return is_given && !config->firmware
+		       ? diag_set(reterr, -EINVAL,
+				  "%s is for firmware: give --firmware bios, or leave it out",
+				  option)
+		       : 0;
+}
+
+static int check_kernel_word(const struct vm_config *config, bool is_given, const char *option,
+			     struct diag *reterr)
+{
+	return is_given && config->firmware ? diag_set(reterr, -EINVAL,
+						       "%s is not for firmware, which finds its "
+						       "system on a disk: leave out "
+						       "%s or --firmware",
+						       option, option)
+					    : 0;
+}
+
+static int finish_board(struct vm_config *config, struct diag *reterr)
+{
+	bool is_legacy = config->machine == VM_MACHINE_LEGACY;
+	int err;
+
+	if (is_legacy && !config->kernel && !config->firmware) {
+		err = vm_config_set_firmware(config, "bios", reterr);
+		if (err) {
+			return err;
+		}
+	}
+	if (!config->kernel && !config->firmware) {
+		return diag_set(reterr, -EINVAL,
+				"no kernel is named: give --kernel FILE, or --machine legacy");
+	}
+	if (config->firmware && !is_legacy) {
+		return diag_set(reterr, -EINVAL,
+				"--firmware needs a machine that has it: give --machine legacy");
+	}
+	if (config->serial2 && !is_legacy) {
+		return diag_set(reterr, -EINVAL,
+				"--serial2: only the legacy machine has a second serial port: give "
+				"--machine legacy");
+	}
+	err = check_kernel_word(config, config->kernel, "--kernel", reterr);
+	if (!err) {
+		err = check_kernel_word(config, config->initrd, "--initrd", reterr);
+	}
+	if (!err) {
+		err = check_kernel_word(config, config->cmdline, "--append", reterr);
+	}
+	if (!err) {
+		err = check_firmware_word(config, config->has_boot_order, "--boot-order", reterr);
+	}
+	if (!err) {
+		err = check_firmware_word(config, config->boot_menu, "--boot-menu", reterr);
+	}
+	return err ? err
+		   : check_firmware_word(config, config->has_boot_serial, "--boot-serial", reterr);
+}
+
+/* The defaults of both ports; only one can have the terminal. */
+static int finish_serial(struct vm_config *config, struct diag *reterr)
+{
+	if (!config->serial) {
+		config->serial = strdup("stdio");
+	}
+	if (!config->serial2) {
+		config->serial2 = strdup("none");
+	}
+	if (!config->serial || !config->serial2) {
+		return diag_set(reterr, -ENOMEM, "no memory");
+	}
+	if (strcmp(config->serial, "stdio") == 0 && strcmp(config->serial2, "stdio") == 0) {
+		return diag_set(reterr, -EINVAL,
+				"--serial and --serial2 cannot both have stdio: give one of them "
+				"none, file:PATH or unix:PATH");
+	}
+	return 0;
+}
+
 /* ---- the whole ---- */
 
 static bool is_zero_mac(const uint8_t mac[NET_MAC_BYTES])
@@ -243,8 +411,10 @@ static void make_mac(struct vm_config *config, size_t index)
 
 int vm_config_finish(struct vm_config *config, struct diag *reterr)
 {
-	if (!config->kernel) {
-		return diag_set(reterr, -EINVAL, "no kernel is named: give --kernel FILE");
+	int err = finish_board(config, reterr);
+
+	if (err) {
+		return err;
 	}
 	for (size_t i = 0; i < config->net_count; i++) {
 		const uint8_t *mac = config->nets[i].mac;
@@ -261,8 +431,5 @@ int vm_config_finish(struct vm_config *config, struct diag *reterr)
 			make_mac(config, i);
 		}
 	}
-	if (!config->serial) {
-		config->serial = strdup("stdio");
-	}
-	return config->serial ? 0 : diag_set(reterr, -ENOMEM, "no memory");
+	return finish_serial(config, reterr);
 }

@@ -23,17 +23,33 @@
 #define VM_IO_THREADS_MAX 16
 #define VM_NAME_BYTES     64
 
+#define VM_FIRMWARE_BIOS  "/usr/share/seabios/bios-256k.bin" /* of Debian's package seabios */
+
+/* modern: as little of a PC as Linux wants. legacy: a 440BX board, with firmware or without. */
+enum vm_machine { VM_MACHINE_MODERN, VM_MACHINE_LEGACY };
+
+/* What firmware tries to boot from. */
+enum vm_boot_device { VM_BOOT_DISK, VM_BOOT_DVD, VM_BOOT_NET };
+#define VM_BOOT_DEVICES 3
+
 struct vm_config {
+	enum vm_machine machine;
 	char name[VM_NAME_BYTES];
 	uint32_t cpus;
 	uint64_t memory_bytes;
 	uint32_t io_threads;
-	char *kernel, *initrd, *cmdline; /* initrd and cmdline may be NULL */
-	char *serial;                    /* as serial_create() takes it */
-	char *control;                   /* path of the control socket, or NULL */
-	bool no_reboot;                  /* a reset ends the VM */
-	bool unpack_kernel;              /* decompress a bzImage on the host */
-	char *cache_dir;                 /* for unpacked kernels, or NULL */
+	char *kernel, *initrd, *cmdline;                 /* initrd and cmdline may be NULL */
+	char *firmware;                                  /* a BIOS image, or NULL; or a kernel */
+	enum vm_boot_device boot_order[VM_BOOT_DEVICES]; /* boot_count of them */
+	size_t boot_count;
+	bool has_boot_order, boot_menu, boot_serial; /* boot_serial: firmware's screen on COM1 */
+	bool has_boot_serial;
+	char *serial;       /* as serial_create() takes it */
+	char *serial2;      /* of the legacy board: likewise */
+	char *control;      /* path of the control socket, or NULL */
+	bool no_reboot;     /* a reset ends the VM */
+	bool unpack_kernel; /* decompress a bzImage on the host */
+	char *cache_dir;    /* for unpacked kernels, or NULL */
 	struct vm_disk_config disks[VM_DISKS_MAX];
 	size_t disk_count;
 	struct vm_policy_config policies[VM_DISKS_MAX];
@@ -60,11 +76,23 @@ MUST_CHECK int vm_config_add_dvd(struct vm_config *config, const char *text, str
 MUST_CHECK int vm_config_add_policy(struct vm_config *config, const char *text,
 				    struct diag *reterr);
 
+/* "modern", "legacy" */
+MUST_CHECK int vm_config_set_machine(struct vm_config *config, const char *text,
+				     struct diag *reterr);
+
+/* "bios", or the file of one */
+MUST_CHECK int vm_config_set_firmware(struct vm_config *config, const char *text,
+				      struct diag *reterr);
+
+/* "disk,dvd,net", some of them */
+MUST_CHECK int vm_config_set_boot_order(struct vm_config *config, const char *text,
+					struct diag *reterr);
+
 /* "nat,forward=tcp:2222:22", "tap=tap0,queues=2": the words are vm_net_config_set()'s. */
 MUST_CHECK int vm_config_add_net(struct vm_config *config, const char *text, struct diag *reterr);
 
 /* 1 to 63 letters, digits, '.', '_', '-'. */
 MUST_CHECK int vm_config_set_name(struct vm_config *config, const char *text, struct diag *reterr);
 
-/* What only shows when all is known: a kernel is named, MAC addresses differ (and are made up). */
+/* What only shows when all is known: there is something to boot, and words that belong together; MAC addresses differ (and are made up). */
 MUST_CHECK int vm_config_finish(struct vm_config *config, struct diag *reterr);

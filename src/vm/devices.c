@@ -8,6 +8,7 @@
 
 #include "base/num.h"
 #include "proto/board.h"
+#include "vm/legacy.h"
 #include "vm/vm_internal.h"
 
 static int no_memory(int err, const char *what, struct diag *reterr)
@@ -39,21 +40,21 @@ static int chipset_make(struct vm *vm, int *ret_status, struct diag *reterr)
 {
 	static const struct chipset_power_ops power_ops = { .on_poweroff = on_poweroff,
 							    .on_reset = on_reset };
-	const struct chipset_power power = { .ops = &power_ops, .ctx = vm };
 	struct irq_line rtc_irq = partition_irq_line(vm->partition, BOARD_RTC_GSI);
 	struct irq_line sci = partition_irq_line(vm->partition, BOARD_SCI_GSI);
 
 	(void)ret_status;
+	vm->power = (struct chipset_power){ .ops = &power_ops, .ctx = vm };
 	int err = chipset_create(&vm->chipset);
 
 	if (!err) {
 		err = rtc_create(vm->chipset, vm->control, BOARD_RTC_PORT, &rtc_irq, &vm->rtc);
 	}
 	if (!err) {
-		err = pm_create(vm->chipset, &sci, &power, &vm->pm);
+		err = pm_create(vm->chipset, &sci, &vm->power, &vm->pm);
 	}
-	if (!err) {
-		err = i8042_create(vm->chipset, &power, &vm->i8042);
+	if (!err && !vm_is_legacy(vm)) {
+		err = i8042_create(vm->chipset, &vm->power, &vm->i8042);
 	}
 	return no_memory(err, "chipset", reterr);
 }
@@ -62,7 +63,9 @@ static void chipset_restart(struct vm *vm)
 {
 	rtc_reset(vm->rtc);
 	pm_reset(vm->pm);
-	i8042_reset(vm->i8042);
+	if (vm->i8042) {
+		i8042_reset(vm->i8042);
+	}
 }
 
 static void chipset_unmake(struct vm *vm)
@@ -82,8 +85,18 @@ static void chipset_show(struct vm *vm, struct inspect *at)
 	rtc_inspect(vm->rtc, &child);
 	child = inspect_child(at, "pm");
 	pm_inspect(vm->pm, &child);
-	child = inspect_child(at, "i8042");
-	i8042_inspect(vm->i8042, &child);
+	if (vm->i8042) {
+		child = inspect_child(at, "i8042");
+		i8042_inspect(vm->i8042, &child);
+	}
+}
+
+/* ---- the legacy board ---- */
+
+static int legacy_make(struct vm *vm, int *ret_status, struct diag *reterr)
+{
+	(void)ret_status;
+	return vm_legacy_create(vm, reterr);
 }
 
 /* ---- serial port ---- */
@@ -104,30 +117,56 @@ static int serial_make(struct vm *vm, int *ret_status, struct diag *reterr)
 	}
 	serial_on_quit(vm->serial, on_escape, vm);
 	err = uart_create(vm->chipset, BOARD_COM1_PORT, &irq, vm->serial, &vm->uart);
-	return no_memory(err, "serial port", reterr);
+	if (err || !vm_is_legacy(vm)) {
+		return no_memory(err, "serial port", reterr);
+	}
+	irq = partition_irq_line(vm->partition, BOARD_COM2_GSI);
+	err = serial_create(vm->control, vm->config->serial2, &vm->serial2, reterr);
+	if (err) {
+		return err;
+	}
+	serial_on_quit(vm->serial2, on_escape, vm);
+	err = uart_create(vm->chipset, BOARD_COM2_PORT, &irq, vm->serial2, &vm->uart2);
+	return no_memory(err, "second serial port", reterr);
 }
 
 static void serial_restart(struct vm *vm)
 {
 	uart_reset(vm->uart);
+	if (vm->uart2) {
+		uart_reset(vm->uart2);
+	}
 }
 
 static void serial_unmake(struct vm *vm)
 {
+	uart_destroy(vm->uart2);
+	serial_destroy(vm->serial2);
 	uart_destroy(vm->uart);
 	serial_destroy(vm->serial);
 }
 
-static void serial_show(struct vm *vm, struct inspect *at)
+static void show_port(const char *back_end, struct serial *serial, struct uart *uart,
+		      struct inspect *at)
 {
 	struct serial_stats stats;
 
-	serial_read_stats(vm->serial, &stats);
-	inspect_string(at, "back_end", vm->config->serial);
+	serial_read_stats(serial, &stats);
+	inspect_string(at, "back_end", back_end);
 	inspect_u64(at, "written_bytes", stats.written_bytes);
 	inspect_u64(at, "dropped_bytes", stats.dropped_bytes);
 	inspect_u64(at, "input_bytes", stats.input_bytes);
-	uart_inspect(vm->uart, at);
+	uart_inspect(uart, at);
+}
+
+static void serial_show(struct vm *vm, struct inspect *at)
+{
+	show_port(vm->config->serial, vm->serial, vm->uart, at);
+	if (vm->uart2) {
+		struct inspect second = inspect_child(at, "second");
+
+		show_port(vm->config->serial2, vm->serial2, vm->uart2, &second);
+	}
 }
 
 /* ---- disks ---- */
@@ -231,6 +270,7 @@ static void ic_show(struct vm *vm, struct inspect *at)
 
 const struct vm_device_kind vm_device_kinds[] = {
 	{ "chipset", chipset_make, chipset_restart, chipset_unmake, chipset_show },
+	{ "board", legacy_make, vm_legacy_reset, vm_legacy_destroy, vm_legacy_inspect },
 	{ "serial", serial_make, serial_restart, serial_unmake, serial_show },
 	{ "disks", storage_make, NULL, storage_unmake, storage_show },
 	{ "adapters", network_make, NULL, network_unmake, network_show },

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "boot/boot.h"
+#include "vm/legacy.h"
 #include "vm/vm_internal.h"
 
 /* A guest that has reported its crash still writes its last words to the console. */
@@ -27,8 +28,7 @@
 
 /* ---- booting ---- */
 
-/* Physical address bits of the guest, which sees the host's. */
-static unsigned int phys_bits(void)
+unsigned int vm_phys_bits(void)
 {
 	unsigned int a, b, c, d;
 
@@ -53,7 +53,7 @@ static int open_image(const char *what, const char *path, int *ret, struct diag 
 }
 
 /* Kernel, RAM disk and tables into memory, and VP 0 to their entry. */
-static int load_system(struct vm *vm, struct diag *reterr)
+static int load_kernel(struct vm *vm, struct diag *reterr)
 {
 	const struct vm_config *config = vm->config;
 	struct boot_config boot = { .kernel_fd = vm->kernel_fd,
@@ -63,11 +63,12 @@ static int load_system(struct vm *vm, struct diag *reterr)
 				    .cmdline = config->cmdline,
 				    .vps = config->cpus,
 				    .pm_timer = true,
+				    .is_legacy = vm_is_legacy(vm),
 				    .fast_unpack = config->unpack_kernel,
 				    .cache_dir = config->cache_dir };
 	struct boot_entry entry;
 
-	boot_mmio_high(vm->mem, phys_bits(), &boot.mmio_high_gpa, &boot.mmio_high_bytes);
+	boot_mmio_high(vm->mem, vm_phys_bits(), &boot.mmio_high_gpa, &boot.mmio_high_bytes);
 	int err = boot_linux_load(vm->mem, &boot, &entry, reterr);
 
 	if (err) {
@@ -85,6 +86,14 @@ static int load_system(struct vm *vm, struct diag *reterr)
 	};
 
 	return partition_reset(vm->partition, &start, reterr);
+}
+
+static int load_system(struct vm *vm, struct diag *reterr)
+{
+	const struct partition_boot start = { .mode = PARTITION_BOOT_FIRMWARE };
+
+	return vm->config->kernel ? load_kernel(vm, reterr)
+				  : partition_reset(vm->partition, &start, reterr);
 }
 
 /* ---- the end ---- */
@@ -156,6 +165,7 @@ static void on_bus_quiet(struct loop_work *work)
 		vm_end(vm, VM_STATUS_HOST);
 		return;
 	}
+	vm_legacy_boot(vm);
 	vm->resets++;
 	if (vm->was_paused) {
 		vm->state = VM_PAUSED;
@@ -392,7 +402,12 @@ static int create_loops(struct vm *vm, struct diag *reterr)
 static int create_partition(struct vm *vm, struct diag *reterr)
 {
 	struct partition_config config = {
-		.vps = vm->config->cpus, .kvm_fd = -1, .ops = &partition_ops, .ops_ctx = vm
+		.vps = vm->config->cpus,
+		.has_pit = vm_is_legacy(vm),
+		.has_vga_hole = vm_is_legacy(vm),
+		.kvm_fd = -1,
+		.ops = &partition_ops,
+		.ops_ctx = vm,
 	};
 	int err = partition_create(vm->mem, vm->control, &config, &vm->partition, reterr);
 
@@ -419,8 +434,11 @@ static int create_devices(struct vm *vm, int *ret_status, struct diag *reterr)
 
 static int open_images(struct vm *vm, struct diag *reterr)
 {
-	int err = open_image("kernel", vm->config->kernel, &vm->kernel_fd, reterr);
+	int err = vm_legacy_open_firmware(vm, reterr);
 
+	if (!err && vm->config->kernel) {
+		err = open_image("kernel", vm->config->kernel, &vm->kernel_fd, reterr);
+	}
 	if (!err && vm->config->initrd) {
 		err = open_image("initrd", vm->config->initrd, &vm->initrd_fd, reterr);
 	}
@@ -455,6 +473,9 @@ static int build(struct vm *vm, int *ret_status, struct diag *reterr)
 	}
 	if (!err) {
 		err = create_devices(vm, ret_status, reterr);
+	}
+	if (!err) {
+		vm_legacy_boot(vm);
 	}
 	if (!err && vm->config->control) {
 		err = rpc_server_create(vm->control, vm->config->control, vm_verbs, vm_verb_count,

@@ -51,11 +51,15 @@ struct vm {
 
 	/* devices.c, in the order of its table */
 	struct chipset *chipset;
+	struct chipset_power power;
 	struct serial *serial;
 	struct uart *uart;
 	struct rtc *rtc;
 	struct pm *pm;
-	struct i8042 *i8042;
+	struct i8042 *i8042;      /* not on the legacy board */
+	struct vm_legacy *legacy; /* only there */
+	struct serial *serial2;   /* likewise */
+	struct uart *uart2;
 	struct vm_disks *disks;
 	struct vm_adapters *adapters;
 	struct heartbeat *heartbeat;
@@ -98,6 +102,9 @@ extern const size_t vm_device_kind_count;
 
 /* The n-th VMBus device, or NULL: for revoking all. */
 struct vmbus_device *vm_bus_device(struct vm *vm, size_t n);
+
+/* Physical address bits of the guest, which sees the host's. */
+unsigned int vm_phys_bits(void);
 
 /* The I/O loop for the n-th disk or adapter. */
 struct loop *vm_io_loop(struct vm *vm, size_t n);

@@ -45,6 +45,18 @@ wrong() {
 
 wrong 1 'kernel'
 wrong 1 'missing' --kernel missing
+wrong 1 'firmware' --kernel "$kernel" --machine legacy --firmware bios
+wrong 1 'machine legacy' --firmware bios
+wrong 1 'modern or legacy' --machine ancient
+wrong 1 'missing.*seabios' --machine legacy --firmware missing
+wrong 1 'noise.*256 KiB' --machine legacy --firmware noise
+wrong 1 'directory' --machine legacy --firmware directory
+wrong 1 'boot-order' --kernel "$kernel" --boot-order disk
+wrong 1 'disk, dvd and net' --machine legacy --boot-order tape
+wrong 1 'twice' --machine legacy --boot-order disk,disk
+wrong 1 'initrd' --machine legacy --firmware bios --initrd noise
+wrong 1 'serial2' --kernel "$kernel" --serial2 none
+wrong 1 'stdio' --machine legacy --serial stdio --serial2 stdio
 wrong 1 'noise' --kernel noise
 wrong 1 'empty' --kernel empty
 wrong 1 'directory' --kernel directory

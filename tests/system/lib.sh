@@ -12,6 +12,10 @@
 #   ctl VERB [KEY=VALUE]...       one request; the answer on standard output
 #   check WHAT EXPECTED FOUND     both values are printed when they differ
 #
+# Or no kernel, but firmware:
+#
+#   firmware OPTIONS...           starts a legacy machine from its BIOS
+#
 # Or a guest that does what it is told:
 #
 #   obedient OPTIONS...           starts it; ready when this returns
@@ -136,7 +140,6 @@ archive() {
 }
 
 guest() {
-	local command=()
 	guest_count=$((guest_count + 1))
 	if [ -z "$root" ]; then
 		mkdir -p "$work/script"
@@ -147,14 +150,23 @@ guest() {
 	else
 		cp "$(image "initrd-$flavour")" "$work/initrd"
 	fi
+	start --kernel "${kernel:-$(image "vmlinuz-$flavour")}" --initrd "$work/initrd" \
+		--append "console=ttyS0 $watchdog${root:+root=/dev/sda }$append" "$@"
+}
+
+# firmware OPTIONS...: a legacy machine that starts its firmware, not a kernel.
+firmware() {
+	guest_count=$((guest_count + 1))
+	start --machine legacy --firmware bios "$@"
+}
+
+start() {
+	local command=("$tabique" run --cpus "$cpus" --memory "$memory"
+		--serial stdio --control "unix:$work/control" "$@")
 	: >"$work/serial"
 	: >"$work/stderr"
 	rm -f "$work/control" "$work/stdin"
 	mkfifo "$work/stdin"
-	command=("$tabique" run --cpus "$cpus" --memory "$memory"
-		--kernel "${kernel:-$(image "vmlinuz-$flavour")}" --initrd "$work/initrd"
-		--append "console=ttyS0 $watchdog${root:+root=/dev/sda }$append"
-		--serial stdio --control "unix:$work/control" "$@")
 	echo "guest $guest_count: $flavour, ${command[*]}"
 	# Opened for reading and writing: no end of file until we say so.
 	exec 7<>"$work/stdin"

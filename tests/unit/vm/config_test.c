@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/num.h"
@@ -198,9 +199,83 @@ static void sizes_have_binary_units(void **state)
 	assert_int_equal(bytes, 2048 * GIB); /* untouched by failures */
 }
 
+static int finish(struct vm_config *config, struct diag *diag)
+{
+	int err = vm_config_finish(config, diag);
+
+	vm_config_fini(config);
+	return err;
+}
+
+/* What the words of a board come to: "" when they are fine, or the sentence. */
+static const char *board(const char *machine, const char *firmware, const char *kernel,
+			 const char *order)
+{
+	static struct diag diag;
+	struct vm_config config;
+
+	diag.text[0] = '\0';
+	vm_config_init(&config);
+	if ((!machine || vm_config_set_machine(&config, machine, &diag) == 0) &&
+	    (!firmware || vm_config_set_firmware(&config, firmware, &diag) == 0) &&
+	    (!order || vm_config_set_boot_order(&config, order, &diag) == 0)) {
+		config.kernel = kernel ? strdup(kernel) : NULL;
+		int err = finish(&config, &diag);
+
+		assert_int_equal(err != 0, diag.text[0] != '\0');
+	} else {
+		vm_config_fini(&config);
+	}
+	return diag.text;
+}
+
+static void boards_have_firmware_or_a_kernel(void **state)
+{
+	struct diag diag;
+	struct vm_config config;
+
+	(void)state;
+	vm_config_init(&config);
+	assert_int_equal(vm_config_set_machine(&config, "legacy", &diag), 0);
+	assert_int_equal(vm_config_finish(&config, &diag), 0);
+	assert_string_equal(config.firmware, VM_FIRMWARE_BIOS); /* as if it had been said */
+	assert_string_equal(config.serial2, "none");
+	vm_config_fini(&config);
+	assert_string_equal(board("legacy", "bios", NULL, "dvd,disk"), "");
+	assert_string_equal(board("legacy", "/my/bios", NULL, NULL), "");
+	assert_string_equal(board("legacy", NULL, "k", NULL), "");
+	assert_string_equal(board("modern", NULL, "k", NULL), "");
+	assert_non_null(strstr(board(NULL, NULL, NULL, NULL), "no kernel is named"));
+	assert_non_null(strstr(board("legacy", "bios", "k", NULL), "--kernel is not for firmware"));
+	assert_non_null(strstr(board(NULL, "bios", NULL, NULL), "give --machine legacy"));
+	assert_non_null(strstr(board("pc", NULL, "k", NULL), "modern or legacy"));
+	assert_non_null(strstr(board("legacy", "", NULL, NULL), "--firmware is empty"));
+	assert_non_null(strstr(board("legacy", NULL, "k", "disk"), "--boot-order is for firmware"));
+	assert_non_null(strstr(board("legacy", "bios", NULL, "disk,tape"), "disk, dvd and net"));
+	assert_non_null(strstr(board("legacy", "bios", NULL, "net,net"), "names net twice"));
+	assert_non_null(strstr(board("legacy", "bios", NULL, ""), "--boot-order is empty"));
+}
+
+static void boot_order_is_as_given(void **state)
+{
+	struct vm_config config;
+	struct diag diag;
+
+	(void)state;
+	vm_config_init(&config);
+	assert_int_equal(config.boot_count, 3);
+	assert_int_equal(vm_config_set_boot_order(&config, "net,disk", &diag), 0);
+	assert_int_equal(config.boot_count, 2);
+	assert_int_equal(config.boot_order[0], VM_BOOT_NET);
+	assert_int_equal(config.boot_order[1], VM_BOOT_DISK);
+	vm_config_fini(&config);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(boards_have_firmware_or_a_kernel),
+		cmocka_unit_test(boot_order_is_as_given),
 		cmocka_unit_test(disks_drives_and_policies_are_listed),
 		cmocka_unit_test(a_comma_in_a_value_is_written_twice),
 		cmocka_unit_test(mistakes_name_the_option),
