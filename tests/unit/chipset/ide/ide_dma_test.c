@@ -259,6 +259,40 @@ static void registers_take_any_width(void **state)
 	assert_int_equal(rig_in32(&rig.pci.rig, BM_PORT + 12), 0);
 }
 
+/* A VP and an I/O loop at the same time: for the thread sanitizer, and for what only order shows. */
+static void a_loop_of_its_own(void **state)
+{
+	const struct tf pio = {
+		.command = ATA_CMD_READ_EXT, .lba = 3, .count = 300, .is_lba48 = true
+	};
+	static uint8_t data[300 * 512];
+	struct diag diag;
+
+	rig.has_thread = true;
+	assert_int_equal(loop_start_thread(rig.pci.rig.loop, &diag), 0);
+	put_prd(0, DATA_GPA, 4096, true);
+	for (unsigned int i = 0; i < 100; i++) {
+		memset(guest(DATA_GPA), 0, 4096);
+		assert_int_equal(dma(&read_8, true, &bm), 0x50);
+		check_data(guest(DATA_GPA), 16 * 512, 4096, 0);
+		assert_int_equal(pio_read(&pio, data, 300, 1), 0x50);
+		check_data(data, 3 * 512, sizeof(data), 0);
+		bm_setup(0, true);
+		issue(&read_8);
+		bm_start(0);
+		set_control(0, ATA_CONTROL_SRST); /* wherever it is */
+		set_control(0, 0);
+		assert_int_equal(wait_idle(0), 0x50);
+		bm_write(0, BM_REG_COMMAND, 0);
+	}
+	ide_detach(rig.ide, 0, &rig.work);
+	ide_rig_wait_done(1);
+	ide_attach(rig.ide, 0, NULL);
+	assert_int_equal(dma(&read_8, true, &bm), 0x50);
+	loop_stop_thread(rig.pci.rig.loop);
+	rig.has_thread = false;
+}
+
 /* What the chip's interface forces, and no more: counted as libata does it. */
 static void exits_of_a_page(void **state)
 {
@@ -301,6 +335,7 @@ int main(void)
 		T(a_bad_sector_is_found_in_the_middle),
 		T(a_reset_in_flight_waits_for_guest_pages),
 		T(registers_take_any_width),
+		T(a_loop_of_its_own),
 		T(exits_of_a_page),
 	};
 

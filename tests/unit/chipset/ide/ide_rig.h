@@ -6,6 +6,8 @@
  */
 #pragma once
 
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -31,9 +33,10 @@ struct ide_rig {
 	struct block_delay *delay;
 	struct scsi_disk *dvd;
 	int fd, slave_fd, disc_fd; /* the files behind them */
-	bool level[2];
-	unsigned int edges[2];
-	unsigned int done; /* works that were posted */
+	_Atomic(bool) level[2];
+	_Atomic(unsigned int) edges[2];
+	bool has_thread;            /* the loop's: we only wait */
+	_Atomic(unsigned int) done; /* works that were posted */
 	struct loop_work work;
 	unsigned int exits; /* what KVM would have left the guest for */
 };
@@ -138,12 +141,21 @@ static inline int ide_rig_setup(void **state)
 	return 0;
 }
 
+static inline void ide_rig_step(void)
+{
+	if (rig.has_thread) {
+		sched_yield();
+	} else {
+		loop_turn(rig.pci.rig.loop);
+	}
+}
+
 static inline void ide_rig_wait_done(unsigned int count)
 {
 	uint64_t end_ns = loop_now_ns() + 5000000000ULL;
 
 	while (rig.done < count && loop_now_ns() < end_ns) {
-		loop_turn(rig.pci.rig.loop);
+		ide_rig_step();
 	}
 	assert_int_equal(rig.done, count);
 }
@@ -222,7 +234,7 @@ static inline void wait_irq(unsigned int channel)
 	uint64_t end_ns = loop_now_ns() + 5000000000ULL;
 
 	while (!rig.level[channel] && loop_now_ns() < end_ns) {
-		loop_turn(rig.pci.rig.loop);
+		ide_rig_step();
 	}
 	assert_true(rig.level[channel]);
 }
@@ -233,7 +245,7 @@ static inline uint8_t wait_idle(unsigned int channel)
 	uint64_t end_ns = loop_now_ns() + 5000000000ULL;
 
 	while ((alt_status(channel) & ATA_STATUS_BSY) && loop_now_ns() < end_ns) {
-		loop_turn(rig.pci.rig.loop);
+		ide_rig_step();
 	}
 	assert_false(alt_status(channel) & ATA_STATUS_BSY);
 	return alt_status(channel);
