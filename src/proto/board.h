@@ -11,6 +11,10 @@
 #define BOARD_COM1_PORT          0x3f8U
 #define BOARD_COM1_GSI           4U
 
+/* The IDE channels' lines, where PCs have them. */
+#define BOARD_IDE_GSI_0          14U
+#define BOARD_IDE_GSI_1          15U
+
 /* Real-time clock and CMOS RAM: index and data. */
 #define BOARD_RTC_PORT           0x70U
 #define BOARD_RTC_GSI            8U

@@ -416,6 +416,10 @@ int vm_config_finish(struct vm_config *config, struct diag *reterr)
 	if (err) {
 		return err;
 	}
+	err = vm_config_place_disks(config, reterr);
+	if (err) {
+		return err;
+	}
 	for (size_t i = 0; i < config->net_count; i++) {
 		const uint8_t *mac = config->nets[i].mac;
 

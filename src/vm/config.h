@@ -94,5 +94,11 @@ MUST_CHECK int vm_config_add_net(struct vm_config *config, const char *text, str
 /* 1 to 63 letters, digits, '.', '_', '-'. */
 MUST_CHECK int vm_config_set_name(struct vm_config *config, const char *text, struct diag *reterr);
 
+/*
+ * Where each disk is: on the legacy board's IDE controller as long as it has room, else on SCSI. Part of
+ * vm_config_finish().
+ */
+MUST_CHECK int vm_config_place_disks(struct vm_config *config, struct diag *reterr);
+
 /* What only shows when all is known: there is something to boot, and words that belong together; MAC addresses differ (and are made up). */
 MUST_CHECK int vm_config_finish(struct vm_config *config, struct diag *reterr);

@@ -9,6 +9,7 @@
 #include "base/num.h"
 #include "proto/board.h"
 #include "vm/legacy.h"
+#include "vm/disk_faces.h"
 #include "vm/vm_internal.h"
 
 static int no_memory(int err, const char *what, struct diag *reterr)
@@ -182,7 +183,12 @@ static int storage_make(struct vm *vm, int *ret_status, struct diag *reterr)
 	for (size_t i = 0; i < vm->config->disk_count && !err; i++) {
 		err = vm_disks_add(vm->disks, &vm->config->disks[i], NULL, reterr);
 	}
-	return err;
+	return err ? err : vm_faces_create(vm->disks, reterr);
+}
+
+static void storage_restart(struct vm *vm)
+{
+	vm_faces_reset(vm->disks);
 }
 
 static void storage_unmake(struct vm *vm)
@@ -272,7 +278,7 @@ const struct vm_device_kind vm_device_kinds[] = {
 	{ "chipset", chipset_make, chipset_restart, chipset_unmake, chipset_show },
 	{ "board", legacy_make, vm_legacy_reset, vm_legacy_destroy, vm_legacy_inspect },
 	{ "serial", serial_make, serial_restart, serial_unmake, serial_show },
-	{ "disks", storage_make, NULL, storage_unmake, storage_show },
+	{ "disks", storage_make, storage_restart, storage_unmake, storage_show },
 	{ "adapters", network_make, NULL, network_unmake, network_show },
 	{ "integration", ic_make, NULL, ic_unmake, ic_show },
 };
@@ -281,7 +287,8 @@ const size_t vm_device_kind_count = ARRAY_SIZE(vm_device_kinds);
 
 struct vmbus_device *vm_bus_device(struct vm *vm, size_t n)
 {
-	struct vmbus_device *devices[3 + VM_CONTROLLERS_MAX + VM_NETS_MAX], *device;
+	struct vmbus_device *devices[3 + VM_CONTROLLERS_MAX + VM_IDE_POSITIONS + VM_NETS_MAX];
+	struct vmbus_device *device;
 	size_t count = 0;
 
 	while ((device = vm_disks_device(vm->disks, count)) != NULL) {

@@ -20,6 +20,7 @@ void vm_disk_config_init(struct vm_disk_config *config, bool is_dvd)
 		.read_only = is_dvd,
 		.write_cache = true,
 		.lun = -1,
+		.position = -1,
 	};
 }
 
@@ -222,7 +223,8 @@ int vm_qos_set(struct qos_limits *qos, const char *option, const char *key, cons
 
 #define DISK_KEYS                                                                                  \
 	"path, format, readonly, cache, write-cache, offset, size, sector, serial, wwn, "          \
-	"controller, lun, id, on-error, iops, iops-burst, bandwidth, bandwidth-burst, policy, "    \
+	"bus, position, face, controller, lun, id, on-error, iops, iops-burst, bandwidth, "        \
+	"bandwidth-burst, policy, "                                                                \
 	"fault and file-fault"
 
 /* Those that say where the data is. */
@@ -253,6 +255,45 @@ static int set_place(struct vm_disk_config *config, const char *option, const ch
 	return -ENOENT;
 }
 
+/* One of the words, by its number. */
+static int set_word(int *at, const char *option, const char *key, const char *value,
+		    const char *const words[3], struct diag *reterr)
+{
+	for (int i = 0; i < 3; i++) {
+		if (strcmp(value, words[i]) == 0) {
+			*at = i;
+			return 0;
+		}
+	}
+	return diag_set(reterr, -EINVAL, "%s: %s is %s, %s or %s, not \"%s\"", option, key,
+			words[0], words[1], words[2], value);
+}
+
+/* Those that say on which bus it is, and how it looks there. */
+static int set_bus(struct vm_disk_config *config, const char *option, const char *key,
+		   const char *value, struct diag *reterr)
+{
+	static const char *const buses[] = { "auto", "scsi", "ide" };
+	static const char *const faces[] = { "auto", "emulated", "synthetic" };
+	unsigned int position = 0;
+	int word = 0, err;
+
+	if (strcmp(key, "bus") == 0) {
+		err = set_word(&word, option, key, value, buses, reterr);
+		config->bus = err ? config->bus : (enum vm_disk_bus)word;
+		return err;
+	} else if (strcmp(key, "face") == 0) {
+		err = set_word(&word, option, key, value, faces, reterr);
+		config->face = err ? config->face : (enum vm_face)word;
+		return err;
+	} else if (strcmp(key, "position") == 0) {
+		err = set_number(&position, option, key, value, VM_IDE_POSITIONS - 1, reterr);
+		config->position = err ? -1 : (int)position;
+		return err;
+	}
+	return -ENOENT;
+}
+
 /* Those that say what the guest sees. */
 static int set_face(struct vm_disk_config *config, const char *option, const char *key,
 		    const char *value, struct diag *reterr)
@@ -275,7 +316,7 @@ static int set_face(struct vm_disk_config *config, const char *option, const cha
 	} else if (strcmp(key, "policy") == 0) {
 		return vm_id_set(config->policy, option, key, value, reterr);
 	}
-	return -ENOENT;
+	return set_bus(config, option, key, value, reterr);
 }
 
 int vm_disk_config_set(struct vm_disk_config *config, const char *option, const char *key,
@@ -338,6 +379,15 @@ int vm_disk_config_finish(const struct vm_disk_config *config, const char *optio
 			reterr, -EINVAL,
 			"%s: a drive is empty, or has a disc in it (path=%s): leave one out",
 			option, config->path);
+	}
+	if (config->position >= 0 && config->bus == VM_DISK_SCSI) {
+		return diag_set(reterr, -EINVAL,
+				"%s: position is for bus=ide: leave it out, or bus=scsi", option);
+	}
+	if (config->is_dvd && config->face == VM_FACE_SYNTHETIC && config->bus == VM_DISK_IDE) {
+		return diag_set(reterr, -EINVAL,
+				"%s: a DVD drive on IDE has no synthetic face: give bus=scsi",
+				option);
 	}
 	if (is_null) {
 		return finish_null(config, option, reterr);

@@ -21,6 +21,13 @@
 #define VM_CONTROLLER_LUNS_MAX 64
 #define VM_IOPS_MAX            1000000000U
 
+enum vm_disk_bus { VM_DISK_AUTO, VM_DISK_SCSI, VM_DISK_IDE };
+
+/* How an IDE disk is seen: by the chip until a driver of ours takes it over, or by one of the two for good. */
+enum vm_face { VM_FACE_AUTO, VM_FACE_EMULATED, VM_FACE_SYNTHETIC };
+
+#define VM_IDE_POSITIONS 4 /* channel × 2 + device */
+
 struct vm_disk_config {
 	char id[VM_DISK_ID_BYTES]; /* "": is given one */
 	bool is_dvd;
@@ -37,6 +44,9 @@ struct vm_disk_config {
 	char *serial, *wwn;                       /* NULL: from the file's identity */
 	unsigned int controller;
 	int lun; /* -1: the first that is free */
+	enum vm_disk_bus bus;
+	int position; /* on IDE; -1: the first that is free */
+	enum vm_face face;
 	enum block_on_error on_error;
 	struct qos_limits qos;
 	char policy[VM_DISK_ID_BYTES]; /* "": none */

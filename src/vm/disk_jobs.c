@@ -230,6 +230,11 @@ int vm_disks_remove(struct vm_disks *disks, const char *id, vm_disk_done_fn *don
 	struct vm_disk *disk;
 	int err = vm_disks_find(disks, id, &disk, reterr);
 
+	if (!err && disk->config.bus == VM_DISK_IDE) {
+		err = diag_set(reterr, -EINVAL,
+			       "disk %s is on the IDE controller, and stays while the machine runs",
+			       disk->config.id);
+	}
 	err = err ? err : begin(disk, VM_DISK_REMOVING, done, ctx, reterr);
 	if (!err) {
 		storvsp_remove(disk->controller->storvsp, disk->address);

@@ -10,7 +10,8 @@
 
 #include "base/fault.h"
 #include "base/num.h"
-#include "vm/disks_internal.h"
+#include "chipset/ide/ide.h"
+#include "vm/disk_faces.h"
 
 int vm_disks_create(struct vm *vm, struct vm_disks **ret)
 {
@@ -172,6 +173,7 @@ static int controller_get(struct vm_disks *disks, unsigned int index, struct vm_
 	if (!err) {
 		err = bus_offer(vm->bus, storvsp_device(controller->storvsp));
 	}
+	controller->is_offered = !err;
 	if (err) {
 		storvsp_destroy(controller->storvsp);
 		controller->storvsp = NULL;
@@ -193,8 +195,13 @@ void vm_disks_resumed(struct vm_disks *disks)
 struct vmbus_device *vm_disks_device(struct vm_disks *disks, size_t n)
 {
 	for (unsigned int i = 0; disks && i < VM_CONTROLLERS_MAX; i++) {
-		if (disks->controllers[i].storvsp && n-- == 0) {
+		if (disks->controllers[i].is_offered && n-- == 0) {
 			return storvsp_device(disks->controllers[i].storvsp);
+		}
+	}
+	for (unsigned int i = 0; disks && i < VM_IDE_POSITIONS; i++) {
+		if (disks->faces[i].is_offered && n-- == 0) {
+			return storvsp_device(disks->faces[i].storvsp);
 		}
 	}
 	return NULL;
@@ -276,7 +283,9 @@ static int create_unit(struct vm_disk *disk, struct diag *reterr)
 	struct scsi_disk_config config = {
 		.type = disk->config.is_dvd ? SCSI_DVD : SCSI_DISK,
 		.info = has_medium ? block_info(disk->medium.ends[0].block) : NULL,
-		.transfer_bytes_max = STORVSP_TRANSFER_BYTES_MAX,
+		.transfer_bytes_max = disk->config.bus == VM_DISK_IDE && disk->config.is_dvd
+					      ? IDE_PACKET_BYTES_MAX
+					      : STORVSP_TRANSFER_BYTES_MAX,
 		.serial = disk->config.serial,
 		.wwn = disk->config.wwn,
 		.write_cache = disk->config.write_cache,
@@ -301,9 +310,13 @@ static int build_disk(struct vm_disk *disk, struct diag *reterr)
 	if (!err && qos_policy_create(&disk->config.qos, &disk->qos)) {
 		err = diag_set(reterr, -ENOMEM, "no memory for a disk's limits");
 	}
-	err = err ? err
-		  : controller_get(disk->disks, disk->config.controller, &disk->controller, reterr);
-	err = err ? err : find_address(disk, reterr);
+	if (!err && disk->config.bus == VM_DISK_IDE) {
+		err = vm_face_controller(disk, reterr);
+	} else if (!err) {
+		err = controller_get(disk->disks, disk->config.controller, &disk->controller,
+				     reterr);
+		err = err ? err : find_address(disk, reterr);
+	}
 	if (!err && (disk->config.path || disk->config.kind == BLOCK_NULL)) {
 		err = vm_medium_open(disk, disk->config.path ? disk->config.path : "null",
 				     &disk->medium, reterr);
@@ -420,6 +433,7 @@ void vm_disks_stop(struct vm_disks *disks)
 	if (!disks) {
 		return;
 	}
+	vm_faces_settle(disks);
 	list_for_each (it, &disks->list) {
 		stop_disk(list_entry(it, struct vm_disk, link));
 	}
@@ -430,6 +444,7 @@ void vm_disks_destroy(struct vm_disks *disks)
 	if (!disks) {
 		return;
 	}
+	vm_faces_destroy(disks);
 	list_for_each_safe (it, &disks->list) {
 		vm_disk_free(list_entry(it, struct vm_disk, link));
 	}
@@ -441,6 +456,9 @@ void vm_disks_destroy(struct vm_disks *disks)
 	}
 	for (unsigned int i = 0; i < VM_CONTROLLERS_MAX; i++) {
 		storvsp_destroy(disks->controllers[i].storvsp);
+	}
+	for (unsigned int i = 0; i < VM_IDE_POSITIONS; i++) {
+		storvsp_destroy(disks->faces[i].storvsp);
 	}
 	free(disks);
 }
@@ -512,6 +530,7 @@ void vm_disks_inspect(struct vm_disks *disks, struct inspect *at)
 		inspect_string(&item, "path", disk->config.path ? disk->config.path : "");
 		inspect_u64(&item, "controller", disk->config.controller);
 		inspect_u64(&item, "lun", disk->address.lun);
+		vm_face_inspect(disk, &item);
 		inspect_u64(&item, "queues", disk->medium.count);
 		inspect_bool(&item, "write_cache", scsi_disk_has_write_cache(disk->scsi));
 		if (disk->config.is_dvd) {
@@ -526,5 +545,6 @@ void vm_disks_inspect(struct vm_disks *disks, struct inspect *at)
 			inspect_string(&item, "policy", disk->policy->config.name);
 		}
 	}
+	vm_faces_inspect(disks, at);
 	vm_disks_inspect_policies(disks, at);
 }

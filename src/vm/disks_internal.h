@@ -43,7 +43,18 @@ struct vm_policy {
 
 struct vm_controller {
 	struct storvsp *storvsp; /* NULL: no disk has named it yet */
+	bool is_offered;         /* on the bus */
 	struct loop *loops[SCSI_QUEUES_MAX];
+};
+
+/* A disk on IDE: who has it (disk_faces.h). */
+struct vm_disk_face {
+	/* the controller's loop */
+	bool has_driver, is_draining;
+	struct loop_work drained;
+	/* any thread */
+	_Atomic(bool) is_synthetic;
+	_Atomic(uint64_t) handovers;
 };
 
 struct vm_disk {
@@ -54,6 +65,7 @@ struct vm_disk {
 	struct storvsp_address address;
 	struct scsi_disk *scsi;
 	bool is_on_bus;
+	struct vm_disk_face face;
 	struct qos_policy *qos; /* its own */
 	struct vm_policy *policy;
 	struct vm_medium medium;
@@ -78,6 +90,13 @@ struct vm_disks {
 	struct list list, policies;
 	unsigned int policy_count;
 	struct vm_controller controllers[VM_CONTROLLERS_MAX];
+
+	/* the legacy board's, with a VMBus channel for each disk (disk_faces.c) */
+	struct ide *ide;
+	struct vm_controller faces[VM_IDE_POSITIONS];
+	bool is_ide_paused;
+	_Atomic(bool) is_ide_quiet;
+	struct loop_work ide_quiet; /* its loop's */
 };
 
 /* ---- disk_unit.c ---- */

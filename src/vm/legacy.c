@@ -59,7 +59,6 @@
 #define E820_ENTRY_BYTES  20U
 
 struct vm_legacy {
-	struct pci_bus *bus;
 	struct i440bx *bridge;
 	struct piix4 *piix4;
 	struct piix4_pm *pm_function;
@@ -83,7 +82,7 @@ bool vm_is_legacy(const struct vm *vm)
 
 static int bridge_make(struct vm *vm)
 {
-	return i440bx_create(vm->chipset, vm->legacy->bus, &vm->legacy->bridge);
+	return i440bx_create(vm->chipset, vm->pci_bus, &vm->legacy->bridge);
 }
 
 static void bridge_restart(struct vm *vm)
@@ -105,7 +104,7 @@ static int isa_make(struct vm *vm)
 {
 	const struct piix4_config config = {
 		.chipset = vm->chipset,
-		.bus = vm->legacy->bus,
+		.bus = vm->pci_bus,
 		.devfn = PCI_DEVFN(PIIX4_SLOT, 0),
 		.irq = partition_irq_line(vm->partition, 0),
 		.power = &vm->power,
@@ -131,7 +130,7 @@ static void isa_show(struct vm *vm, struct inspect *at)
 
 static int pm_make(struct vm *vm)
 {
-	return piix4_pm_create(vm->chipset, vm->legacy->bus, PCI_DEVFN(PIIX4_SLOT, 3), vm->pm,
+	return piix4_pm_create(vm->chipset, vm->pci_bus, PCI_DEVFN(PIIX4_SLOT, 3), vm->pm,
 			       &vm->legacy->pm_function);
 }
 
@@ -484,7 +483,7 @@ int vm_legacy_create(struct vm *vm, struct diag *reterr)
 	fill_cmos(vm);
 	err = make_isa(vm);
 	if (!err) {
-		err = pci_bus_create(vm->chipset, &vm->power, &vm->legacy->bus);
+		err = pci_bus_create(vm->chipset, &vm->power, &vm->pci_bus);
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(chips) && !err; i++) {
 		err = chips[i].create(vm);
@@ -511,7 +510,7 @@ void vm_legacy_destroy(struct vm *vm)
 	for (size_t i = ARRAY_SIZE(chips); i-- > 0;) {
 		chips[i].destroy(vm);
 	}
-	pci_bus_destroy(legacy->bus);
+	pci_bus_destroy(vm->pci_bus);
 	dma_destroy(legacy->dma);
 	ps2_destroy(legacy->ps2);
 	if (legacy->firmware) {
@@ -531,7 +530,7 @@ void vm_legacy_reset(struct vm *vm)
 	for (size_t i = 0; i < ARRAY_SIZE(chips); i++) {
 		chips[i].reset(vm);
 	}
-	pci_bus_reset(legacy->bus);
+	pci_bus_reset(vm->pci_bus);
 	dma_reset(legacy->dma);
 	ps2_reset(legacy->ps2);
 	if (legacy->firmware) {
@@ -561,7 +560,7 @@ void vm_legacy_inspect(struct vm *vm, struct inspect *at)
 		return;
 	}
 	child = inspect_child(at, "pci");
-	pci_bus_inspect(legacy->bus, &child);
+	pci_bus_inspect(vm->pci_bus, &child);
 	for (size_t i = 0; i < ARRAY_SIZE(chips); i++) {
 		child = inspect_child(at, chips[i].name);
 		chips[i].inspect(vm, &child);

@@ -18,6 +18,7 @@
 #include "base/num.h"
 #include "boot/boot.h"
 #include "vm/legacy.h"
+#include "vm/disk_faces.h"
 #include "vm/vm_internal.h"
 
 /* A guest that has reported its crash still writes its last words to the console. */
@@ -223,6 +224,7 @@ int vm_pause(struct vm *vm)
 		return err;
 	}
 	vm_adapters_pause(vm->adapters, true);
+	vm_faces_pause(vm->disks);
 	vm->state = VM_PAUSED;
 	return 0;
 }
@@ -233,6 +235,7 @@ void vm_resume(struct vm *vm)
 		vm_adapters_pause(vm->adapters, false);
 		bus_resume(vm->bus);
 		vm_disks_resumed(vm->disks);
+		vm_faces_resume(vm->disks);
 		partition_resume(vm->partition);
 		timesync_sync(vm->timesync);
 		vm->state = VM_RUNNING;
