@@ -67,6 +67,13 @@ struct acpi_firmware {
 MUST_CHECK int acpi_build_firmware(const struct acpi_config *config, struct acpi_firmware *ret);
 
 /*
+ * Who has made the machine. Linux's ata_piix leaves disks to hv_storvsc on one that calls itself a virtual
+ * machine of Hyper-V, and drives them itself on one of Virtual Server 2005 (ata_piix.c:
+ * piix_ignore_devices_quirk()).
+ */
+enum smbios_identity { SMBIOS_TABIQUE, SMBIOS_HYPER_V, SMBIOS_VIRTUAL_SERVER };
+
+/*
  * SMBIOS as files for firmware, which finds places for them: etc/smbios/smbios-anchor (2.8) and
  * etc/smbios/smbios-tables. Firmware adds itself (type 0).
  */
@@ -79,7 +86,7 @@ struct smbios_firmware {
 	uint32_t tables_bytes;
 };
 
-void smbios_build_firmware(struct smbios_firmware *ret);
+void smbios_build_firmware(enum smbios_identity identity, struct smbios_firmware *ret);
 
 /* Writes who made this machine. Linux takes a PC with a date after 2001 at its word about PCI. */
-MUST_CHECK int smbios_build(const struct mem *mem);
+MUST_CHECK int smbios_build(const struct mem *mem, enum smbios_identity identity);

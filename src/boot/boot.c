@@ -197,7 +197,7 @@ static int load_tables(struct loader *loader)
 	int err = acpi_build(loader->mem, &acpi, &loader->rsdp);
 
 	if (!err) {
-		err = smbios_build(loader->mem);
+		err = smbios_build(loader->mem, config->identity);
 	}
 	if (err) {
 		return diag_set(loader->reterr, err, "firmware tables for %u processors: %s",

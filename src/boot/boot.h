@@ -21,6 +21,7 @@
 
 #include "base/check.h"
 #include "base/diag.h"
+#include "boot/acpi.h"
 #include "mem/mem.h"
 
 /* Longer command lines are refused whatever the kernel says. */
@@ -43,6 +44,7 @@ struct boot_config {
 
 	bool pm_timer;  /* tell the guest of the ACPI PM timer */
 	bool is_legacy; /* the legacy board's tables */
+	enum smbios_identity identity;
 	bool has_vga;
 
 	/*

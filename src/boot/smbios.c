@@ -19,9 +19,20 @@
 static const char bios_strings[] = "Tabique\0"
 				   "1\0"
 				   "01/01/2026\0";
-static const char system_strings[] = "Tabique\0"
-				     "Virtual Machine\0"
-				     "1\0";
+/* Manufacturer, product, version. */
+static const struct {
+	const char *text;
+	size_t bytes;
+} system_strings[] = {
+#define STRINGS(text)                                                                              \
+	{                                                                                          \
+		text, sizeof(text)                                                                 \
+	}
+	[SMBIOS_TABIQUE] = STRINGS("Tabique\0Virtual Machine\0001\0"),
+	[SMBIOS_HYPER_V] = STRINGS("Microsoft Corporation\0Virtual Machine\0Tabique\0"),
+	[SMBIOS_VIRTUAL_SERVER] = STRINGS("Microsoft Corporation\0Virtual Machine\0VS2005R2\0"),
+#undef STRINGS
+};
 
 static size_t put(uint8_t *table, size_t at, const uint8_t *body, size_t body_bytes,
 		  const char *strings, size_t strings_bytes)
@@ -31,7 +42,7 @@ static size_t put(uint8_t *table, size_t at, const uint8_t *body, size_t body_by
 	return at + body_bytes + strings_bytes;
 }
 
-int smbios_build(const struct mem *mem)
+int smbios_build(const struct mem *mem, enum smbios_identity identity)
 {
 	uint8_t area[512] = { 0 }, *table = area + TABLE_OFFSET, sum = 0;
 	uint8_t bios[BIOS_BYTES] = { 0, BIOS_BYTES, 0, 0, 1, 2, 0x00, 0xf0, 3 };
@@ -45,7 +56,8 @@ int smbios_build(const struct mem *mem)
 	bios[23] = 0xff;
 	system[24] = SYSTEM_WAKE_POWER_SWITCH;
 	bytes = put(table, bytes, bios, sizeof(bios), bios_strings, sizeof(bios_strings));
-	bytes = put(table, bytes, system, sizeof(system), system_strings, sizeof(system_strings));
+	bytes = put(table, bytes, system, sizeof(system), system_strings[identity].text,
+		    system_strings[identity].bytes);
 	bytes = put(table, bytes, end, sizeof(end), "\0", 2);
 
 	memcpy(area, "_SM3_", 5);
@@ -69,7 +81,7 @@ int smbios_build(const struct mem *mem)
  * The anchor of SMBIOS 2.8 (5.2.1); firmware puts the tables' address in, and the checksums, which it
  * makes anew (SeaBIOS' src/fw/biostables.c).
  */
-void smbios_build_firmware(struct smbios_firmware *ret)
+void smbios_build_firmware(enum smbios_identity identity, struct smbios_firmware *ret)
 {
 	uint8_t system[SYSTEM_BYTES] = { 1, SYSTEM_BYTES, 0, 1, 1, 2, 3 };
 	const uint8_t end[END_BYTES] = { 127, END_BYTES, 0, 2 };
@@ -78,8 +90,8 @@ void smbios_build_firmware(struct smbios_firmware *ret)
 
 	memset(ret, 0, sizeof(*ret));
 	system[24] = SYSTEM_WAKE_POWER_SWITCH;
-	bytes = put(ret->tables, bytes, system, sizeof(system), system_strings,
-		    sizeof(system_strings));
+	bytes = put(ret->tables, bytes, system, sizeof(system), system_strings[identity].text,
+		    system_strings[identity].bytes);
 	bytes = put(ret->tables, bytes, end, sizeof(end), "\0", 2);
 	ret->tables_bytes = (uint32_t)bytes;
 
@@ -87,7 +99,8 @@ void smbios_build_firmware(struct smbios_firmware *ret)
 	anchor[5] = SMBIOS_ANCHOR_BYTES;
 	anchor[6] = 2;
 	anchor[7] = ANCHOR_2_8_MINOR;
-	bytes_put_le16(anchor + 8, sizeof(system) + sizeof(system_strings)); /* the largest */
+	bytes_put_le16(anchor + 8, (uint16_t)(sizeof(system) +
+					      system_strings[identity].bytes)); /* the largest */
 	memcpy(anchor + 16, "_DMI_", 5);
 	bytes_put_le16(anchor + 22, (uint16_t)bytes);
 	bytes_put_le16(anchor + 28, 2); /* structures */

@@ -24,6 +24,7 @@
 #include "chipset/piix4_pm.h"
 #include "chipset/ps2/ps2.h"
 #include "proto/board.h"
+#include "vm/disk_faces.h"
 #include "proto/piix4.h"
 
 #define FIRMWARE_END_GPA  0x100000000ULL
@@ -76,6 +77,14 @@ struct vm_legacy {
 bool vm_is_legacy(const struct vm *vm)
 {
 	return vm->config->machine == VM_MACHINE_LEGACY;
+}
+
+enum smbios_identity vm_legacy_identity(const struct vm_config *config)
+{
+	if (config->machine != VM_MACHINE_LEGACY) {
+		return SMBIOS_TABIQUE;
+	}
+	return vm_faces_need_ata(config) ? SMBIOS_VIRTUAL_SERVER : SMBIOS_HYPER_V;
 }
 
 /* ---- THE table of PCI devices, in start-up order ---- */
@@ -277,7 +286,7 @@ static int add_smbios(struct vm *vm)
 	struct smbios_firmware smbios;
 	int err;
 
-	smbios_build_firmware(&smbios);
+	smbios_build_firmware(vm_legacy_identity(vm->config), &smbios);
 	err = add_file(vm, "etc/smbios/smbios-anchor", smbios.anchor, sizeof(smbios.anchor));
 	return err ? err
 		   : add_file(vm, "etc/smbios/smbios-tables", smbios.tables, smbios.tables_bytes);

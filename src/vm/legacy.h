@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include "boot/acpi.h"
 #include "vm/vm_internal.h"
 
 /* Where PCI devices are: legacy.c's table names who makes them. */
@@ -37,3 +38,6 @@ void vm_legacy_boot(struct vm *vm);
 MUST_CHECK int vm_legacy_open_firmware(struct vm *vm, struct diag *reterr);
 
 bool vm_is_legacy(const struct vm *vm);
+
+/* Who a guest is told has made the machine: it decides which of a disk's faces Linux takes. */
+enum smbios_identity vm_legacy_identity(const struct vm_config *config);

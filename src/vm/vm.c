@@ -65,6 +65,7 @@ static int load_kernel(struct vm *vm, struct diag *reterr)
 				    .vps = config->cpus,
 				    .pm_timer = true,
 				    .is_legacy = vm_is_legacy(vm),
+				    .identity = vm_legacy_identity(config),
 				    .fast_unpack = config->unpack_kernel,
 				    .cache_dir = config->cache_dir };
 	struct boot_entry entry;

@@ -203,7 +203,7 @@ static void smbios_for_firmware_is_sound(void **state)
 {
 	struct smbios_firmware smbios;
 
-	smbios_build_firmware(&smbios);
+	smbios_build_firmware(SMBIOS_TABIQUE, &smbios);
 	assert_memory_equal(smbios.anchor, "_SM_", 4);
 	assert_int_equal(smbios.anchor[5], sizeof(smbios.anchor));
 	assert_int_equal(sum(smbios.anchor, sizeof(smbios.anchor)), 0);
@@ -212,6 +212,15 @@ static void smbios_for_firmware_is_sound(void **state)
 	assert_int_equal(smbios.tables[0], 1);
 	assert_string_equal((const char *)smbios.tables + smbios.tables[1], "Tabique");
 	assert_int_equal(smbios.tables[smbios.tables_bytes - 6], 127);
+	/* The one that Linux knows as Hyper-V's, and the one that it knows as Virtual Server's. */
+	smbios_build_firmware(SMBIOS_HYPER_V, &smbios);
+	assert_string_equal((const char *)smbios.tables + smbios.tables[1],
+			    "Microsoft Corporation");
+	assert_non_null(memmem(smbios.tables, smbios.tables_bytes, "\0Virtual Machine\0", 17));
+	assert_null(memmem(smbios.tables, smbios.tables_bytes, "VS2005R2", 8));
+	smbios_build_firmware(SMBIOS_VIRTUAL_SERVER, &smbios);
+	assert_non_null(memmem(smbios.tables, smbios.tables_bytes, "\0VS2005R2\0", 10));
+	assert_int_equal(sum(smbios.anchor, sizeof(smbios.anchor)), 0);
 }
 
 static void every_processor_has_its_local_apic(void **state)
@@ -243,7 +252,7 @@ static void smbios_is_where_linux_looks(void **state)
 	struct mem *mem = make_mem(64 * MIB);
 	const uint8_t *entry, *table;
 
-	assert_int_equal(smbios_build(mem), 0);
+	assert_int_equal(smbios_build(mem, SMBIOS_TABIQUE), 0);
 	entry = mem_hva(mem, 0xf0000, 512);
 	assert_memory_equal(entry, "_SM3_", 5);
 	assert_int_equal(sum(entry, entry[6]), 0);
