@@ -12,10 +12,11 @@
 #include "base/num.h"
 #include "chipset/tulip/tulip_internal.h"
 
-#define CLASS_ETHERNET 0x020000U
-#define BAR_PORTS      0U
-#define BAR_MEMORY     1U
-#define ROM_BYTES_MIN  2048U
+#define CLASS_ETHERNET           0x020000U
+#define BAR_PORTS                0U
+#define BAR_MEMORY               1U
+#define ROM_BYTES_MIN            2048U
+#define COMMAND_WRITE_INVALIDATE 0x10U /* PCI 2.1, 6.2.2 */
 
 /* ---- what all parts use -------------------------------------------------------------------------------- */
 
@@ -223,6 +224,8 @@ static void init_function(struct tulip *tulip)
 	pci_put(pci, PCI_STATUS, PCI_STATUS_FAST_BACK | PCI_STATUS_MEDIUM, 2);
 	pci_put(pci, PCI_MIN_GRANT, TULIP_PCI_MIN_GRANT, 1);
 	pci_put(pci, PCI_MAX_LATENCY, TULIP_PCI_MAX_LATENCY, 1);
+	pci->writable[PCI_COMMAND] |=
+		COMMAND_WRITE_INVALIDATE; /* which it can; here a write is a write */
 	pci->writable[TULIP_CFDA + 1] = TULIP_CFDA_DRIVER >> 8;
 	pci->writable[TULIP_CFDA + 3] = (TULIP_CFDA_SLEEP | TULIP_CFDA_SNOOZE) >> 24;
 	pci->bars[BAR_PORTS] = (struct pci_bar){ .bytes = TULIP_BAR_BYTES,

@@ -409,7 +409,6 @@ void tulip_rx_start(struct tulip *tulip)
 	if (tulip->rx.state != TULIP_RS_STOPPED || tulip->is_dead) {
 		return;
 	}
-	tulip->csr5 &= ~TULIP_CSR5_RPS; /* as with TPS: tulip_tx_start() */
 	tulip->rx.state = TULIP_RS_WAIT;
 	tulip_rx_demand(tulip);
 }

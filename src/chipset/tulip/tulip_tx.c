@@ -448,10 +448,6 @@ void tulip_on_tx_poll(struct loop_timer *timer)
 
 /* ---- the guest's side -------------------------------------------------------------------------------- */
 
-/*
- * TPS goes when the process runs again. Drivers differ: some wait for it after they have cleared ST (FreeBSD), and
- * Linux, whose handler answers TPS by stopping and starting anew, would never end if it stayed.
- */
 void tulip_tx_start(struct tulip *tulip)
 {
 	struct tulip_tx *tx = &tulip->tx;
@@ -460,12 +456,11 @@ void tulip_tx_start(struct tulip *tulip)
 	if (tx->state != TULIP_TS_STOPPED || tulip->is_dead) {
 		return;
 	}
-	tulip->csr5 &= ~TULIP_CSR5_TPS;
 	tx->state = TULIP_TS_FETCH;
 	loop_post(tulip->loop, &tulip->tx_work);
 }
 
-/* After the frames that are on their way. */
+/* After the frames that are on their way. TPS stays until it is acknowledged: FreeBSD waits for it here. */
 void tulip_tx_stop(struct tulip *tulip)
 {
 	if (tulip->tx.state == TULIP_TS_STOPPED) {

@@ -120,6 +120,8 @@ static void it_is_found_on_the_bus(void **state)
 	assert_int_equal(pci_rig_read(&r->p, RIG_DEVFN, PCI_BAR_0 + 4), 0xffffff80);
 	pci_rig_write(&r->p, RIG_DEVFN, PCI_ROM_ADDRESS, 0xffffffff);
 	assert_int_equal(pci_rig_read(&r->p, RIG_DEVFN, PCI_ROM_ADDRESS), 0);
+	pci_rig_write16(&r->p, RIG_DEVFN, PCI_COMMAND, 0xffff);
+	assert_int_equal(pci_rig_read(&r->p, RIG_DEVFN, PCI_COMMAND), 0x02800157);
 	pci_rig_write(&r->p, RIG_DEVFN, TULIP_CFDA, 0xffffffff);
 	assert_int_equal(pci_rig_read(&r->p, RIG_DEVFN, TULIP_CFDA), 0xc000ff00);
 	rig_free(r);
