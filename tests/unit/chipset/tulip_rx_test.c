@@ -498,6 +498,20 @@ static void a_stopped_receiver_takes_nothing_and_keeps_nobody_waiting(void **sta
 	rig_free(r);
 }
 
+static void loopback_keeps_nobody_waiting(void **state)
+{
+	struct tulip_rig *r = rig_up();
+
+	fill_ring(r);
+	assert_int_equal(rig_deliver(r, rig_mac, 100, 9), -EAGAIN);
+	csr_out(r, 6, RUNS | TULIP_OM_INTERNAL << TULIP_CSR6_OM_SHIFT);
+	rig_settle(r);
+	assert_int_equal(r->wire.rooms, 1);
+	assert_int_equal(rig_deliver(r, rig_mac, 100, 9), 0);
+	assert_int_equal(csr_in(r, 8), TULIP_CSR8_ONES); /* lost on the wire, not missed */
+	rig_free(r);
+}
+
 static void frames_wait_while_it_may_not_be_master(void **state)
 {
 	struct tulip_rig *r = rig_up();
@@ -553,6 +567,7 @@ int main(void)
 		cmocka_unit_test(frames_that_wait_for_too_long_are_missed),
 		cmocka_unit_test(the_counter_of_missed_frames_says_when_it_is_too_small),
 		cmocka_unit_test(a_stopped_receiver_takes_nothing_and_keeps_nobody_waiting),
+		cmocka_unit_test(loopback_keeps_nobody_waiting),
 		cmocka_unit_test(frames_wait_while_it_may_not_be_master),
 		cmocka_unit_test(masked_events_interrupt_nobody),
 	};

@@ -382,6 +382,28 @@ static void the_phy_can_be_set_and_reset(void **state)
 	rig_free(r);
 }
 
+/* MII's own loopback (22.2.4.1.2). */
+static void the_phy_loops_frames_back(void **state)
+{
+	struct tulip_rig *r = rig_up();
+
+	csr_out(r, 6, RIG_MODE | TULIP_CSR6_ST | TULIP_CSR6_SR | TULIP_CSR6_PR);
+	for (unsigned int i = 0; i < RIG_DESCS; i++) {
+		assert_int_equal(rig_deliver(r, rig_mac, 100, 1), 0);
+	}
+	assert_int_equal(rig_deliver(r, rig_mac, 100, 1), -EAGAIN);
+	mdio_write(r, TULIP_PHY_ADDRESS, MII_BMCR, MII_BMCR_LOOPBACK | MII_BMCR_100);
+	rig_settle(r);
+	assert_int_equal(r->wire.rooms, 1); /* what waits is lost */
+	for (unsigned int i = 0; i < RIG_DESCS; i++) {
+		assert_received(r, rig_mac, 100, 1);
+	}
+	rig_send(r, 300, 0, 1);
+	assert_int_equal(r->wire.count, 0);
+	assert_int_equal(get32(r, rx_desc(0)) >> 16 & TULIP_RDES0_LENGTH_MASK, 304);
+	rig_free(r);
+}
+
 static void the_link_is_the_nets_and_the_cables(void **state)
 {
 	struct tulip_rig *r = rig_up();
@@ -546,6 +568,7 @@ int main(void)
 		cmocka_unit_test(the_srom_reads_on_from_word_to_word),
 		cmocka_unit_test(one_phy_answers_and_has_negotiated),
 		cmocka_unit_test(the_phy_can_be_set_and_reset),
+		cmocka_unit_test(the_phy_loops_frames_back),
 		cmocka_unit_test(the_link_is_the_nets_and_the_cables),
 		cmocka_unit_test(the_timer_interrupts_once_or_again_and_again),
 		cmocka_unit_test(the_timers_tick_is_the_ports),

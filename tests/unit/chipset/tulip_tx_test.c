@@ -94,12 +94,13 @@ static void descriptors_may_be_chained(void **state)
 	assert_int_equal(rig_ts(r), TULIP_TS_SUSPENDED);
 	/* The ring's end goes before the chain (4.2.2.2). */
 	put_desc(r, 0x42000, TULIP_DESC_OWN,
-		 RIG_WHOLE | TULIP_DESC_CHAINED | TULIP_DESC_END_OF_RING | 300, RIG_TX_BUFFER,
-		 0x48000);
+		 RIG_WHOLE | TULIP_DESC_CHAINED | TULIP_DESC_END_OF_RING | 300 | 40U << 11,
+		 RIG_TX_BUFFER, 0x48000);
 	put32(r, 0x41000, TULIP_DESC_OWN);
 	csr_out(r, 1, 0);
 	rig_settle(r);
 	assert_int_equal(r->wire.count, 4);
+	assert_int_equal(r->wire.sent[2].bytes, 340); /* and so there is a second buffer */
 	rig_free(r);
 }
 
@@ -565,20 +566,27 @@ static void a_forced_collision_ends_in_excess(void **state)
 	rig_free(r);
 }
 
-static void descriptors_and_buffers_may_be_big_endian(void **state)
+static void put_swapped(struct tulip_rig *r, uint32_t gpa, uint32_t bytes, uint8_t seed)
 {
-	struct tulip_rig *r = rig_new();
 	uint8_t frame[104], swapped[104];
 
-	make_frame(frame, rig_peer, rig_mac, 101, 6);
+	make_frame(frame, rig_peer, rig_mac, sizeof(frame), seed);
 	for (unsigned int i = 0; i < sizeof(frame); i++) {
 		swapped[i] = frame[i ^ 3];
 	}
-	assert_int_equal(mem_write(r->p.mem, RIG_TX_BUFFER, swapped, sizeof(swapped)), 0);
+	assert_int_equal(mem_write(r->p.mem, gpa, swapped, bytes), 0);
+}
+
+static void descriptors_and_buffers_may_be_big_endian(void **state)
+{
+	struct tulip_rig *r = rig_new();
+
+	put_swapped(r, RIG_TX_BUFFER, 104, 6);
+	put_swapped(r, RIG_TX_BUFFER + 0x1000, 104, 7);
 	put_desc(r, 0x41000, __builtin_bswap32(TULIP_DESC_OWN), __builtin_bswap32(RIG_WHOLE | 101),
 		 __builtin_bswap32(RIG_TX_BUFFER), 0);
 	put_desc(r, 0x41010, __builtin_bswap32(TULIP_DESC_OWN), __builtin_bswap32(RIG_WHOLE | 100),
-		 __builtin_bswap32(RIG_TX_BUFFER), 0);
+		 __builtin_bswap32(RIG_TX_BUFFER + 0x1000), 0);
 	csr_out(r, 0, TULIP_CSR0_BLE | TULIP_CSR0_DBO);
 	csr_out(r, 4, 0x41000);
 	csr_out(r, 6, RIG_MODE | TULIP_CSR6_ST);
@@ -587,6 +595,7 @@ static void descriptors_and_buffers_may_be_big_endian(void **state)
 	assert_int_equal(r->wire.sent[0].bytes, 101);
 	assert_sent(r, 0, 101, 6);
 	assert_int_equal(r->wire.sent[1].bytes, 100);
+	assert_sent(r, 1, 100, 7);
 	assert_int_equal(get32(r, 0x41000), 0);
 	rig_free(r);
 }
