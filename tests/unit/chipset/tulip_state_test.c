@@ -31,6 +31,7 @@ static void move(struct tulip_rig *r)
 {
 	struct tulip_config config = rig_config(r);
 	struct saved saved, again;
+	bool level = rig_irq(r);
 
 	tulip_pause(r->tulip);
 	save_it(r, &saved);
@@ -38,6 +39,7 @@ static void move(struct tulip_rig *r)
 	assert_int_equal(tulip_create(&config, &r->tulip), 0);
 	tulip_pause(r->tulip);
 	assert_int_equal(load_it(r, &saved), 0);
+	assert_int_equal(rig_irq(r), level);
 	save_it(r, &again);
 	assert_int_equal(saved.length, again.length);
 	assert_memory_equal(saved.bytes, again.bytes, saved.length);
@@ -313,6 +315,9 @@ static void the_net_can_be_taken_away_and_given_back(void **state)
 	for (unsigned int i = 0; i < RIG_DESCS; i++) {
 		assert_received(r, rig_mac, 100, (uint8_t)i);
 	}
+	csr_out(r, 2, 0);
+	rig_settle(r);
+	assert_int_equal(r->wire.rooms, 0); /* it was refused nothing since */
 	assert_int_equal(rig_deliver(r, rig_mac, 100, 9), 0);
 	assert_received(r, rig_mac, 100, 9);
 	rig_free(r);

@@ -446,6 +446,12 @@ static void the_timer_interrupts_once_or_again_and_again(void **state)
 	rig_turn(&r->p.rig, 6);
 	assert_false(rig_irq(r));
 
+	csr_out(r, 11, TULIP_CSR11_CONTINUOUS | 0xfff0);
+	csr_out(r, 11, TULIP_CSR11_CONTINUOUS | 1000);
+	rig_wait_irq(r);
+	assert_in_range(csr_in(r, 11) & 0xffff, 1, 1000); /* it begins anew */
+	csr_out(r, 5, TULIP_CSR5_GTE);
+
 	csr_out(r, 11, TULIP_CSR11_CONTINUOUS | 20);
 	for (unsigned int i = 0; i < 3; i++) {
 		rig_wait_irq(r);
