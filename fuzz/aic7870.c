@@ -219,7 +219,7 @@ static void act(struct machine *m, struct bytes_cursor *c)
 
 		write_program(m, at, value, more);
 	} else if (what < 0xe8) {
-		for (unsigned int i = 0; i <= (at & 7); i++) {
+		for (unsigned int i = 0; i <= (at & 1); i++) {
 			loop_turn(m->loop);
 		}
 	} else if (what < 0xf0) {

@@ -127,6 +127,21 @@ static void expect_reselection(struct aic_rig *r, uint8_t id, int tag)
 	aic_out(r, AIC_SCSISEQ, 0);
 }
 
+/* What REQUEST SENSE says of the last failure: the additional sense code. */
+static uint8_t sense_code(struct aic_rig *r, uint8_t id)
+{
+	uint8_t sense[18];
+
+	select_target(r, id);
+	SAY(r, 0x80);
+	COMMAND(r, SCSI_OP_REQUEST_SENSE, 0, 0, 0, 18, 0);
+	for (size_t i = 0; i < sizeof(sense); i++) {
+		sense[i] = get(r, AIC_P_DATAIN);
+	}
+	assert_int_equal(finish(r), SCSI_STATUS_GOOD);
+	return sense[12];
+}
+
 static void every_phase_byte_by_byte(void **state)
 {
 	struct aic_rig *r = *state;
@@ -174,7 +189,6 @@ static void an_initiator_without_messages(void **state)
 static void sense_stays_until_it_is_asked_for(void **state)
 {
 	struct aic_rig *r = *state;
-	uint8_t sense[18];
 
 	for (unsigned int round = 0; round < 2; round++) {
 		select_target(r, 0);
@@ -187,15 +201,19 @@ static void sense_stays_until_it_is_asked_for(void **state)
 			COMMAND(r, 0, 0, 0, 0, 0, 0);
 			assert_int_equal(finish(r), SCSI_STATUS_GOOD);
 		}
-		select_target(r, 0);
-		SAY(r, 0x80);
-		COMMAND(r, SCSI_OP_REQUEST_SENSE, 0, 0, 0, 18, 0);
-		for (size_t i = 0; i < sizeof(sense); i++) {
-			sense[i] = get(r, AIC_P_DATAIN);
-		}
-		assert_int_equal(finish(r), SCSI_STATUS_GOOD);
-		assert_int_equal(sense[12], round == 0 ? 0x21 : 0);
+		assert_int_equal(sense_code(r, 0), round == 0 ? 0x21 : 0);
 	}
+}
+
+static void more_data_than_there_is_room(void **state)
+{
+	struct aic_rig *r = *state;
+
+	select_target(r, 0);
+	SAY(r, 0x80);
+	COMMAND(r, SCSI_OP_WRITE_10, 0, 0, 0, 0, 0, 0, 0x20, 0, 0); /* 4 MiB */
+	assert_int_equal(finish(r), SCSI_STATUS_CHECK_CONDITION);
+	assert_int_equal(sense_code(r, 0), 0x24);
 }
 
 static void a_unit_that_is_not_there(void **state)
@@ -313,6 +331,7 @@ static void errors_of_the_initiator(void **state)
 	get(r, AIC_P_DATAIN);
 	SAY(r, AIC_MSG_INITIATOR_ERROR);
 	assert_int_equal(finish(r), SCSI_STATUS_CHECK_CONDITION);
+	assert_int_equal(sense_code(r, 0), 0x48);
 }
 
 static void aborts_end_at_bus_free(void **state)
@@ -577,7 +596,50 @@ static void reset_gives_up_what_is_out(void **state)
 	assert_int_equal(finish(r), SCSI_STATUS_GOOD);
 }
 
-/* In the middle of a byte-wise data phase, and with a command that waits for its unit. */
+/* Another chip goes on; what was saved is left to the caller. */
+static void move(struct aic_rig *r, struct save *save, const uint8_t **ret, size_t *ret_length)
+{
+	struct load load;
+
+	aic_rig_stop(r);
+	save_init(save);
+	aic7870_save(r->chip, save);
+	assert_int_equal(save_finish(save, ret, ret_length), 0);
+	aic7870_destroy(r->chip);
+	aic_rig_create_chip(r);
+	load_init(&load, *ret, *ret_length);
+	assert_int_equal(aic7870_load(r->chip, &load), 0);
+	aic7870_resume(r->chip);
+}
+
+static void state_moves_within_messages(void **state)
+{
+	static const uint8_t answer[] = { 1, 3, 1, 50, 8 };
+	struct aic_rig *r = *state;
+	const uint8_t *bytes;
+	size_t length;
+	struct save save;
+
+	select_target(r, 1);
+	put(r, AIC_P_MESGOUT, 0x80);
+	put(r, AIC_P_MESGOUT, 1);
+	put(r, AIC_P_MESGOUT, 3); /* an extended message is half told */
+	move(r, &save, &bytes, &length);
+	save_fini(&save);
+	SAY(r, AIC_EXT_SDTR, 50, 8);
+	for (size_t i = 0; i < sizeof(answer); i++) {
+		assert_int_equal(get(r, AIC_P_MESGIN), answer[i]);
+		move(r, &save, &bytes, &length);
+		save_fini(&save);
+	}
+	COMMAND(r, 0, 0, 0);
+	move(r, &save, &bytes, &length);
+	save_fini(&save);
+	COMMAND(r, 0, 0, 0);
+	assert_int_equal(finish(r), SCSI_STATUS_GOOD);
+}
+
+/* In the middle of a byte-wise data phase. */
 static void state_moves_with_data_on_the_bus(void **state)
 {
 	struct aic_rig *r = *state;
@@ -592,15 +654,7 @@ static void state_moves_with_data_on_the_bus(void **state)
 	for (unsigned int i = 0; i < 300; i++) {
 		put(r, AIC_P_DATAOUT, (uint8_t)i);
 	}
-	aic_rig_stop(r);
-	save_init(&save);
-	aic7870_save(r->chip, &save);
-	assert_int_equal(save_finish(&save, &bytes, &length), 0);
-	aic7870_destroy(r->chip);
-	aic_rig_create_chip(r);
-	load_init(&load, bytes, length);
-	assert_int_equal(aic7870_load(r->chip, &load), 0);
-	aic7870_resume(r->chip);
+	move(r, &save, &bytes, &length);
 	for (unsigned int i = 300; i < 512; i++) {
 		put(r, AIC_P_DATAOUT, (uint8_t)i);
 	}
@@ -639,7 +693,9 @@ int main(void)
 		T(a_program_reads_and_writes),
 		T(a_transfer_stops_at_either_count),
 		T(reset_gives_up_what_is_out),
+		T(state_moves_within_messages),
 		T(state_moves_with_data_on_the_bus),
+		T(more_data_than_there_is_room),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

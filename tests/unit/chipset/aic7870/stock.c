@@ -8,6 +8,7 @@
 
 #define WORDS_MAX   2048
 #define PATCHES_MAX 512
+#define PROGRAM     "aic7xxx/aic7xxx_seq.h_shipped"
 
 struct program {
 	uint32_t words[WORDS_MAX];
@@ -21,26 +22,23 @@ struct program {
 
 static char *read_text(void)
 {
-	const char *path = getenv("TABIQUE_AIC7XXX_SEQ");
-	const char *cache = getenv("TABIQUE_CACHE"), *home = getenv("HOME");
+	const char *path = getenv("TABIQUE_AIC7XXX_SEQ"), *cache = getenv("TABIQUE_CACHE");
+	const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
 	char name[512], *text;
 	FILE *file;
 	size_t bytes;
 
 	if (path) {
 		snprintf(name, sizeof(name), "%s", path);
-	} else if (cache) {
-		snprintf(name, sizeof(name), "%s/aic7xxx/aic7xxx_seq.h_shipped", cache);
+	} else if (cache || xdg) {
+		snprintf(name, sizeof(name), "%s%s", cache ? cache : xdg,
+			 cache ? "/" PROGRAM : "/tabique/" PROGRAM);
 	} else {
-		snprintf(name, sizeof(name), "%s/.cache/tabique/aic7xxx/aic7xxx_seq.h_shipped",
-			 home ? home : "/root");
+		snprintf(name, sizeof(name), "%s/.cache/tabique/" PROGRAM, home ? home : "/root");
 	}
 	file = fopen(name, "r");
 	if (!file) {
-		fprintf(stderr,
-			"no %s: unpack it from Debian's linux-source, or name it in "
-			"TABIQUE_AIC7XXX_SEQ\n",
-			name);
+		fprintf(stderr, "skipped: no %s; tools/aic7xxx-program fetches it\n", name);
 		return NULL;
 	}
 	text = calloc(1, 1 << 20);
