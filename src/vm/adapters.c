@@ -10,6 +10,7 @@
 
 #include "base/num.h"
 #include "net/away.h"
+#include "net/faces.h"
 #include "net/tap.h"
 #include "vm/adapters_internal.h"
 
@@ -77,7 +78,7 @@ static int open_first(struct vm_adapter *adapter, unsigned int *queues, struct d
 
 static int open_ends(struct vm_adapter *adapter, struct diag *reterr)
 {
-	unsigned int queues = queues_wanted(adapter);
+	unsigned int queues = vm_card_is_wanted(adapter) ? 1 : queues_wanted(adapter);
 	int err = open_first(adapter, &queues, reterr);
 
 	if (err) {
@@ -117,18 +118,23 @@ static int make_nic(struct vm_adapter *adapter, struct diag *reterr)
 					.partition = adapter->adapters->vm->config->name,
 					.mac = net->mac,
 					.net = adapter->ends[0],
+					.on_driver = adapter->faces ? vm_card_on_driver : NULL,
+					.on_driver_ctx = adapter,
 					.twins = adapter->ends + 1,
 					.twin_count = adapter->end_count - 1,
 					.no_rsc = net->no_rsc,
 					.nvsp_max = net->nvsp_max };
-	struct vmbus_device *device;
-	int err = netvsp_create(&config, &adapter->nic, reterr);
+	int err;
 
-	if (err) {
-		return err;
+	if (adapter->faces) {
+		config.net = net_faces_end(adapter->faces, ADAPTER_SYNTHETIC);
 	}
-	device = netvsp_device(adapter->nic);
-	err = bus_offer(adapter->adapters->vm->bus, device);
+	err = netvsp_create(&config, &adapter->nic, reterr);
+	if (err || net->face == VM_FACE_EMULATED) {
+		return err; /* for the latter nobody ever sees it */
+	}
+	err = bus_offer(adapter->adapters->vm->bus, netvsp_device(adapter->nic));
+	adapter->is_offered = !err;
 	return err ? diag_set(reterr, err, "cannot make %s: %s", adapter->name, strerror(-err)) : 0;
 }
 
@@ -137,6 +143,7 @@ static void set_link_on_loop(void *arg)
 	const struct vm_adapter *adapter = arg;
 
 	netvsp_set_link(adapter->nic, adapter->is_link_up);
+	vm_card_set_link(adapter);
 }
 
 int vm_adapters_add(struct vm_adapters *adapters, const struct vm_net_config *net,
@@ -152,7 +159,13 @@ int vm_adapters_add(struct vm_adapters *adapters, const struct vm_net_config *ne
 	snprintf(adapter->name, sizeof(adapter->name), "net%zu", adapters->count++);
 	err = open_ends(adapter, reterr);
 	if (!err) {
+		err = vm_card_split(adapter, reterr);
+	}
+	if (!err) {
 		err = make_nic(adapter, reterr);
+	}
+	if (!err) {
+		err = vm_card_create(adapter, reterr);
 	}
 	if (err) {
 		return err;
@@ -172,6 +185,7 @@ void vm_adapters_destroy(struct vm_adapters *adapters)
 		struct vm_adapter *adapter = &adapters->list[i];
 
 		netvsp_destroy(adapter->nic);
+		vm_card_destroy(adapter);
 		for (unsigned int n = VM_NET_QUEUES_MAX; n-- > 0;) {
 			net_destroy(adapter->ends[n]);
 		}
@@ -181,9 +195,12 @@ void vm_adapters_destroy(struct vm_adapters *adapters)
 
 struct vmbus_device *vm_adapters_device(struct vm_adapters *adapters, size_t n)
 {
-	return adapters && n < adapters->count && adapters->list[n].nic
-		       ? netvsp_device(adapters->list[n].nic)
-		       : NULL;
+	for (size_t i = 0; adapters && i < adapters->count; i++) {
+		if (adapters->list[i].is_offered && n-- == 0) {
+			return netvsp_device(adapters->list[i].nic);
+		}
+	}
+	return NULL;
 }
 
 /* ---- stop and pause ---- */
@@ -256,6 +273,14 @@ void vm_adapters_pause(struct vm_adapters *adapters, bool is_paused)
 		if (!remote_worker_is_away(netvsp_device(adapter->nic))) {
 			(is_paused ? netvsp_pause : netvsp_resume)(adapter->nic);
 		}
+		vm_card_pause(adapter, is_paused);
+	}
+}
+
+void vm_adapters_reset(struct vm_adapters *adapters)
+{
+	for (size_t i = 0; i < adapters->count; i++) {
+		vm_card_reset(&adapters->list[i]);
 	}
 }
 
@@ -305,6 +330,7 @@ static void show(const struct vm_adapter *adapter, struct inspect *at)
 		       net->mac[2], net->mac[3], net->mac[4], net->mac[5]);
 	inspect_u64(at, "queues", adapter->end_count);
 	inspect_bool(at, "plugged_in", adapter->is_link_up);
+	vm_card_inspect(adapter, at);
 	if (adapter->at) {
 		vm_away_inspect(adapter, at);
 	} else {

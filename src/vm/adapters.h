@@ -41,6 +41,9 @@ MUST_CHECK int vm_adapters_add(struct vm_adapters *adapters, const struct vm_net
 /* The n-th as the bus has it; NULL at the end. */
 struct vmbus_device *vm_adapters_device(struct vm_adapters *adapters, size_t n);
 
+/* The machine is reset: the bus is quiet. */
+void vm_adapters_reset(struct vm_adapters *adapters);
+
 /* Stops and restarts what comes from the network. I/O loops still run; waits. */
 void vm_adapters_pause(struct vm_adapters *adapters, bool is_paused);
 

@@ -21,6 +21,12 @@ struct vm_adapter {
 	struct netvsp *nic;
 	bool is_stopped;
 	bool is_link_up; /* the user's half */
+	bool is_offered; /* the NIC, on the bus */
+
+	/* of the legacy board's: adapters_card.c */
+	struct net_faces *faces; /* between the first end and both NICs; NULL: there is one NIC */
+	struct tulip *card;
+	struct loop_work driver_came; /* the ends' loop */
 
 	/* of a switch's */
 	struct vm_switch *at; /* NULL: it is none */
@@ -40,6 +46,25 @@ struct vm_adapters {
 	struct vm_switch switches[VM_NETS_MAX];
 	struct loop_timer missing; /* when to say that a switch is not there */
 };
+
+/* ---- adapters_card.c: an emulated card with the same address, until a driver of NetVSP comes ---- */
+
+enum { ADAPTER_EMULATED, ADAPTER_SYNTHETIC }; /* net_faces' */
+
+/* Whether it is to have one. */
+bool vm_card_is_wanted(const struct vm_adapter *adapter);
+/* Between the back end and the NICs; then the card. 0 or an errno with a sentence. */
+MUST_CHECK int vm_card_split(struct vm_adapter *adapter, struct diag *reterr);
+MUST_CHECK int vm_card_create(struct vm_adapter *adapter, struct diag *reterr);
+void vm_card_destroy(struct vm_adapter *adapter);
+/* netvsp_config.on_driver */
+void vm_card_on_driver(void *ctx);
+/* The ends' loop. */
+void vm_card_set_link(const struct vm_adapter *adapter);
+/* Control; wait for the loop. */
+void vm_card_pause(struct vm_adapter *adapter, bool is_paused);
+void vm_card_reset(struct vm_adapter *adapter);
+void vm_card_inspect(const struct vm_adapter *adapter, struct inspect *at);
 
 /* ---- adapters_away.c: adapters whose config says switch= ---- */
 

@@ -420,6 +420,13 @@ int vm_config_finish(struct vm_config *config, struct diag *reterr)
 	if (err) {
 		return err;
 	}
+	for (size_t i = 0; i < config->net_count && !err; i++) {
+		err = vm_net_config_check(&config->nets[i], config->machine == VM_MACHINE_LEGACY,
+					  reterr);
+	}
+	if (err) {
+		return err;
+	}
 	for (size_t i = 0; i < config->net_count; i++) {
 		const uint8_t *mac = config->nets[i].mac;
 

@@ -221,6 +221,11 @@ static int network_make(struct vm *vm, int *ret_status, struct diag *reterr)
 	return err;
 }
 
+static void network_restart(struct vm *vm)
+{
+	vm_adapters_reset(vm->adapters);
+}
+
 static void network_unmake(struct vm *vm)
 {
 	vm_adapters_destroy(vm->adapters);
@@ -279,7 +284,7 @@ const struct vm_device_kind vm_device_kinds[] = {
 	{ "board", legacy_make, vm_legacy_reset, vm_legacy_destroy, vm_legacy_inspect },
 	{ "serial", serial_make, serial_restart, serial_unmake, serial_show },
 	{ "disks", storage_make, storage_restart, storage_unmake, storage_show },
-	{ "adapters", network_make, NULL, network_unmake, network_show },
+	{ "adapters", network_make, network_restart, network_unmake, network_show },
 	{ "integration", ic_make, NULL, ic_unmake, ic_show },
 };
 

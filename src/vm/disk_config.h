@@ -14,6 +14,7 @@
 #include "base/diag.h"
 #include "block/block.h"
 #include "block/qos.h"
+#include "vm/face.h"
 
 #define VM_DISK_ID_BYTES       32
 #define VM_FORMAT_BYTES        16
@@ -22,9 +23,6 @@
 #define VM_IOPS_MAX            1000000000U
 
 enum vm_disk_bus { VM_DISK_AUTO, VM_DISK_SCSI, VM_DISK_IDE };
-
-/* How an IDE disk is seen: by the chip until a driver of ours takes it over, or by one of the two for good. */
-enum vm_face { VM_FACE_AUTO, VM_FACE_EMULATED, VM_FACE_SYNTHETIC };
 
 #define VM_IDE_POSITIONS 4 /* channel × 2 + device */
 

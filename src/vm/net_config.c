@@ -193,6 +193,45 @@ static int set_no_rsc(struct vm_net_config *net, const char *text, struct diag *
 	return 0;
 }
 
+static int set_face(struct vm_net_config *net, const char *text, struct diag *reterr)
+{
+	static const char *const words[] = { "auto", "emulated", "synthetic" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		if (strcmp(text, words[i]) == 0) {
+			net->face = (enum vm_face)i;
+			return 0;
+		}
+	}
+	return diag_set(reterr, -EINVAL, "--net: face is auto, emulated or synthetic, not \"%s\"",
+			text);
+}
+
+int vm_net_config_check(const struct vm_net_config *net, bool is_legacy, struct diag *reterr)
+{
+	if (net->face != VM_FACE_AUTO && !is_legacy) {
+		return diag_set(
+			reterr, -EINVAL,
+			"--net: face is for a board with PCI: give --machine legacy, or leave it "
+			"out");
+	}
+	if (net->face == VM_FACE_EMULATED && net->kind == VM_NET_SWITCH) {
+		return diag_set(
+			reterr, -EINVAL,
+			"--net switch=%s: a switch's port has no emulated face: give nat or tap, "
+			"or leave face=emulated out",
+			net->switch_name);
+	}
+	if (is_legacy && net->face != VM_FACE_SYNTHETIC && net->queues > 1 &&
+	    net->kind != VM_NET_SWITCH) {
+		return diag_set(reterr, -EINVAL,
+				"--net: an adapter with an emulated face has one queue: give "
+				"face=synthetic, or leave queues=%u out",
+				net->queues);
+	}
+	return 0;
+}
+
 int vm_net_config_set(struct vm_net_config *net, const char *key, const char *value,
 		      struct diag *reterr)
 {
@@ -202,7 +241,7 @@ int vm_net_config_set(struct vm_net_config *net, const char *key, const char *va
 	} words[] = {
 		{ "mac", set_mac },       { "forward", set_forward }, { "port", set_port },
 		{ "link", set_link },     { "queues", set_queues },   { "nvsp-max", set_nvsp_max },
-		{ "no-rsc", set_no_rsc },
+		{ "no-rsc", set_no_rsc }, { "face", set_face },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
@@ -210,8 +249,9 @@ int vm_net_config_set(struct vm_net_config *net, const char *key, const char *va
 			return words[i].set(net, value ? value : "", reterr);
 		}
 	}
-	return diag_set(reterr, -EINVAL,
-			"--net: unknown key \"%s\": known are mac, queues, link, no-rsc, nvsp-max, "
-			"forward (nat) and port (switch)",
-			key);
+	return diag_set(
+		reterr, -EINVAL,
+		"--net: unknown key \"%s\": known are mac, queues, link, no-rsc, nvsp-max, face, "
+		"forward (nat) and port (switch)",
+		key);
 }

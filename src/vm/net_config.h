@@ -4,6 +4,7 @@
  *
  *   nat[,forward=…]…  |  tap=NAME  |  switch=NAME[,port=PORT]
  *   and for each: [,mac=ADDRESS][,queues=N][,link=up|down][,no-rsc][,nvsp-max=1|2|4|5|6|6.1]
+ *                      [,face=auto|emulated|synthetic]
  *
  *   owner   vm_config   thread  any one
  */
@@ -18,6 +19,7 @@
 #include "base/check.h"
 #include "base/diag.h"
 #include "net/net.h"
+#include "vm/face.h"
 
 #define VM_FORWARDS_MAX      NET_NAT_FORWARDS_MAX
 #define VM_NET_QUEUES_MAX    16U
@@ -39,6 +41,7 @@ struct vm_net_config {
 	uint32_t nvsp_max; /* NVSP_VERSION_*, 0: all */
 	bool no_rsc;       /* no coalesced frames for the guest */
 	bool link_down;    /* at the start */
+	enum vm_face face; /* of the legacy board */
 };
 
 /*
@@ -49,3 +52,7 @@ MUST_CHECK int vm_net_config_init(struct vm_net_config *net, const char *key, co
 				  struct diag *reterr);
 MUST_CHECK int vm_net_config_set(struct vm_net_config *net, const char *key, const char *value,
 				 struct diag *reterr);
+
+/* On this machine. 0, or -EINVAL with a sentence. */
+MUST_CHECK int vm_net_config_check(const struct vm_net_config *net, bool is_legacy,
+				   struct diag *reterr);
