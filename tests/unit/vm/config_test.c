@@ -271,9 +271,122 @@ static void boot_order_is_as_given(void **state)
 	vm_config_fini(&config);
 }
 
+/* Where disks come to be: "" when there is a place for all, or the sentence. */
+static const char *place(const char *machine, const char *const *disks, struct vm_config *config)
+{
+	static struct diag diag;
+
+	diag.text[0] = '\0';
+	vm_config_init(config);
+	assert_int_equal(vm_config_set_machine(config, machine, &diag), 0);
+	for (size_t i = 0; disks[i]; i++) {
+		bool is_dvd = strncmp(disks[i], "dvd:", 4) == 0;
+
+		add(config, is_dvd ? vm_config_add_dvd : vm_config_add_disk,
+		    disks[i] + (is_dvd ? 4 : 0));
+	}
+	int err = vm_config_place_disks(config, &diag);
+
+	assert_int_equal(err, diag.text[0] ? -EINVAL : 0);
+	return diag.text;
+}
+
+static void disks_of_the_legacy_board_are_on_ide(void **state)
+{
+	static const char *const mixed[] = { "path=a",
+					     "dvd:empty",
+					     "path=b,bus=scsi",
+					     "path=c,position=1",
+					     "path=d,face=synthetic",
+					     "path=e",
+					     "path=f",
+					     NULL };
+	struct vm_config config;
+
+	(void)state;
+	assert_string_equal(place("legacy", mixed, &config), "");
+	assert_int_equal(config.disks[0].position, 0);
+	assert_int_equal(config.disks[1].position, 2); /* drives begin on the second channel */
+	assert_int_equal(config.disks[2].bus, VM_DISK_SCSI);
+	assert_int_equal(config.disks[3].position, 1);
+	assert_int_equal(config.disks[4].bus, VM_DISK_SCSI); /* no firmware is to see it */
+	assert_int_equal(config.disks[5].position, 3);
+	assert_int_equal(config.disks[6].bus, VM_DISK_SCSI); /* no place is left */
+	vm_config_fini(&config);
+	assert_string_equal(place("modern", (const char *const[]){ "path=a", NULL }, &config), "");
+	assert_int_equal(config.disks[0].bus, VM_DISK_SCSI);
+	vm_config_fini(&config);
+}
+
+static void misplaced(const char *machine, const char *const *disks, const char *words)
+{
+	struct vm_config config;
+	const char *text = place(machine, disks, &config);
+
+	if (!strstr(text, words)) {
+		fail_msg("\"%s\" is not in: %s", words, text);
+	}
+	vm_config_fini(&config);
+}
+
+static void mistakes_of_place_are_named(void **state)
+{
+	static const char *const five[] = { "path=a", "path=b",         "path=c",
+					    "path=d", "path=e,bus=ide", NULL };
+	static const char *const twice[] = { "path=a,position=1", "path=b,position=1", NULL };
+
+	(void)state;
+	misplaced("legacy", five, "4 places, and all are taken");
+	misplaced("legacy", twice, "--disk b: IDE position 1 is taken by a");
+	misplaced("modern", (const char *const[]){ "path=a,bus=ide", NULL },
+		  "bus=ide is for a board");
+	misplaced("modern", (const char *const[]){ "path=a,position=0", NULL }, "position is for");
+	misplaced("modern",
+		  (const char *const[]){ "path=a,face=auto", "path=b,face=emulated", NULL },
+		  "--disk b: face is for");
+	refuse(vm_config_add_disk, "path=a,bus=isa", "bus is auto, scsi or ide, not \"isa\"");
+	refuse(vm_config_add_disk, "path=a,face=none", "face is auto, emulated or synthetic");
+	refuse(vm_config_add_disk, "path=a,position=4", "a number from 0 to 3");
+	refuse(vm_config_add_disk, "path=a,bus=scsi,position=1", "position is for bus=ide");
+	refuse(vm_config_add_dvd, "path=a,bus=ide,face=synthetic", "has no synthetic face");
+}
+
+/* What an adapter's words come to on a machine. */
+static const char *adapter(bool is_legacy, const char *words)
+{
+	static struct diag diag;
+	struct vm_config config;
+	int err;
+
+	diag.text[0] = '\0';
+	vm_config_init(&config);
+	add(&config, vm_config_add_net, words);
+	err = vm_net_config_check(&config.nets[0], is_legacy, &diag);
+	assert_int_equal(err, diag.text[0] ? -EINVAL : 0);
+	vm_config_fini(&config);
+	return diag.text;
+}
+
+static void adapters_have_faces_on_the_legacy_board(void **state)
+{
+	(void)state;
+	assert_string_equal(adapter(true, "nat"), "");
+	assert_string_equal(adapter(true, "nat,face=emulated"), "");
+	assert_string_equal(adapter(true, "tap=t,face=synthetic,queues=4"), "");
+	assert_string_equal(adapter(true, "switch=lan,queues=4"), "");
+	assert_string_equal(adapter(false, "tap=t,queues=4"), "");
+	assert_non_null(strstr(adapter(false, "nat,face=emulated"), "give --machine legacy"));
+	assert_non_null(strstr(adapter(true, "switch=lan,face=emulated"), "has no emulated face"));
+	assert_non_null(strstr(adapter(true, "tap=t,queues=4"), "has one queue"));
+	refuse(vm_config_add_net, "nat,face=pretty", "not \"pretty\"");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(disks_of_the_legacy_board_are_on_ide),
+		cmocka_unit_test(mistakes_of_place_are_named),
+		cmocka_unit_test(adapters_have_faces_on_the_legacy_board),
 		cmocka_unit_test(boards_have_firmware_or_a_kernel),
 		cmocka_unit_test(boot_order_is_as_given),
 		cmocka_unit_test(disks_drives_and_policies_are_listed),
