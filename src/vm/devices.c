@@ -9,6 +9,7 @@
 #include "base/num.h"
 #include "proto/board.h"
 #include "vm/legacy.h"
+#include "vm/disk_card.h"
 #include "vm/disk_faces.h"
 #include "vm/vm_internal.h"
 
@@ -183,12 +184,14 @@ static int storage_make(struct vm *vm, int *ret_status, struct diag *reterr)
 	for (size_t i = 0; i < vm->config->disk_count && !err; i++) {
 		err = vm_disks_add(vm->disks, &vm->config->disks[i], NULL, reterr);
 	}
-	return err ? err : vm_faces_create(vm->disks, reterr);
+	err = err ? err : vm_faces_create(vm->disks, reterr);
+	return err ? err : vm_disk_card_create(vm->disks, reterr);
 }
 
 static void storage_restart(struct vm *vm)
 {
 	vm_faces_reset(vm->disks);
+	vm_disk_card_reset(vm->disks);
 }
 
 static void storage_unmake(struct vm *vm)

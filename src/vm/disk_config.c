@@ -21,6 +21,7 @@ void vm_disk_config_init(struct vm_disk_config *config, bool is_dvd)
 		.write_cache = true,
 		.lun = -1,
 		.position = -1,
+		.target = -1,
 	};
 }
 
@@ -223,8 +224,8 @@ int vm_qos_set(struct qos_limits *qos, const char *option, const char *key, cons
 
 #define DISK_KEYS                                                                                  \
 	"path, format, readonly, cache, write-cache, offset, size, sector, serial, wwn, "          \
-	"bus, position, face, controller, lun, id, on-error, iops, iops-burst, bandwidth, "        \
-	"bandwidth-burst, policy, "                                                                \
+	"bus, position, target, face, controller, lun, id, on-error, iops, iops-burst, "           \
+	"bandwidth, bandwidth-burst, policy, "                                                     \
 	"fault and file-fault"
 
 /* Those that say where the data is. */
@@ -255,40 +256,45 @@ static int set_place(struct vm_disk_config *config, const char *option, const ch
 	return -ENOENT;
 }
 
-/* One of the words, by its number. */
+/* One of the words (NULL ends them), by its number; all: as the sentence lists them. */
 static int set_word(int *at, const char *option, const char *key, const char *value,
-		    const char *const words[3], struct diag *reterr)
+		    const char *const words[], const char *all, struct diag *reterr)
 {
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; words[i]; i++) {
 		if (strcmp(value, words[i]) == 0) {
 			*at = i;
 			return 0;
 		}
 	}
-	return diag_set(reterr, -EINVAL, "%s: %s is %s, %s or %s, not \"%s\"", option, key,
-			words[0], words[1], words[2], value);
+	return diag_set(reterr, -EINVAL, "%s: %s is %s, not \"%s\"", option, key, all, value);
 }
 
 /* Those that say on which bus it is, and how it looks there. */
 static int set_bus(struct vm_disk_config *config, const char *option, const char *key,
 		   const char *value, struct diag *reterr)
 {
-	static const char *const buses[] = { "auto", "scsi", "ide" };
-	static const char *const faces[] = { "auto", "emulated", "synthetic" };
-	unsigned int position = 0;
+	static const char *const buses[] = { "auto", "scsi", "ide", "adaptec", NULL };
+	static const char *const faces[] = { "auto", "emulated", "synthetic", NULL };
+	unsigned int number = 0;
 	int word = 0, err;
 
 	if (strcmp(key, "bus") == 0) {
-		err = set_word(&word, option, key, value, buses, reterr);
+		err = set_word(&word, option, key, value, buses, "auto, scsi, ide or adaptec",
+			       reterr);
 		config->bus = err ? config->bus : (enum vm_disk_bus)word;
 		return err;
 	} else if (strcmp(key, "face") == 0) {
-		err = set_word(&word, option, key, value, faces, reterr);
+		err = set_word(&word, option, key, value, faces, "auto, emulated or synthetic",
+			       reterr);
 		config->face = err ? config->face : (enum vm_face)word;
 		return err;
 	} else if (strcmp(key, "position") == 0) {
-		err = set_number(&position, option, key, value, VM_IDE_POSITIONS - 1, reterr);
-		config->position = err ? -1 : (int)position;
+		err = set_number(&number, option, key, value, VM_IDE_POSITIONS - 1, reterr);
+		config->position = err ? -1 : (int)number;
+		return err;
+	} else if (strcmp(key, "target") == 0) {
+		err = set_number(&number, option, key, value, VM_ADAPTEC_TARGETS - 1, reterr);
+		config->target = err ? -1 : (int)number;
 		return err;
 	}
 	return -ENOENT;
@@ -362,6 +368,41 @@ static int finish_null(const struct vm_disk_config *config, const char *option, 
 	return err;
 }
 
+/* Words that are about another bus than the disk's. */
+static int finish_bus(const struct vm_disk_config *config, const char *option, struct diag *reterr)
+{
+	bool is_adaptec = config->bus == VM_DISK_ADAPTEC;
+
+	if (config->position >= 0 && (config->bus == VM_DISK_SCSI || is_adaptec)) {
+		return diag_set(reterr, -EINVAL, "%s: position is for bus=ide: leave it out, or %s",
+				option, is_adaptec ? "bus=adaptec" : "bus=scsi");
+	}
+	if (config->target >= 0 && !is_adaptec) {
+		return diag_set(reterr, -EINVAL,
+				"%s: target is for the Adaptec card: give bus=adaptec, or leave it "
+				"out",
+				option);
+	}
+	if (is_adaptec && (config->controller || config->lun >= 0)) {
+		return diag_set(reterr, -EINVAL,
+				"%s: controller and lun are for bus=scsi: give target=N (0 to %d) "
+				"with bus=adaptec",
+				option, VM_ADAPTEC_TARGETS - 1);
+	}
+	if (is_adaptec && config->face == VM_FACE_SYNTHETIC) {
+		return diag_set(
+			reterr, -EINVAL,
+			"%s: a disk on the Adaptec card has no synthetic face: give bus=scsi",
+			option);
+	}
+	if (config->is_dvd && config->face == VM_FACE_SYNTHETIC && config->bus == VM_DISK_IDE) {
+		return diag_set(reterr, -EINVAL,
+				"%s: a DVD drive on IDE has no synthetic face: give bus=scsi",
+				option);
+	}
+	return 0;
+}
+
 int vm_disk_config_finish(const struct vm_disk_config *config, const char *option,
 			  struct diag *reterr)
 {
@@ -380,14 +421,8 @@ int vm_disk_config_finish(const struct vm_disk_config *config, const char *optio
 			"%s: a drive is empty, or has a disc in it (path=%s): leave one out",
 			option, config->path);
 	}
-	if (config->position >= 0 && config->bus == VM_DISK_SCSI) {
-		return diag_set(reterr, -EINVAL,
-				"%s: position is for bus=ide: leave it out, or bus=scsi", option);
-	}
-	if (config->is_dvd && config->face == VM_FACE_SYNTHETIC && config->bus == VM_DISK_IDE) {
-		return diag_set(reterr, -EINVAL,
-				"%s: a DVD drive on IDE has no synthetic face: give bus=scsi",
-				option);
+	if (finish_bus(config, option, reterr)) {
+		return -EINVAL;
 	}
 	if (is_null) {
 		return finish_null(config, option, reterr);

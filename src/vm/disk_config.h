@@ -22,9 +22,10 @@
 #define VM_CONTROLLER_LUNS_MAX 64
 #define VM_IOPS_MAX            1000000000U
 
-enum vm_disk_bus { VM_DISK_AUTO, VM_DISK_SCSI, VM_DISK_IDE };
+enum vm_disk_bus { VM_DISK_AUTO, VM_DISK_SCSI, VM_DISK_IDE, VM_DISK_ADAPTEC };
 
-#define VM_IDE_POSITIONS 4 /* channel × 2 + device */
+#define VM_IDE_POSITIONS   4 /* channel × 2 + device */
+#define VM_ADAPTEC_TARGETS 7 /* SCSI ids; the next is the card's own */
 
 struct vm_disk_config {
 	char id[VM_DISK_ID_BYTES]; /* "": is given one */
@@ -44,6 +45,7 @@ struct vm_disk_config {
 	int lun; /* -1: the first that is free */
 	enum vm_disk_bus bus;
 	int position; /* on IDE; -1: the first that is free */
+	int target;   /* on the Adaptec card; -1: the first that is free */
 	enum vm_face face;
 	enum block_on_error on_error;
 	struct qos_limits qos;

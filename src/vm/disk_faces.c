@@ -80,6 +80,7 @@ static int make_controller(struct vm_disk *disk, struct vm_controller *controlle
 	loop_work_init(&disk->face.drained, on_drained);
 	snprintf(name, sizeof(name), "ide%u", drive_of(disk));
 	controller->loops[0] = vm_io_loop(disks->vm, 0);
+	controller->loop_count = 1;
 	disk->controller = controller;
 	disk->address = (struct storvsp_address){ .target = ide.device };
 	return storvsp_create(&config, &controller->storvsp);
@@ -258,12 +259,15 @@ static const char *reason(const struct vm_disk *disk, bool is_synthetic)
 void vm_face_inspect(const struct vm_disk *disk, struct inspect *at)
 {
 	bool is_ide = disk->config.bus == VM_DISK_IDE;
-	bool is_synthetic = !is_ide || disk->config.face == VM_FACE_SYNTHETIC ||
+	bool is_adaptec = disk->config.bus == VM_DISK_ADAPTEC;
+	bool is_synthetic = (!is_ide && !is_adaptec) || disk->config.face == VM_FACE_SYNTHETIC ||
 			    atomic_load(&disk->face.is_synthetic);
 
-	inspect_string(at, "bus", is_ide ? "ide" : "scsi");
+	inspect_string(at, "bus", is_ide ? "ide" : is_adaptec ? "adaptec" : "scsi");
 	inspect_string(at, "face", is_synthetic ? "synthetic" : "emulated");
-	if (is_ide) {
+	if (is_adaptec) {
+		inspect_u64(at, "target", disk->address.target);
+	} else if (is_ide) {
 		inspect_u64(at, "position", drive_of(disk));
 		inspect_string(at, "face_because", reason(disk, is_synthetic));
 		inspect_u64(at, "handovers", atomic_load(&disk->face.handovers));

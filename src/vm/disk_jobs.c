@@ -140,11 +140,11 @@ static void on_ends_stopped(struct loop_work *work)
 		if (!change(disk)) {
 			return;
 		}
-		storvsp_announce(disk->controller->storvsp);
+		vm_disk_announce(disk);
 		break;
 	case VM_DISK_EJECTING:
 		free(steal(disk->config.path));
-		storvsp_announce(disk->controller->storvsp);
+		vm_disk_announce(disk);
 		break;
 	case VM_DISK_REMOVING:
 		break;
@@ -230,15 +230,15 @@ int vm_disks_remove(struct vm_disks *disks, const char *id, vm_disk_done_fn *don
 	struct vm_disk *disk;
 	int err = vm_disks_find(disks, id, &disk, reterr);
 
-	if (!err && disk->config.bus == VM_DISK_IDE) {
+	if (!err && disk->config.bus != VM_DISK_SCSI && disk->config.bus != VM_DISK_AUTO) {
 		err = diag_set(reterr, -EINVAL,
-			       "disk %s is on the IDE controller, and stays while the machine runs",
-			       disk->config.id);
+			       "disk %s is on the %s, and stays while the machine runs",
+			       disk->config.id,
+			       disk->config.bus == VM_DISK_IDE ? "IDE controller" : "Adaptec card");
 	}
 	err = err ? err : begin(disk, VM_DISK_REMOVING, done, ctx, reterr);
 	if (!err) {
-		storvsp_remove(disk->controller->storvsp, disk->address);
-		disk->is_on_bus = false;
+		vm_disk_leave(disk);
 		vm_disk_stop_ends(disk);
 	}
 	return err;
@@ -262,7 +262,7 @@ static void on_resized(struct loop_work *work)
 	if (disk->result == 0) {
 		vm_disk_each_end(disk, refresh_on_loop);
 		scsi_disk_resized(disk->scsi);
-		storvsp_announce(disk->controller->storvsp);
+		vm_disk_announce(disk);
 	}
 	finish(disk);
 }
@@ -303,7 +303,7 @@ int vm_disks_resize(struct vm_disks *disks, const char *id, uint64_t bytes, vm_d
 	disk->request = (struct block_request){ .op = BLOCK_RESIZE,
 						.offset_bytes = bytes,
 						.done = on_resize_done };
-	loop_call(storvsp_queue_loop(disk->controller->storvsp, 0), submit_resize_on_loop, disk);
+	loop_call(vm_disk_loop(disk, 0), submit_resize_on_loop, disk);
 	return 0;
 }
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* One disk of a VM: its block's ends, from open to closed. The picture is in disks.h. */
+/* One disk of a VM: its block's ends, from open to closed, and its place on a bus. The picture is in disks.h. */
 #include <errno.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "vm/disk_card.h"
 #include "vm/disks_internal.h"
 
 /* ---- opening ------------------------------------------------------------------------------------ */
@@ -61,7 +62,7 @@ static int open_block(struct vm_disk *disk, const char *path, struct block **ret
 int vm_medium_open(struct vm_disk *disk, const char *path, struct vm_medium *ret,
 		   struct diag *reterr)
 {
-	unsigned int queues = storvsp_queues(disk->controller->storvsp);
+	unsigned int queues = disk->controller->loop_count;
 	struct vm_medium medium = { .count = 0 };
 	int err = open_block(disk, path, &medium.ends[0].block, reterr);
 
@@ -93,15 +94,15 @@ void vm_medium_close(struct vm_medium *medium)
 
 /* ---- on the queues' loops ------------------------------------------------------------------------ */
 
-static struct loop *loop_of(const struct vm_disk *disk, unsigned int queue)
+struct loop *vm_disk_loop(const struct vm_disk *disk, unsigned int queue)
 {
-	return storvsp_queue_loop(disk->controller->storvsp, queue);
+	return disk->controller->loops[queue];
 }
 
 void vm_disk_each_end(struct vm_disk *disk, void (*fn)(void *end))
 {
 	for (unsigned int i = 0; i < disk->medium.count; i++) {
-		loop_call(loop_of(disk, i), fn, &disk->medium.ends[i]);
+		loop_call(vm_disk_loop(disk, i), fn, &disk->medium.ends[i]);
 	}
 }
 
@@ -112,7 +113,7 @@ static void start_on_loop(void *arg)
 	/* A twin is started after its original only. */
 	end->result = end->queue > 0 ? end->disk->medium.ends[0].result : 0;
 	if (!end->result) {
-		end->result = block_start(end->block, loop_of(end->disk, end->queue));
+		end->result = block_start(end->block, vm_disk_loop(end->disk, end->queue));
 	}
 	if (!end->result) {
 		scsi_disk_attach(end->disk->scsi, end->queue, end->block);
@@ -179,7 +180,7 @@ static void stop_from(struct vm_disk *disk, unsigned int first, unsigned int cou
 {
 	atomic_store(&disk->ends_left, count);
 	for (unsigned int i = first; i < first + count; i++) {
-		loop_call(loop_of(disk, i), stop_on_loop, &disk->medium.ends[i]);
+		loop_call(vm_disk_loop(disk, i), stop_on_loop, &disk->medium.ends[i]);
 	}
 }
 
@@ -205,4 +206,36 @@ bool vm_disk_ends_are_stopped(struct vm_disk *disk)
 	}
 	disk->is_stopping = false;
 	return true;
+}
+
+/* ---- the bus --------------------------------------------------------------------------------------- */
+
+int vm_disk_join(struct vm_disk *disk, struct diag *reterr)
+{
+	int err = 0;
+
+	if (disk->config.bus == VM_DISK_ADAPTEC) {
+		vm_disk_card_add(disk);
+	} else {
+		err = storvsp_add(disk->controller->storvsp, disk->address, disk->scsi, reterr);
+	}
+	disk->is_on_bus = !err;
+	return err;
+}
+
+void vm_disk_leave(struct vm_disk *disk)
+{
+	if (disk->is_on_bus && disk->config.bus == VM_DISK_ADAPTEC) {
+		vm_disk_card_remove(disk);
+	} else if (disk->is_on_bus) {
+		storvsp_remove(disk->controller->storvsp, disk->address);
+	}
+	disk->is_on_bus = false;
+}
+
+void vm_disk_announce(struct vm_disk *disk)
+{
+	if (disk->controller->storvsp) {
+		storvsp_announce(disk->controller->storvsp);
+	}
 }

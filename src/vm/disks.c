@@ -10,7 +10,9 @@
 
 #include "base/fault.h"
 #include "base/num.h"
+#include "chipset/aic7870/aic7870.h"
 #include "chipset/ide/ide.h"
+#include "vm/disk_card.h"
 #include "vm/disk_faces.h"
 
 int vm_disks_create(struct vm *vm, struct vm_disks **ret)
@@ -168,6 +170,7 @@ static int controller_get(struct vm_disks *disks, unsigned int index, struct vm_
 		controller->loops[i] = vm_io_loop(vm, index + i);
 	}
 	snprintf(name, sizeof(name), "scsi%u", index);
+	controller->loop_count = config.loop_count;
 	int err = storvsp_create(&config, &controller->storvsp);
 
 	if (!err) {
@@ -276,6 +279,15 @@ static int find_address(struct vm_disk *disk, struct diag *reterr)
 	return 0;
 }
 
+static uint32_t transfer_bytes_max(const struct vm_disk_config *config)
+{
+	if (config->bus == VM_DISK_ADAPTEC) {
+		return AIC7870_TRANSFER_BYTES_MAX;
+	}
+	return config->bus == VM_DISK_IDE && config->is_dvd ? IDE_PACKET_BYTES_MAX
+							    : STORVSP_TRANSFER_BYTES_MAX;
+}
+
 static int create_unit(struct vm_disk *disk, struct diag *reterr)
 {
 	bool has_medium = disk->medium.count > 0;
@@ -283,9 +295,7 @@ static int create_unit(struct vm_disk *disk, struct diag *reterr)
 	struct scsi_disk_config config = {
 		.type = disk->config.is_dvd ? SCSI_DVD : SCSI_DISK,
 		.info = has_medium ? block_info(disk->medium.ends[0].block) : NULL,
-		.transfer_bytes_max = disk->config.bus == VM_DISK_IDE && disk->config.is_dvd
-					      ? IDE_PACKET_BYTES_MAX
-					      : STORVSP_TRANSFER_BYTES_MAX,
+		.transfer_bytes_max = transfer_bytes_max(&disk->config),
 		.serial = disk->config.serial,
 		.wwn = disk->config.wwn,
 		.write_cache = disk->config.write_cache,
@@ -300,6 +310,19 @@ static int create_unit(struct vm_disk *disk, struct diag *reterr)
 	return scsi_disk_create(&config, &disk->scsi, reterr);
 }
 
+static int find_controller(struct vm_disk *disk, struct diag *reterr)
+{
+	int err;
+
+	if (disk->config.bus == VM_DISK_IDE) {
+		return vm_face_controller(disk, reterr);
+	} else if (disk->config.bus == VM_DISK_ADAPTEC) {
+		return vm_disk_card_controller(disk, reterr);
+	}
+	err = controller_get(disk->disks, disk->config.controller, &disk->controller, reterr);
+	return err ? err : find_address(disk, reterr);
+}
+
 static int build_disk(struct vm_disk *disk, struct diag *reterr)
 {
 	int err = name_disk(disk, reterr);
@@ -310,29 +333,19 @@ static int build_disk(struct vm_disk *disk, struct diag *reterr)
 	if (!err && qos_policy_create(&disk->config.qos, &disk->qos)) {
 		err = diag_set(reterr, -ENOMEM, "no memory for a disk's limits");
 	}
-	if (!err && disk->config.bus == VM_DISK_IDE) {
-		err = vm_face_controller(disk, reterr);
-	} else if (!err) {
-		err = controller_get(disk->disks, disk->config.controller, &disk->controller,
-				     reterr);
-		err = err ? err : find_address(disk, reterr);
-	}
+	err = err ? err : find_controller(disk, reterr);
 	if (!err && (disk->config.path || disk->config.kind == BLOCK_NULL)) {
 		err = vm_medium_open(disk, disk->config.path ? disk->config.path : "null",
 				     &disk->medium, reterr);
 	}
 	err = err ? err : create_unit(disk, reterr);
 	err = err ? err : vm_disk_start_ends(disk, reterr);
-	err = err ? err : storvsp_add(disk->controller->storvsp, disk->address, disk->scsi, reterr);
-	disk->is_on_bus = !err;
-	return err;
+	return err ? err : vm_disk_join(disk, reterr);
 }
 
 void vm_disk_free(struct vm_disk *disk)
 {
-	if (disk->is_on_bus) {
-		storvsp_remove(disk->controller->storvsp, disk->address);
-	}
+	vm_disk_leave(disk);
 	vm_disk_jobs_fini(disk);
 	vm_medium_close(&disk->medium);
 	scsi_disk_destroy(disk->scsi);
@@ -434,6 +447,7 @@ void vm_disks_stop(struct vm_disks *disks)
 		return;
 	}
 	vm_faces_settle(disks);
+	vm_disk_card_settle(disks);
 	list_for_each (it, &disks->list) {
 		stop_disk(list_entry(it, struct vm_disk, link));
 	}
@@ -445,6 +459,7 @@ void vm_disks_destroy(struct vm_disks *disks)
 		return;
 	}
 	vm_faces_destroy(disks);
+	vm_disk_card_destroy(disks);
 	list_for_each_safe (it, &disks->list) {
 		vm_disk_free(list_entry(it, struct vm_disk, link));
 	}
@@ -546,5 +561,6 @@ void vm_disks_inspect(struct vm_disks *disks, struct inspect *at)
 		}
 	}
 	vm_faces_inspect(disks, at);
+	vm_disk_card_inspect(disks, at);
 	vm_disks_inspect_policies(disks, at);
 }

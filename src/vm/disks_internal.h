@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "base/list.h"
+#include "scsi/scsi.h"
 #include "vm/disks.h"
 #include "vm/vm_internal.h"
 
@@ -42,9 +43,20 @@ struct vm_policy {
 };
 
 struct vm_controller {
-	struct storvsp *storvsp; /* NULL: no disk has named it yet */
-	bool is_offered;         /* on the bus */
-	struct loop *loops[SCSI_QUEUES_MAX];
+	struct storvsp *storvsp;             /* NULL: no disk has named it yet, or the card */
+	bool is_offered;                     /* on the bus */
+	struct loop *loops[SCSI_QUEUES_MAX]; /* of the queues */
+	unsigned int loop_count;
+};
+
+/* The legacy board's SCSI card (disk_card.h). */
+struct vm_disk_card {
+	struct aic7870 *chip;            /* NULL: nothing is on it */
+	struct vm_controller controller; /* without StorVSP */
+	struct scsi_target targets[VM_ADAPTEC_TARGETS];
+	bool is_paused;
+	_Atomic(bool) is_quiet;
+	struct loop_work quiet; /* its loop's */
 };
 
 /* A disk on IDE: who has it (disk_faces.h). */
@@ -97,6 +109,8 @@ struct vm_disks {
 	bool is_ide_paused;
 	_Atomic(bool) is_ide_quiet;
 	struct loop_work ide_quiet; /* its loop's */
+
+	struct vm_disk_card card;
 };
 
 /* ---- disk_unit.c ---- */
@@ -117,6 +131,17 @@ bool vm_disk_ends_are_stopped(struct vm_disk *disk);
 /* Calls fn(end) on each end's loop. */
 void vm_disk_each_end(struct vm_disk *disk, void (*fn)(void *end));
 void vm_disk_give_up(struct vm_disk *disk);
+
+/* The loop of its unit's queue. */
+struct loop *vm_disk_loop(const struct vm_disk *disk, unsigned int queue);
+
+/*
+ * Puts the unit on its controller's bus, or takes it off. And: it has something to tell; on buses where
+ * nobody can say so, its next command hears it.
+ */
+MUST_CHECK int vm_disk_join(struct vm_disk *disk, struct diag *reterr);
+void vm_disk_leave(struct vm_disk *disk);
+void vm_disk_announce(struct vm_disk *disk);
 
 /* ---- disk_jobs.c ---- */
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Which disks of the legacy board are on its IDE controller, and where. */
+/* Which disks of the legacy board are on its IDE controller or its SCSI card, and where. */
 #include <errno.h>
 #include <string.h>
 
@@ -16,18 +16,18 @@ static const char *name_of(const struct vm_disk_config *disk)
 	return disk->path ? disk->path : disk->is_dvd ? "(empty)" : "(null)";
 }
 
-/* The other machine has no such controller. */
+/* The other machine has no such controllers. */
 static int check_modern(const struct vm_disk_config *disk, struct diag *reterr)
 {
-	const char *word = disk->bus == VM_DISK_IDE     ? "bus=ide"
-			   : disk->position >= 0        ? "position"
-			   : disk->face != VM_FACE_AUTO ? "face"
-							: NULL;
+	const char *word = disk->bus == VM_DISK_IDE       ? "bus=ide"
+			   : disk->bus == VM_DISK_ADAPTEC ? "bus=adaptec"
+			   : disk->position >= 0          ? "position"
+			   : disk->face != VM_FACE_AUTO   ? "face"
+							  : NULL;
 
 	return word ? diag_set(reterr, -EINVAL,
-			       "%s %s: %s is for a board with IDE: give --machine legacy, or leave "
-			       "it "
-			       "out",
+			       "%s %s: %s is for a board with PCI: give --machine legacy, or leave "
+			       "it out",
 			       option_of(disk), name_of(disk), word)
 		    : 0;
 }
@@ -92,6 +92,55 @@ static int place_free(struct vm_disk_config *disk, struct vm_disk_config *taken[
 	return 0;
 }
 
+/* ---- the card ---------------------------------------------------------------------------------- */
+
+static int place_target(struct vm_disk_config *disk,
+			struct vm_disk_config *taken[VM_ADAPTEC_TARGETS], struct diag *reterr)
+{
+	int target = disk->target;
+
+	for (int i = 0; i < VM_ADAPTEC_TARGETS && target < 0; i++) {
+		target = taken[i] ? -1 : i;
+	}
+	if (target < 0) {
+		return diag_set(reterr, -EINVAL,
+				"%s %s: the Adaptec card has %d targets, and all are taken: give "
+				"bus=scsi",
+				option_of(disk), name_of(disk), VM_ADAPTEC_TARGETS);
+	}
+	if (taken[target]) {
+		return diag_set(
+			reterr, -EINVAL,
+			"%s %s: target %d of the Adaptec card is taken by %s: give another, "
+			"or none",
+			option_of(disk), name_of(disk), target, name_of(taken[target]));
+	}
+	disk->target = target;
+	taken[target] = disk;
+	return 0;
+}
+
+/* Those that name a target first. */
+static int place_on_card(struct vm_config *config, struct diag *reterr)
+{
+	struct vm_disk_config *taken[VM_ADAPTEC_TARGETS] = { NULL };
+	int err = 0;
+
+	for (unsigned int named = 2; named-- > 0;) {
+		for (size_t i = 0; i < config->disk_count && !err; i++) {
+			struct vm_disk_config *disk = &config->disks[i];
+			bool is_now = named ? disk->target >= 0 : disk->target < 0;
+
+			if (disk->bus == VM_DISK_ADAPTEC && is_now) {
+				err = place_target(disk, taken, reterr);
+			}
+		}
+	}
+	return err;
+}
+
+/* ---- all ----------------------------------------------------------------------------------------- */
+
 int vm_config_place_disks(struct vm_config *config, struct diag *reterr)
 {
 	struct vm_disk_config *taken[VM_IDE_POSITIONS] = { NULL };
@@ -116,5 +165,5 @@ int vm_config_place_disks(struct vm_config *config, struct diag *reterr)
 			disk->bus = VM_DISK_SCSI;
 		}
 	}
-	return err;
+	return err ? err : place_on_card(config, reterr);
 }

@@ -18,6 +18,7 @@
 #include "base/num.h"
 #include "boot/boot.h"
 #include "vm/legacy.h"
+#include "vm/disk_card.h"
 #include "vm/disk_faces.h"
 #include "vm/vm_internal.h"
 
@@ -226,6 +227,7 @@ int vm_pause(struct vm *vm)
 	}
 	vm_adapters_pause(vm->adapters, true);
 	vm_faces_pause(vm->disks);
+	vm_disk_card_pause(vm->disks);
 	vm->state = VM_PAUSED;
 	return 0;
 }
@@ -237,6 +239,7 @@ void vm_resume(struct vm *vm)
 		bus_resume(vm->bus);
 		vm_disks_resumed(vm->disks);
 		vm_faces_resume(vm->disks);
+		vm_disk_card_resume(vm->disks);
 		partition_resume(vm->partition);
 		timesync_sync(vm->timesync);
 		vm->state = VM_RUNNING;

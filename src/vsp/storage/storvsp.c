@@ -314,11 +314,6 @@ unsigned int storvsp_queues(const struct storvsp *storvsp)
 	return storvsp->queue_count;
 }
 
-struct loop *storvsp_queue_loop(const struct storvsp *storvsp, unsigned int queue)
-{
-	return storvsp->queues[queue].loop;
-}
-
 struct vmbus_device *storvsp_device(struct storvsp *storvsp)
 {
 	return &storvsp->device;

@@ -73,7 +73,6 @@ MUST_CHECK int storvsp_create(const struct storvsp_config *config, struct storvs
 void storvsp_destroy(struct storvsp *storvsp);
 
 unsigned int storvsp_queues(const struct storvsp *storvsp);
-struct loop *storvsp_queue_loop(const struct storvsp *storvsp, unsigned int queue);
 
 /*
  * Puts a unit on the bus, or takes it off; also while the guest runs, which is told and looks for

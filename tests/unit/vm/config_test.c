@@ -256,6 +256,55 @@ static void boards_have_firmware_or_a_kernel(void **state)
 	assert_non_null(strstr(board("legacy", "bios", NULL, ""), "--boot-order is empty"));
 }
 
+/* Disks with these words, and "" or the sentence of vm_config_finish(); where each is on the card. */
+static const char *on_card(const char *machine, const char *const *words, size_t count,
+			   int *targets)
+{
+	static struct diag diag;
+	struct vm_config config;
+	int err;
+
+	diag.text[0] = '\0';
+	vm_config_init(&config);
+	assert_int_equal(vm_config_set_machine(&config, machine, &diag), 0);
+	config.kernel = strdup("k");
+	for (size_t i = 0; i < count; i++) {
+		assert_int_equal(vm_config_add_disk(&config, words[i], &diag), 0);
+	}
+	err = vm_config_finish(&config, &diag);
+	for (size_t i = 0; i < count && !err && targets; i++) {
+		targets[i] = config.disks[i].target;
+	}
+	vm_config_fini(&config);
+	return err ? diag.text : "";
+}
+
+static void disks_have_targets_of_their_own(void **state)
+{
+	static const char *const words[] = {
+		"path=a,bus=adaptec",          "path=b,bus=adaptec,target=0", "path=c,bus=adaptec",
+		"path=d,bus=adaptec,target=6", "path=e,bus=adaptec",          "path=f,bus=adaptec",
+		"path=g,bus=adaptec",          "path=h,bus=adaptec",
+	};
+	static const char *const twice[] = { "path=a,bus=adaptec,target=3",
+					     "path=b,bus=adaptec,target=3" };
+	int targets[7];
+
+	(void)state;
+	assert_string_equal(on_card("legacy", words, 7, targets), "");
+	assert_memory_equal(targets, ((const int[]){ 1, 0, 2, 6, 3, 4, 5 }), sizeof(targets));
+	assert_string_equal(on_card("legacy", words, 8, NULL),
+			    "--disk h: the Adaptec card has 7 targets, and all are taken: give "
+			    "bus=scsi");
+	assert_string_equal(
+		on_card("legacy", twice, 2, NULL),
+		"--disk b: target 3 of the Adaptec card is taken by a: give another, or "
+		"none");
+	assert_string_equal(on_card("modern", words, 1, NULL),
+			    "--disk a: bus=adaptec is for a board with PCI: give --machine legacy, "
+			    "or leave it out");
+}
+
 static void boot_order_is_as_given(void **state)
 {
 	struct vm_config config;
@@ -344,7 +393,7 @@ static void mistakes_of_place_are_named(void **state)
 	misplaced("modern",
 		  (const char *const[]){ "path=a,face=auto", "path=b,face=emulated", NULL },
 		  "--disk b: face is for");
-	refuse(vm_config_add_disk, "path=a,bus=isa", "bus is auto, scsi or ide, not \"isa\"");
+	refuse(vm_config_add_disk, "path=a,bus=isa", "bus is auto, scsi, ide or adaptec");
 	refuse(vm_config_add_disk, "path=a,face=none", "face is auto, emulated or synthetic");
 	refuse(vm_config_add_disk, "path=a,position=4", "a number from 0 to 3");
 	refuse(vm_config_add_disk, "path=a,bus=scsi,position=1", "position is for bus=ide");
@@ -388,6 +437,7 @@ int main(void)
 		cmocka_unit_test(mistakes_of_place_are_named),
 		cmocka_unit_test(adapters_have_faces_on_the_legacy_board),
 		cmocka_unit_test(boards_have_firmware_or_a_kernel),
+		cmocka_unit_test(disks_have_targets_of_their_own),
 		cmocka_unit_test(boot_order_is_as_given),
 		cmocka_unit_test(disks_drives_and_policies_are_listed),
 		cmocka_unit_test(a_comma_in_a_value_is_written_twice),

@@ -222,6 +222,9 @@ static void every_wrong_word_has_its_sentence(void **state)
 		{ "iops-burst", "1K", "iops-burst \"1K\": give a number" },
 		{ "bandwidth", "fast", "bandwidth \"fast\" is no size" },
 		{ "bandwidth-burst", "", "bandwidth-burst \"\" is no size" },
+		{ "bus", "usb", "bus is auto, scsi, ide or adaptec, not \"usb\"" },
+		{ "face", "both", "face is auto, emulated or synthetic, not \"both\"" },
+		{ "target", "7", "target \"7\": give a number from 0 to 6" },
 		{ "fault", "explode", "fault:" },
 		{ "file-fault", "fail:eat", "file-fault:" },
 		{ "empty", NULL, "unknown key \"empty\"" }, /* a disk cannot be */
@@ -274,6 +277,16 @@ static void contradictions_have_their_sentences(void **state)
 	refuse_whole(true, "a drive is empty, or has a disc in it (path=a.iso)", "path", "a.iso",
 		     "empty", "", NULL);
 	refuse_whole(true, "for a disc: give path=FILE", "offset", "1M", NULL);
+	refuse_whole(false, "position is for bus=ide", "path", "a", "bus", "adaptec", "position",
+		     "0", NULL);
+	refuse_whole(false, "target is for the Adaptec card: give bus=adaptec", "path", "a",
+		     "target", "0", NULL);
+	refuse_whole(false, "controller and lun are for bus=scsi", "path", "a", "bus", "adaptec",
+		     "lun", "0", NULL);
+	refuse_whole(false, "controller and lun are for bus=scsi", "path", "a", "bus", "adaptec",
+		     "controller", "1", NULL);
+	refuse_whole(true, "no synthetic face: give bus=scsi", "bus", "adaptec", "face",
+		     "synthetic", NULL);
 }
 
 static void null_disks_have_a_size_in_either_way(void **state)
