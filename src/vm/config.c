@@ -397,11 +397,25 @@ static bool is_taken(const struct vm_config *config, size_t index)
 	return false;
 }
 
+/* Linux' tulip takes these for the addresses of boards that have their bytes swapped, and swaps them back. */
+static bool is_swapped_by_tulip(const uint8_t mac[NET_MAC_BYTES])
+{
+	return (mac[0] == 0x02 || mac[0] == 0xa0 || mac[0] == 0xc0) && mac[1] == 0;
+}
+
+static bool is_usable(const struct vm_config *config, size_t index)
+{
+	const uint8_t *mac = config->nets[index].mac;
+
+	return !is_zero_mac(mac) && !is_taken(config, index) &&
+	       (config->machine != VM_MACHINE_LEGACY || !is_swapped_by_tulip(mac));
+}
+
 static void make_mac(struct vm_config *config, size_t index)
 {
 	uint8_t *mac = config->nets[index].mac;
 
-	for (unsigned int salt = 0; is_zero_mac(mac) || is_taken(config, index); salt++) {
+	for (unsigned int salt = 0; !is_usable(config, index); salt++) {
 		char name[32];
 
 		snprintf(name, sizeof(name), salt ? "net%zu-%u" : "net%zu", index, salt);

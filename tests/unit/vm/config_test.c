@@ -8,10 +8,12 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/num.h"
+#include "vsp/net/netvsp.h"
 
 typedef int add_fn(struct vm_config *config, const char *text, struct diag *reterr);
 
@@ -430,6 +432,44 @@ static void adapters_have_faces_on_the_legacy_board(void **state)
 	refuse(vm_config_add_net, "nat,face=pretty", "not \"pretty\"");
 }
 
+/* A partition whose first adapter would have an address that begins with 02:00. */
+static void find_swapped_name(char *name, size_t bytes)
+{
+	uint8_t mac[NET_MAC_BYTES] = { 0 };
+
+	for (unsigned int i = 0; mac[0] != 0x02 || mac[1] != 0; i++) {
+		assert_true(i < 1000000);
+		snprintf(name, bytes, "vm-%u", i);
+		netvsp_default_mac(name, "net0", mac);
+	}
+}
+
+static void addresses_made_up_for_a_legacy_board_are_none_that_tulip_swaps(void **state)
+{
+	char name[32];
+
+	(void)state;
+	find_swapped_name(name, sizeof(name));
+	for (int legacy = 0; legacy < 2; legacy++) {
+		struct vm_config config;
+		struct diag diag;
+		bool is_swapped;
+
+		vm_config_init(&config);
+		assert_int_equal(vm_config_set_name(&config, name, &diag), 0);
+		config.kernel = strdup("k");
+		add(&config, vm_config_add_net, "nat");
+		assert_int_equal(
+			vm_config_set_machine(&config, legacy ? "legacy" : "modern", &diag), 0);
+		assert_int_equal(vm_config_finish(&config, &diag), 0);
+		is_swapped = config.nets[0].mac[0] == 0x02 && config.nets[0].mac[1] == 0;
+		/* Elsewhere it is the one that it has always been. */
+		assert_int_equal(is_swapped, !legacy);
+		assert_int_equal(config.nets[0].mac[0] & 3, 2);
+		vm_config_fini(&config);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -439,6 +479,7 @@ int main(void)
 		cmocka_unit_test(boards_have_firmware_or_a_kernel),
 		cmocka_unit_test(disks_have_targets_of_their_own),
 		cmocka_unit_test(boot_order_is_as_given),
+		cmocka_unit_test(addresses_made_up_for_a_legacy_board_are_none_that_tulip_swaps),
 		cmocka_unit_test(disks_drives_and_policies_are_listed),
 		cmocka_unit_test(a_comma_in_a_value_is_written_twice),
 		cmocka_unit_test(mistakes_name_the_option),
