@@ -31,6 +31,8 @@ static const char help[] =
 	"  reset              restart the guest without asking it\n"
 	"  nmi                send a non-maskable interrupt to every processor\n"
 	"  powerbutton        press the ACPI power button\n"
+	"  screendump file=FILE.png\n"
+	"                     the picture on the legacy machine's screen\n"
 	"  shutdown           ask the guest to power off in order; restart=true: to restart\n"
 	"  quit               end the partition at once\n"
 	"  help               what this partition understands\n"

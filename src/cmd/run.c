@@ -32,6 +32,7 @@ static const char help[] =
 	"  --boot-menu on|off firmware waits a moment for Escape, and lets choose (off)\n"
 	"  --boot-serial on|off\n"
 	"                     firmware's screen and keyboard on the first serial port, too (on)\n"
+	"  --vga s3|none      the legacy machine's graphics card: S3's Trio64, or none (s3)\n"
 	"  --cpus N           virtual processors, 1 to 64 (1)\n"
 	"  --memory SIZE      guest memory: 64M and more, a multiple of 2M (512M)\n"
 	"  --disk path=FILE[,KEY=VALUE]...\n"
@@ -79,6 +80,7 @@ enum {
 	OPT_BOOT_ORDER,
 	OPT_BOOT_MENU,
 	OPT_BOOT_SERIAL,
+	OPT_VGA,
 	OPT_CPUS,
 	OPT_MEMORY,
 	OPT_DISK,
@@ -105,6 +107,7 @@ static const struct option options[] = {
 	{ "boot-order", required_argument, NULL, OPT_BOOT_ORDER },
 	{ "boot-menu", required_argument, NULL, OPT_BOOT_MENU },
 	{ "boot-serial", required_argument, NULL, OPT_BOOT_SERIAL },
+	{ "vga", required_argument, NULL, OPT_VGA },
 	{ "cpus", required_argument, NULL, OPT_CPUS },
 	{ "memory", required_argument, NULL, OPT_MEMORY },
 	{ "disk", required_argument, NULL, OPT_DISK },
@@ -182,6 +185,8 @@ static int set_board_option(struct vm_config *config, int option, const char *te
 	case OPT_BOOT_SERIAL:
 		config->has_boot_serial = true;
 		return set_switch(&config->boot_serial, "--boot-serial", text, reterr);
+	case OPT_VGA:
+		return vm_config_set_vga(config, text, reterr);
 	case OPT_SERIAL2:
 		return set_text(&config->serial2, "--serial2", text, reterr);
 	default:

@@ -239,6 +239,15 @@ int vm_config_set_firmware(struct vm_config *config, const char *text, struct di
 	return config->firmware ? 0 : diag_set(reterr, -ENOMEM, "no memory");
 }
 
+int vm_config_set_vga(struct vm_config *config, const char *text, struct diag *reterr)
+{
+	if (strcmp(text, "s3") != 0 && strcmp(text, "none") != 0) {
+		return diag_set(reterr, -EINVAL, "--vga is s3 or none, not \"%s\"", text);
+	}
+	config->vga = strcmp(text, "s3") == 0 ? VM_VGA_S3 : VM_VGA_NONE;
+	return 0;
+}
+
 /* 0; -EINVAL: no such device; -EEXIST: it is there already. */
 static int add_boot_device(struct vm_config *config, const char *word)
 {
@@ -316,6 +325,21 @@ static int check_kernel_word(const struct vm_config *config, bool is_given, cons
 					    : 0;
 }
 
+static int finish_vga(struct vm_config *config, struct diag *reterr)
+{
+	bool is_legacy = config->machine == VM_MACHINE_LEGACY;
+
+	if (config->vga != VM_VGA_DEFAULT && !is_legacy) {
+		return diag_set(reterr, -EINVAL,
+				"--vga: only the legacy machine can have a graphics card: give "
+				"--machine legacy, or leave it out");
+	}
+	if (config->vga == VM_VGA_DEFAULT) {
+		config->vga = is_legacy ? VM_VGA_S3 : VM_VGA_NONE;
+	}
+	return 0;
+}
+
 static int finish_board(struct vm_config *config, struct diag *reterr)
 {
 	bool is_legacy = config->machine == VM_MACHINE_LEGACY;
@@ -340,7 +364,10 @@ static int finish_board(struct vm_config *config, struct diag *reterr)
 				"--serial2: only the legacy machine has a second serial port: give "
 				"--machine legacy");
 	}
-	err = check_kernel_word(config, config->kernel, "--kernel", reterr);
+	err = finish_vga(config, reterr);
+	if (!err) {
+		err = check_kernel_word(config, config->kernel, "--kernel", reterr);
+	}
 	if (!err) {
 		err = check_kernel_word(config, config->initrd, "--initrd", reterr);
 	}

@@ -23,10 +23,14 @@
 #define VM_IO_THREADS_MAX 16
 #define VM_NAME_BYTES     64
 
-#define VM_FIRMWARE_BIOS  "/usr/share/seabios/bios-256k.bin" /* of Debian's package seabios */
+#define VM_FIRMWARE_BIOS  "/usr/share/seabios/bios-256k.bin"      /* of Debian's package seabios */
+#define VM_VGA_BIOS       "/usr/share/seabios/vgabios-stdvga.bin" /* likewise */
 
 /* modern: as little of a PC as Linux wants. legacy: a 440BX board, with firmware or without. */
 enum vm_machine { VM_MACHINE_MODERN, VM_MACHINE_LEGACY };
+
+/* The graphics card. Nothing said: what the machine has, which vm_config_finish() puts there. */
+enum vm_vga_card { VM_VGA_DEFAULT, VM_VGA_NONE, VM_VGA_S3 };
 
 /* What firmware tries to boot from. */
 enum vm_boot_device { VM_BOOT_DISK, VM_BOOT_DVD, VM_BOOT_NET };
@@ -44,6 +48,7 @@ struct vm_config {
 	size_t boot_count;
 	bool has_boot_order, boot_menu, boot_serial; /* boot_serial: firmware's screen on COM1 */
 	bool has_boot_serial;
+	enum vm_vga_card vga;
 	char *serial;       /* as serial_create() takes it */
 	char *serial2;      /* of the legacy board: likewise */
 	char *control;      /* path of the control socket, or NULL */
@@ -83,6 +88,9 @@ MUST_CHECK int vm_config_set_machine(struct vm_config *config, const char *text,
 /* "bios", or the file of one */
 MUST_CHECK int vm_config_set_firmware(struct vm_config *config, const char *text,
 				      struct diag *reterr);
+
+/* "s3", "none" */
+MUST_CHECK int vm_config_set_vga(struct vm_config *config, const char *text, struct diag *reterr);
 
 /* "disk,dvd,net", some of them */
 MUST_CHECK int vm_config_set_boot_order(struct vm_config *config, const char *text,

@@ -24,8 +24,9 @@
 #include "chipset/piix4_pm.h"
 #include "chipset/ps2/ps2.h"
 #include "proto/board.h"
-#include "vm/disk_faces.h"
 #include "proto/piix4.h"
+#include "vm/disk_faces.h"
+#include "vm/vga.h"
 
 #define FIRMWARE_END_GPA  0x100000000ULL
 #define SHADOW_END_GPA    0x100000ULL
@@ -171,6 +172,7 @@ static const struct legacy_chip {
 } chips[] = {
 	{ "host_bridge", bridge_make, bridge_restart, bridge_unmake, bridge_show },
 	{ "power_management", pm_make, pm_restart, pm_unmake, pm_show },
+	{ "graphics_card", vm_vga_create, vm_vga_reset, vm_vga_destroy, vm_vga_inspect },
 	{ "isa_bridge", isa_make, isa_restart, isa_unmake, isa_show },
 };
 
@@ -261,9 +263,9 @@ static int add_memory_map(struct vm *vm)
 
 static int add_acpi(struct vm *vm)
 {
-	struct acpi_config config = { .vps = vm->config->cpus,
-				      .pm_timer = true,
-				      .is_legacy = true };
+	struct acpi_config config = {
+		.vps = vm->config->cpus, .pm_timer = true, .is_legacy = true, .has_vga = vm->vga
+	};
 	auto_free struct acpi_firmware *acpi = fault_alloc(1, sizeof(*acpi));
 	int err;
 

@@ -6,6 +6,7 @@
 
 #include "base/num.h"
 #include "vm/disk_verbs.h"
+#include "vm/vga.h"
 #include "vm/vm_internal.h"
 
 static const char *state_name(const struct vm *vm)
@@ -215,6 +216,7 @@ const struct rpc_verb vm_verbs[] = {
 	{ "powerbutton", "press the ACPI power button", on_power_button },
 	{ "shutdown", "ask the guest to power off (restart=true: to restart) in order",
 	  on_shutdown },
+	{ "screendump", "file=FILE.png: the picture on the screen", vm_verb_screendump },
 	{ "quit", "end the VM at once", on_quit },
 	{ "disk add", "plug in a disk: the words of --disk", vm_verb_disk_add },
 	{ "dvd add", "plug in a DVD drive: the words of --dvd", vm_verb_dvd_add },

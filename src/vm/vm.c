@@ -20,6 +20,7 @@
 #include "vm/legacy.h"
 #include "vm/disk_card.h"
 #include "vm/disk_faces.h"
+#include "vm/vga.h"
 #include "vm/vm_internal.h"
 
 /* A guest that has reported its crash still writes its last words to the console. */
@@ -66,6 +67,7 @@ static int load_kernel(struct vm *vm, struct diag *reterr)
 				    .vps = config->cpus,
 				    .pm_timer = true,
 				    .is_legacy = vm_is_legacy(vm),
+				    .has_vga = vm->vga,
 				    .identity = vm_legacy_identity(config),
 				    .fast_unpack = config->unpack_kernel,
 				    .cache_dir = config->cache_dir };
@@ -113,7 +115,9 @@ static void on_device_gone(struct loop_work *work)
 			return;
 		}
 	}
-	loop_quit(vm->control);
+	if (vm_vga_is_done(vm)) {
+		loop_quit(vm->control);
+	}
 }
 
 static void on_end_limit(struct loop_timer *timer)
@@ -443,6 +447,9 @@ static int open_images(struct vm *vm, struct diag *reterr)
 {
 	int err = vm_legacy_open_firmware(vm, reterr);
 
+	if (!err) {
+		err = vm_vga_open(vm, reterr);
+	}
 	if (!err && vm->config->kernel) {
 		err = open_image("kernel", vm->config->kernel, &vm->kernel_fd, reterr);
 	}

@@ -58,6 +58,7 @@ struct vm {
 	struct pm *pm;
 	struct i8042 *i8042;      /* not on the legacy board */
 	struct vm_legacy *legacy; /* only there */
+	struct vm_vga *vga;       /* likewise: its graphics card, or NULL */
 	struct pci_bus *pci_bus;  /* likewise */
 	struct serial *serial2;   /* likewise */
 	struct uart *uart2;

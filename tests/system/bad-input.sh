@@ -56,6 +56,8 @@ wrong 1 'disk, dvd and net' --machine legacy --boot-order tape
 wrong 1 'twice' --machine legacy --boot-order disk,disk
 wrong 1 'initrd' --machine legacy --firmware bios --initrd noise
 wrong 1 'serial2' --kernel "$kernel" --serial2 none
+wrong 1 'vga.*legacy' --kernel "$kernel" --vga s3
+wrong 1 's3 or none' --machine legacy --vga cirrus
 wrong 1 'stdio' --machine legacy --serial stdio --serial2 stdio
 wrong 1 'noise' --kernel noise
 wrong 1 'empty' --kernel empty

@@ -44,6 +44,9 @@ struct s3_config {
 MUST_CHECK int s3_create(const struct s3_config *config, struct s3 **ret, struct diag *reterr);
 void s3_destroy(struct s3 *s3);
 
+/* Would s3_create() take that ROM? 0; -EINVAL, -EFBIG with a sentence. Any thread. */
+MUST_CHECK int s3_check_rom(const void *rom, size_t rom_bytes, struct diag *reterr);
+
 /* Any thread, while the vCPUs are out. */
 void s3_reset(struct s3 *s3);
 void s3_save(struct s3 *s3, struct save *save);

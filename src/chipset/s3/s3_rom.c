@@ -49,6 +49,13 @@ static int find_pcir(const uint8_t *rom, size_t bytes, uint32_t *ret, struct dia
 	return 0;
 }
 
+int s3_check_rom(const void *rom, size_t rom_bytes, struct diag *reterr)
+{
+	uint32_t pcir;
+
+	return find_pcir(rom, rom_bytes, &pcir, reterr);
+}
+
 /* A BIOS runs only a ROM whose ids are the chip's and whose bytes add up to nothing. */
 static void adapt(uint8_t *rom, uint32_t pcir)
 {

@@ -307,6 +307,38 @@ static void disks_have_targets_of_their_own(void **state)
 			    "or leave it out");
 }
 
+/* The card that a machine comes to have, or -EINVAL; word NULL: nothing is said. */
+static int card(const char *machine, const char *word, struct diag *reterr)
+{
+	struct vm_config config;
+	int err, card;
+
+	vm_config_init(&config);
+	assert_int_equal(vm_config_set_machine(&config, machine, reterr), 0);
+	config.kernel = strdup("k");
+	err = word ? vm_config_set_vga(&config, word, reterr) : 0;
+	err = err ? err : vm_config_finish(&config, reterr);
+	card = (int)config.vga;
+	vm_config_fini(&config);
+	return err ? err : card;
+}
+
+static void a_graphics_card_is_on_the_legacy_board_only(void **state)
+{
+	struct diag diag;
+
+	(void)state;
+	assert_int_equal(card("legacy", NULL, &diag), VM_VGA_S3);
+	assert_int_equal(card("legacy", "s3", &diag), VM_VGA_S3);
+	assert_int_equal(card("legacy", "none", &diag), VM_VGA_NONE);
+	assert_int_equal(card("modern", NULL, &diag), VM_VGA_NONE);
+	assert_int_equal(card("modern", "s3", &diag), -EINVAL);
+	assert_non_null(strstr(diag.text, "--vga: only the legacy machine"));
+	assert_int_equal(card("modern", "none", &diag), -EINVAL);
+	assert_int_equal(card("legacy", "cga", &diag), -EINVAL);
+	assert_non_null(strstr(diag.text, "--vga is s3 or none, not \"cga\""));
+}
+
 static void boot_order_is_as_given(void **state)
 {
 	struct vm_config config;
@@ -480,6 +512,7 @@ int main(void)
 		cmocka_unit_test(disks_have_targets_of_their_own),
 		cmocka_unit_test(boot_order_is_as_given),
 		cmocka_unit_test(addresses_made_up_for_a_legacy_board_are_none_that_tulip_swaps),
+		cmocka_unit_test(a_graphics_card_is_on_the_legacy_board_only),
 		cmocka_unit_test(disks_drives_and_policies_are_listed),
 		cmocka_unit_test(a_comma_in_a_value_is_written_twice),
 		cmocka_unit_test(mistakes_name_the_option),
