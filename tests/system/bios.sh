@@ -34,7 +34,7 @@ refused() {
 }
 
 refused_now() {
-	ctl screendump "file=$work/second.png" 2>&1 | grep -q 'under way'
+	! ctl screendump "file=$work/second.png" >"$work/second" 2>&1 && grep -q 'under way' "$work/second"
 }
 
 # picture FILE: width, height, colours, and rows of pixels that are of more than one colour.
