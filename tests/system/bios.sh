@@ -33,8 +33,8 @@ refused() {
 	check "$what" 1 "$(grep -c "$words" <<<"$answer")"
 }
 
-refused_now() {
-	! ctl screendump "file=$work/second.png" >"$work/second" 2>&1 && grep -q 'under way' "$work/second"
+is_drawing() {
+	grep -qsx tabique-dump "/proc/$guest_pid/task/"*/comm
 }
 
 # picture FILE: width, height, colours, and rows of pixels that are of more than one colour.
@@ -123,7 +123,8 @@ screen)
 	mkfifo "$work/slow.png.part"
 	ctl screendump "file=$work/slow.png" >"$work/slow" 2>&1 &
 	slow_dump=$!
-	until_true 'one at a time' 20 refused_now
+	until_true 'the picture is under way' 20 is_drawing
+	refused 'one at a time' 'under way' "file=$work/second.png"
 	check 'the machine runs on' running "$(ctl status | jq -r .state)"
 	ctl quit >/dev/null
 	sleep 1
