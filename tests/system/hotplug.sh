@@ -15,6 +15,13 @@ truncate -s 64M "$work/new.img"
 obedient --disk "path=$work/first.img,id=first" --disk "path=$work/other.img,id=other,controller=1"
 inside 'disk-at 0 && disk-at 0 1' || fail "disks of the start: $answer"
 
+# What is known of a disk that does not come: both sides of its channel, and what the guest has heard.
+why() {
+	ctl inspect | jq -c '.. | objects | select(.device? == "storvsp")' 2>/dev/null
+	ctl disk list | jq -c '.list[]'
+	inside 'ls /sys/class/scsi_disk; grep -i hyper /proc/interrupts; dmesg | tail -n 15' && echo "$answer"
+}
+
 one() {
 	check_true 'a disk is added' ctl disk add "path=$work/new.img" id=new lun=1 >/dev/null
 	inside 'new=$(disk-at 1) && mkfs.ext4 -q $new && mount -t ext4 $new /root && guest-io fill /root/file 8 1'
@@ -52,7 +59,8 @@ many() {
 	local i
 	for ((i = 1; i <= 20; i++)); do
 		ctl disk add "path=$work/new.img" id=new lun=1 >/dev/null || fail "add number $i"
-		inside 'new=$(disk-at 1) && dd if=$new of=/dev/null bs=64k count=1 2>/dev/null' || fail "no disk at add number $i: $answer"
+		inside 'new=$(disk-at 1) && dd if=$new of=/dev/null bs=64k count=1 2>/dev/null' ||
+			{ why && fail "no disk at add number $i"; }
 		ctl disk remove id=new >/dev/null || fail "remove number $i"
 		inside 'tries=0; while [ -e $new ]; do usleep 20000; tries=$((tries + 1)); [ $tries -lt 500 ] || exit 1; done' 30 ||
 			fail "the disk stayed after remove number $i"
