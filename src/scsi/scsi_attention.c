@@ -121,6 +121,11 @@ bool scsi_disk_is_ejected(const struct scsi_disk *disk)
 	return scsi_flags(disk) & SCSI_STATE_EJECTED;
 }
 
+bool scsi_disk_is_seen(const struct scsi_disk *disk)
+{
+	return scsi_flags(disk) & SCSI_STATE_SEEN;
+}
+
 bool scsi_disk_is_tray_open(const struct scsi_disk *disk)
 {
 	return scsi_flags(disk) & SCSI_STATE_TRAY_OPEN;

@@ -288,6 +288,9 @@ enum scsi_submit scsi_disk_submit(struct scsi_disk *disk, struct scsi_request *r
 		return SCSI_DONE;
 	}
 	flags = scsi_flags(disk);
+	if (__builtin_expect(!(flags & SCSI_STATE_SEEN), 0)) {
+		scsi_flags_set(disk, SCSI_STATE_SEEN);
+	}
 	if ((flags & SCSI_UA_ALL) && !(command->flags & SCSI_COMMAND_QUIET)) {
 		uint16_t asc = scsi_attention_take(request);
 

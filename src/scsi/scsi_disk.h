@@ -140,6 +140,7 @@ enum scsi_disk_type scsi_disk_type(const struct scsi_disk *disk);
 bool scsi_disk_has_write_cache(const struct scsi_disk *disk);
 bool scsi_disk_is_locked(const struct scsi_disk *disk); /* the guest forbids to take the disc out */
 bool scsi_disk_is_ejected(const struct scsi_disk *disk); /* by the guest; clear_medium() is due */
+bool scsi_disk_is_seen(const struct scsi_disk *disk);    /* a command has come to it, any */
 bool scsi_disk_is_tray_open(const struct scsi_disk *disk);
 
 /* Asks the guest of a DVD drive to let go of the disc, as the button on a drive does. */

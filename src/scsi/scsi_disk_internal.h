@@ -46,6 +46,7 @@ struct scsi_command {
 #define SCSI_STATE_EJECTED       0x0800U /* by the guest: there is no disc, whatever is attached */
 #define SCSI_STATE_TRAY_OPEN     0x1000U
 #define SCSI_STATE_MEDIUM        0x2000U  /* one is set */
+#define SCSI_STATE_SEEN          0x4000U  /* some command has come; not saved */
 #define SCSI_EVENT_NEW_MEDIUM    0x10000U /* for GET EVENT STATUS NOTIFICATION */
 #define SCSI_EVENT_REMOVAL       0x20000U
 #define SCSI_EVENT_EJECT_REQUEST 0x40000U

@@ -471,9 +471,52 @@ static void queues_go_on_in_another_process(void **state)
 	save_fini(&second);
 }
 
+static void drop_events(struct machine *m, unsigned int *ret_count)
+{
+	static struct fake_packet packet;
+
+	*ret_count = 0;
+	fake_guest_settle(m->guest);
+	while (fake_channel_poll(m->channel, &packet)) {
+		(*ret_count)++;
+	}
+}
+
+static bool time_is_over(void *until)
+{
+	return loop_now_ns() > *(uint64_t *)until;
+}
+
+/* A guest that does not come to look at a new unit is told of it again; one that has looked is not. */
+static void who_does_not_look_is_told_again(void **state)
+{
+	uint64_t until = loop_now_ns() + 6000000000ULL;
+	struct machine_config how = { .without_disk = true };
+	unsigned int told, again;
+	struct machine m;
+	struct packet p;
+
+	machine_create(&m, how);
+	machine_open(&m, RING_BYTES);
+	machine_add_disk(&m, &how);
+	drop_events(&m, &told);
+	assert_int_equal(told, 1);
+	while (!fake_guest_wait(m.guest, time_is_over, &until)) {}
+	drop_events(&m, &again);
+	assert_int_equal(again, 1);
+	rw_init(&p, SCSI_OP_READ_10, 0, 0, false);
+	run_srb(&m, &p, NULL);
+	until = loop_now_ns() + 6000000000ULL;
+	while (!fake_guest_wait(m.guest, time_is_over, &until)) {}
+	drop_events(&m, &again);
+	assert_int_equal(again, 0);
+	machine_destroy(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(who_does_not_look_is_told_again),
 		cmocka_unit_test(sub_channels_carry_commands),
 		cmocka_unit_test(more_sub_channels_than_there_are_are_refused),
 		cmocka_unit_test(a_sub_channel_takes_nothing_but_commands),

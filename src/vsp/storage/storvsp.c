@@ -62,9 +62,47 @@ static void send_events(struct storvsp *storvsp)
 	}
 }
 
+/* ---- a guest that did not come to look is told again ---- */
+
+static bool has_unseen(const struct storvsp_queue *queue)
+{
+	storvsp_for_each_address(at)
+	{
+		const struct scsi_disk *disk = queue->targets[at.path][at.target].luns[at.lun];
+
+		if (disk && !scsi_disk_is_seen(disk)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+static void on_again(struct loop_timer *timer)
+{
+	struct storvsp *storvsp = container_of(timer, struct storvsp, again);
+	const struct storvsp_queue *queue = &storvsp->queues[0];
+
+	if (!queue->channel || !has_unseen(queue)) {
+		return;
+	}
+	if (!vmbus_channel_is_paused(queue->channel)) {
+		atomic_fetch_or(&storvsp->events, 1U << VSTOR_ENUMERATE_BUS);
+		send_events(storvsp);
+		storvsp->told_again++;
+		storvsp->again_left--;
+	}
+	if (storvsp->again_left > 0) {
+		loop_timer_arm(timer, STORVSP_AGAIN_NS);
+	}
+}
+
 static void on_announce(struct loop_work *work)
 {
-	send_events(container_of(work, struct storvsp, announce));
+	struct storvsp *storvsp = container_of(work, struct storvsp, announce);
+
+	send_events(storvsp);
+	storvsp->again_left = STORVSP_AGAIN_TIMES;
+	loop_timer_arm(&storvsp->again, STORVSP_AGAIN_NS);
 }
 
 static void announce(struct storvsp *storvsp, uint32_t event)
@@ -218,6 +256,7 @@ static void storvsp_inspect(struct vmbus_device *device, struct inspect *at)
 	inspect_u64(at, "queues", storvsp->queue_count);
 	inspect_u64(at, "resets", storvsp->resets);
 	inspect_u64(at, "announced", storvsp->announced);
+	inspect_u64(at, "told_again", storvsp->told_again);
 }
 
 static const struct vmbus_device_ops storvsp_ops = {
@@ -282,6 +321,7 @@ int storvsp_create(const struct storvsp_config *config, struct storvsp **ret)
 	list_init(&storvsp->resetting);
 	list_init(&storvsp->to_reset);
 	loop_work_init(&storvsp->announce, on_announce);
+	loop_timer_init(&storvsp->again, config->loops[0], on_again);
 	loop_work_init(&storvsp->reset_done, storvsp_on_reset_done);
 	for (unsigned int i = 0; i < config->loop_count; i++) {
 		storvsp_queue_init(storvsp, i, config->loops[i]);
@@ -295,6 +335,7 @@ static void cancel_on_loop(void *arg)
 	struct storvsp *storvsp = arg;
 
 	loop_cancel(storvsp->device.loop, &storvsp->announce);
+	loop_timer_cancel(&storvsp->again);
 }
 
 void storvsp_destroy(struct storvsp *storvsp)

@@ -15,6 +15,10 @@
 /* Pages of the largest transfer, which need not begin at a page. */
 #define STORVSP_IOVECS_MAX       (STORVSP_TRANSFER_BYTES_MAX / 4096 + 1)
 
+/* When a guest that has been told of a new unit and has not looked is told again, and how often. */
+#define STORVSP_AGAIN_NS         (5ULL * 1000 * 1000 * 1000)
+#define STORVSP_AGAIN_TIMES      3U
+
 /* Descriptor and payload: STORVSP_RANGES_MAX ranges over the pages of the largest transfer. */
 #define STORVSP_PACKET_BYTES_MAX 8192
 
@@ -91,12 +95,16 @@ struct storvsp {
 	struct list to_reset;  /* those that came after it had begun */
 	bool is_resetting;
 	uint64_t resets;
-	uint64_t announced;
+	uint64_t announced, told_again;
 
 	/* any */
 	_Atomic(uint32_t) events; /* 1U << VSTOR_* that the guest has not been sent */
 	_Atomic(uint32_t) queues_to_stop, queues_to_reset;
 	struct loop_work announce, reset_done;
+
+	/* the primary channel's loop: a unit that nobody has looked at is told of again */
+	struct loop_timer again;
+	unsigned int again_left;
 
 	struct storvsp_queue queues[STORVSP_QUEUES_MAX];
 };
