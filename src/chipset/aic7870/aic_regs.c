@@ -202,8 +202,11 @@ static void seqaddr_write(struct aic7870 *chip, uint8_t reg, uint8_t value)
 {
 	struct aic_sequencer *seq = &chip->seq;
 
-	seq->pc = reg == AIC_SEQADDR0 ? (uint16_t)((seq->pc & 0x100) | value)
-				      : (uint16_t)((value & 1) << 8 | (seq->pc & 0xff));
+	if (reg == AIC_SEQADDR0) {
+		seq->pc = (uint16_t)((seq->pc & 0x100) | value);
+	} else {
+		seq->pc = (uint16_t)((seq->pc & 0xff) | (value & 1) << 8);
+	}
 	seq->ram_byte = 0;
 	seq->at_break = false;
 }
