@@ -206,6 +206,27 @@ static bool step_to_mark(pid_t child, uint64_t *ret_instructions)
 	}
 }
 
+/* A child that is traced, and runs fn; or -1. */
+static pid_t start_traced(void (*fn)(void *ctx), void *ctx)
+{
+	pid_t child = fork();
+
+	if (child == 0) {
+		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL)) {
+			_exit(1);
+		}
+		fn(ctx);
+		_exit(0);
+	}
+	return child;
+}
+
+static void end_traced(pid_t child)
+{
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+}
+
 bool meter_steps(void (*fn)(void *ctx), void *ctx, uint64_t *ret_instructions)
 {
 	uint64_t counts[METER_SIDES] = { 0 };
@@ -214,18 +235,10 @@ bool meter_steps(void (*fn)(void *ctx), void *ctx, uint64_t *ret_instructions)
 
 	side = mmap(NULL, sizeof(*side), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	check(side != MAP_FAILED);
-	child = fork();
-	if (child == 0) {
-		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL)) {
-			_exit(1);
-		}
-		fn(ctx);
-		_exit(0);
-	}
+	child = start_traced(fn, ctx);
 	if (child > 0) {
 		done = wait_mark(child) && step_to_mark(child, counts);
-		kill(child, SIGKILL);
-		waitpid(child, NULL, 0);
+		end_traced(child);
 	}
 	munmap((void *)side, sizeof(*side));
 	side = NULL;
@@ -259,20 +272,12 @@ static bool call_to_mark(pid_t child, uint64_t *ret_calls)
 
 bool meter_calls(void (*fn)(void *ctx), void *ctx, uint64_t *ret_calls)
 {
-	pid_t child = fork();
+	pid_t child = start_traced(fn, ctx);
 	bool done = false;
 
-	if (child == 0) {
-		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL)) {
-			_exit(1);
-		}
-		fn(ctx);
-		_exit(0);
-	}
 	if (child > 0) {
 		done = wait_mark(child) && call_to_mark(child, ret_calls);
-		kill(child, SIGKILL);
-		waitpid(child, NULL, 0);
+		end_traced(child);
 	}
 	return done;
 }

@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #include "chipset/aic7870/aic7870.h"
 #include "vm/legacy.h"
@@ -132,17 +131,9 @@ void vm_disk_card_pause(struct vm_disks *disks)
 
 void vm_disk_card_settle(struct vm_disks *disks)
 {
-	static const struct timespec nap = { .tv_nsec = 200000 };
-	struct vm_disk_card *card = &disks->card;
-
 	vm_disk_card_pause(disks);
-	while (card->chip && !atomic_load(&card->is_quiet)) {
-		vm_disks_give_up(disks); /* what is held for an error would never come back */
-		if (loop_is_here(loop_of(disks))) {
-			loop_turn(loop_of(disks)); /* its thread was never started */
-		} else {
-			nanosleep(&nap, NULL);
-		}
+	if (disks->card.chip) {
+		vm_disks_wait_quiet(disks, &disks->card.is_quiet);
 	}
 }
 

@@ -144,19 +144,40 @@ static int set_format(struct vm_disk_config *config, const char *option, const c
 	return 0;
 }
 
-static int set_on_error(struct vm_disk_config *config, const char *option, const char *value,
-			struct diag *reterr)
+/* One of the words (NULL ends them), by its number; all: as the sentence lists them. */
+static int set_word(int *at, const char *option, const char *key, const char *value,
+		    const char *const words[], const char *all, struct diag *reterr)
 {
-	static const char *const words[] = { "report", "stop", "retry" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+	for (int i = 0; words[i]; i++) {
 		if (strcmp(value, words[i]) == 0) {
-			config->on_error = (enum block_on_error)i;
+			*at = i;
 			return 0;
 		}
 	}
-	return diag_set(reterr, -EINVAL, "%s: on-error is report, stop or retry, not \"%s\"",
-			option, value);
+	return diag_set(reterr, -EINVAL, "%s: %s is %s, not \"%s\"", option, key, all, value);
+}
+
+int vm_face_set(enum vm_face *at, const char *option, const char *value, struct diag *reterr)
+{
+	static const char *const words[] = { "auto", "emulated", "synthetic", NULL };
+	int word = (int)*at;
+	int err = set_word(&word, option, "face", value, words, "auto, emulated or synthetic",
+			   reterr);
+
+	*at = (enum vm_face)word;
+	return err;
+}
+
+static int set_on_error(struct vm_disk_config *config, const char *option, const char *value,
+			struct diag *reterr)
+{
+	static const char *const words[] = { "report", "stop", "retry", NULL };
+	int word = (int)config->on_error;
+	int err =
+		set_word(&word, option, "on-error", value, words, "report, stop or retry", reterr);
+
+	config->on_error = (enum block_on_error)word;
+	return err;
 }
 
 static int set_sector(struct vm_disk_config *config, const char *option, const char *value,
@@ -256,38 +277,21 @@ static int set_place(struct vm_disk_config *config, const char *option, const ch
 	return -ENOENT;
 }
 
-/* One of the words (NULL ends them), by its number; all: as the sentence lists them. */
-static int set_word(int *at, const char *option, const char *key, const char *value,
-		    const char *const words[], const char *all, struct diag *reterr)
-{
-	for (int i = 0; words[i]; i++) {
-		if (strcmp(value, words[i]) == 0) {
-			*at = i;
-			return 0;
-		}
-	}
-	return diag_set(reterr, -EINVAL, "%s: %s is %s, not \"%s\"", option, key, all, value);
-}
-
 /* Those that say on which bus it is, and how it looks there. */
 static int set_bus(struct vm_disk_config *config, const char *option, const char *key,
 		   const char *value, struct diag *reterr)
 {
 	static const char *const buses[] = { "auto", "scsi", "ide", "adaptec", NULL };
-	static const char *const faces[] = { "auto", "emulated", "synthetic", NULL };
 	unsigned int number = 0;
-	int word = 0, err;
+	int word = (int)config->bus, err;
 
 	if (strcmp(key, "bus") == 0) {
 		err = set_word(&word, option, key, value, buses, "auto, scsi, ide or adaptec",
 			       reterr);
-		config->bus = err ? config->bus : (enum vm_disk_bus)word;
+		config->bus = (enum vm_disk_bus)word;
 		return err;
 	} else if (strcmp(key, "face") == 0) {
-		err = set_word(&word, option, key, value, faces, "auto, emulated or synthetic",
-			       reterr);
-		config->face = err ? config->face : (enum vm_face)word;
-		return err;
+		return vm_face_set(&config->face, option, value, reterr);
 	} else if (strcmp(key, "position") == 0) {
 		err = set_number(&number, option, key, value, VM_IDE_POSITIONS - 1, reterr);
 		config->position = err ? -1 : (int)number;

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/num.h"
 #include "chipset/ide/ide.h"
@@ -197,17 +196,9 @@ void vm_faces_pause(struct vm_disks *disks)
 
 void vm_faces_settle(struct vm_disks *disks)
 {
-	static const struct timespec nap = { .tv_nsec = 200000 };
-	struct loop *loop = disks->ide ? vm_io_loop(disks->vm, 0) : NULL;
-
 	vm_faces_pause(disks);
-	while (disks->ide && !atomic_load(&disks->is_ide_quiet)) {
-		vm_disks_give_up(disks); /* what is held for an error would never come back */
-		if (loop_is_here(loop)) {
-			loop_turn(loop); /* its thread was never started */
-		} else {
-			nanosleep(&nap, NULL);
-		}
+	if (disks->ide) {
+		vm_disks_wait_quiet(disks, &disks->is_ide_quiet);
 	}
 }
 

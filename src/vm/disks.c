@@ -355,11 +355,10 @@ void vm_disk_free(struct vm_disk *disk)
 	free(disk);
 }
 
-/* Turns the loops that have no thread yet, or waits for those that have. */
-static void wait_a_little(struct vm *vm)
+/* Turns the I/O loops that have no thread yet; if nothing was done there, waits for those that have. */
+static void wait_for_io(struct vm *vm, bool any)
 {
 	static const struct timespec nap = { .tv_nsec = 200000 };
-	bool any = loop_turn(vm->control);
 
 	for (uint32_t i = 0; i < vm->io_count; i++) {
 		if (loop_is_here(vm->io[i])) {
@@ -368,6 +367,20 @@ static void wait_a_little(struct vm *vm)
 	}
 	if (!any) {
 		nanosleep(&nap, NULL);
+	}
+}
+
+static void wait_a_little(struct vm *vm)
+{
+	wait_for_io(vm, loop_turn(vm->control));
+}
+
+/* The control loop may be in the middle of a reset: it is not turned. */
+void vm_disks_wait_quiet(struct vm_disks *disks, _Atomic(bool) *is_quiet)
+{
+	while (!atomic_load(is_quiet)) {
+		vm_disks_give_up(disks); /* what is held for an error would never come back */
+		wait_for_io(disks->vm, false);
 	}
 }
 

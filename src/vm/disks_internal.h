@@ -155,6 +155,8 @@ void vm_disk_discard(struct vm_disk *disk);
 
 /* ---- disks.c ---- */
 
+/* Until a controller's loop has set it; what a layer holds is given up meanwhile. */
+void vm_disks_wait_quiet(struct vm_disks *disks, _Atomic(bool) *is_quiet);
 MUST_CHECK int vm_disks_find(struct vm_disks *disks, const char *id, struct vm_disk **ret,
 			     struct diag *reterr);
 /* Off the bus, out of the list, freed. Its medium is closed. */

@@ -5,4 +5,11 @@
  */
 #pragma once
 
+#include "base/check.h"
+#include "base/diag.h"
+
 enum vm_face { VM_FACE_AUTO, VM_FACE_EMULATED, VM_FACE_SYNTHETIC };
+
+/* The value of the word "face", in disk_config.c. 0, or -EINVAL with a sentence that begins with option. */
+MUST_CHECK int vm_face_set(enum vm_face *at, const char *option, const char *value,
+			   struct diag *reterr);

@@ -195,16 +195,7 @@ static int set_no_rsc(struct vm_net_config *net, const char *text, struct diag *
 
 static int set_face(struct vm_net_config *net, const char *text, struct diag *reterr)
 {
-	static const char *const words[] = { "auto", "emulated", "synthetic" };
-
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
-		if (strcmp(text, words[i]) == 0) {
-			net->face = (enum vm_face)i;
-			return 0;
-		}
-	}
-	return diag_set(reterr, -EINVAL, "--net: face is auto, emulated or synthetic, not \"%s\"",
-			text);
+	return vm_face_set(&net->face, "--net", text, reterr);
 }
 
 int vm_net_config_check(const struct vm_net_config *net, bool is_legacy, struct diag *reterr)
